@@ -1,0 +1,63 @@
+"""What every module needs of arrays: NumPy or torch behind one name, and independent random streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from labelnoise.errors import InputError
+
+Array = Any
+"""A NumPy array or a torch tensor."""
+
+STREAMS = ("data", "labels", "flips", "init", "batches", "evaluation", "split")
+"""The named random streams of one seed. Append only: a name's position fixes its numbers."""
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Return the generator of the stream `name` of `seed`; streams are independent of each other.
+
+    Args:
+        seed: a non-negative integer.
+        name: one of `STREAMS`; drawing from one stream moves no number of another.
+
+    Raises:
+        InputError: the seed is negative or not an integer.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"`seed` must be an integer >= 0, got {seed!r}; use for example seed=0")
+    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name),)))
+
+
+@contextmanager
+def torch_stream(seed: int, name: str) -> Iterator[None]:
+    """Seed torch's global generator from a named stream inside the block and restore it afterwards."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(int(stream(seed, name).integers(2**62)))
+        yield
+
+
+def to_device(array: np.ndarray, device: str | None, dtype: str | None = None) -> Array:
+    """Return `array` as NumPy (`device=None`) or as a torch tensor on `device`."""
+    array = np.asarray(array, dtype=dtype)
+    if device is None:
+        return array
+    import torch
+
+    return torch.as_tensor(np.ascontiguousarray(array), device=device)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Return a NumPy view or copy of a NumPy array or of a torch tensor on any device."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.asarray(array.detach().cpu()) if hasattr(array, "detach") else np.asarray(array)
+
+
+__all__ = ["STREAMS", "Array", "array_namespace", "stream", "to_device", "to_numpy", "torch_stream"]

@@ -1,0 +1,174 @@
+"""Where Stage I ends, and what the margin rule selects; from plain arrays over time, so that both worlds use it.
+
+The margin of a sample is its given label's advantage: y~ f(W, x) for two classes, the given label's logit minus the
+best other one for K. Above 0 the network has *fitted* the given label, below 0 it disagrees with it.
+
+Two ways to stop: with the truth known (`find_stages`, `oracle_stop`), and from given labels alone (`HeldOut`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelnoise.errors import InputError
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run of the paper's model; a step that does not exist is None, and `reason` says why."""
+
+    window: tuple[int, int] | None
+    """First and last step of the window around T1: every clean sample fitted, no noisy one."""
+    t1: int | None
+    """The step >= 1 that maximises min(smallest clean margin, -largest noisy margin): the end of Stage I."""
+    lead: tuple[int, int] | None
+    """First and last step in the window at which the signal leads: min gamma > max rho-bar."""
+    onset: int | None
+    """Onset of Stage II: the first step after T1 at which a noisy sample is fitted."""
+    convergence: int | None
+    """First recorded step at which every sample is fitted to its given label and the loss is <= 0.05."""
+    reason: str
+    """Why there is no Stage I; empty if there is one."""
+
+
+CONVERGED_LOSS = 0.05
+
+
+def find_stages(
+    *,
+    margin_clean_min: np.ndarray,
+    margin_noisy_max: np.ndarray,
+    gamma_min: np.ndarray,
+    rho_bar_max: np.ndarray,
+    convergence: int | None = None,
+) -> Stages:
+    """Find window, T1, lead, onset from the four series tracked at every step (Thm 4.1, Prop. 4.3).
+
+    Args:
+        margin_clean_min: (steps + 1,) smallest margin of a clean sample; NaN without clean samples.
+        margin_noisy_max: (steps + 1,) largest margin of a noisy sample; NaN without noisy samples.
+        gamma_min: (steps + 1,) smallest signal coefficient.
+        rho_bar_max: (steps + 1,) largest noise coefficient of a filter with the sign of the given label.
+        convergence: passed on.
+    """
+    if np.isnan(margin_clean_min[0]) or np.isnan(margin_noisy_max[0]):
+        absent = "clean" if np.isnan(margin_clean_min[0]) else "noisy"
+        return Stages(None, None, None, None, convergence, f"there are no {absent} samples")
+    gap = separation(margin_clean_min, margin_noisy_max)
+    if gap.size < 2 or np.isnan(gap[1:]).all():
+        return Stages(None, None, None, None, convergence, "no step was made")
+    t1 = 1 + int(np.nanargmax(gap[1:]))
+    if not gap[t1] > 0:
+        reason = f"no step separates clean from noisy samples (the best, step {t1}, misses by {-gap[t1]:.3g})"
+        return Stages(None, None, None, None, convergence, reason)
+    window = _interval(gap > 0, t1)
+    leads = np.flatnonzero((gamma_min > rho_bar_max)[window[0] : window[1] + 1]) + window[0]
+    lead = (int(leads[0]), int(leads[-1])) if leads.size else None
+    fitted = np.flatnonzero(margin_noisy_max[t1 + 1 :] > 0)
+    onset = t1 + 1 + int(fitted[0]) if fitted.size else None
+    return Stages(window, t1, lead, onset, convergence, "")
+
+
+def separation(margin_clean_min: np.ndarray, margin_noisy_max: np.ndarray) -> np.ndarray:
+    """Return min(smallest clean margin, -largest noisy margin): above 0, the margin rule separates perfectly."""
+    return np.minimum(margin_clean_min, -margin_noisy_max)
+
+
+def _interval(true: np.ndarray, at: int) -> tuple[int, int]:
+    """Ends of the unbroken interval of True around position `at`; step 0 is before any training and not counted."""
+    false = np.flatnonzero(~true)
+    before, after = false[false < at], false[false > at]
+    return max(int(before[-1]) + 1 if before.size else 0, 1), int(after[0]) - 1 if after.size else true.size - 1
+
+
+def oracle_stop(accuracy_clean: np.ndarray, accuracy_noisy: np.ndarray) -> int | None:
+    """Return T1 on real data, where no window is perfect: the record with the largest (clean + 1 - noisy) / 2.
+
+    The first on ties; None without noisy (or without clean) samples.
+
+    Args:
+        accuracy_clean: (records,) share of clean samples that are fitted.
+        accuracy_noisy: (records,) share of noisy samples fitted to their given label; NaN without any.
+    """
+    balance = (np.asarray(accuracy_clean) + 1 - np.asarray(accuracy_noisy)) / 2
+    return None if np.isnan(balance).all() else int(np.nanargmax(balance))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What a stop rule decided: the record to keep, the one at which it would end the run (None: never), and why."""
+
+    chosen: int
+    stopped: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Stop by accuracy on held-out samples against their *given* labels; the truth is never seen.
+
+    Wrong labels are as frequent in the held-out part, so its accuracy peaks where the network is closest to the true
+    labels (rate tau, K classes: near 1 - tau) and falls as the wrong labels are memorised.
+    """
+
+    n: int
+    """Number of held-out samples; it fixes how large a fall must be to count."""
+    patience: int = 20
+    """Records without a new best accuracy after which the run is ended."""
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise InputError(f"`n` held-out samples must be >= 1, got {self.n}; hold some out")
+        if self.patience < 1:
+            raise InputError(f"`patience` must be >= 1 record, got {self.patience}; use for example 20")
+
+    def __call__(self, accuracy: np.ndarray) -> Stop:
+        """Decide from the accuracies so far (records,); the same rule serves a finished run and a running one."""
+        accuracy = np.asarray(accuracy, dtype=float)
+        if accuracy.size == 0 or np.isnan(accuracy).all():
+            raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
+        best = np.fmax.accumulate(accuracy)
+        leader = np.array([int(np.nanargmax(accuracy[: t + 1])) for t in range(accuracy.size)])
+        waited = np.flatnonzero(np.arange(accuracy.size) - leader >= self.patience)
+        stopped = int(waited[0]) if waited.size else None
+        chosen = int(leader[stopped if stopped is not None else -1])
+        return Stop(chosen, stopped, self._reason(best[-1], accuracy[-1]))
+
+    def _reason(self, best: float, last: float) -> str:
+        error = np.sqrt(max(best * (1 - best), 1 / self.n) / self.n)
+        fall = f"held-out accuracy {best:.3f} at its best, {last:.3f} at the last record"
+        if best - last <= 2 * error:
+            return f"{fall}: no fall beyond two standard errors ({2 * error:.3f}), so it sees no reason to stop"
+        return f"{fall}: a fall of more than two standard errors ({2 * error:.3f})"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How well the margin rule (suspect: margin < 0) finds the noisy samples, along training."""
+
+    precision: np.ndarray
+    """Share of the suspects that are noisy; NaN without suspects."""
+    recall: np.ndarray
+    """Share of the noisy samples that are suspects; NaN without noisy samples."""
+    f1: np.ndarray
+    """Harmonic mean of the two; NaN without noisy samples."""
+
+
+def select_by_margin(margin: np.ndarray, noisy: np.ndarray) -> Selection:
+    """Compare the margin rule's suspects with the truth; loss > log 2 is margin < 0 for two classes (Prop. 4.3).
+
+    Args:
+        margin: (..., n); a NaN margin (never seen) is no suspect.
+        noisy: (..., n) true mask, broadcast against `margin`.
+    """
+    suspect = margin < 0
+    hits = (suspect & noisy).sum(-1).astype(float)
+    suspects, wrong = suspect.sum(-1), np.broadcast_to(noisy, suspect.shape).sum(-1)
+    return Selection(_ratio(hits, suspects), _ratio(hits, wrong), _ratio(np.where(wrong, 2 * hits, np.nan), suspects + wrong))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
