@@ -14,7 +14,7 @@ from labelnoise.errors import InputError
 Array = Any
 """A NumPy array or a torch tensor."""
 
-STREAMS = ("data", "labels", "flips", "init", "batches", "evaluation", "split")
+STREAMS = ("data", "labels", "flips", "init", "batches", "evaluation", "split", "holdout")
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 
 

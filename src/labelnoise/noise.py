@@ -185,7 +185,10 @@ class FromFile:
 
 
 def flip_labels(
-    y_true: np.ndarray, noise: LabelNoise | FromFile | None, n_classes: int, seed: int = 0
+    y_true: np.ndarray,
+    noise: LabelNoise | FromFile | None,
+    n_classes: int,
+    seed: int | np.random.Generator = 0,
 ) -> NoisyLabels:
     """Draw given labels for `y_true` under `noise` (None leaves them as they are).
 
@@ -196,7 +199,7 @@ def flip_labels(
         y_true: (n,) integers in 0..K-1.
         noise: a model of this module.
         n_classes: K.
-        seed: of the stream `flips`; it moves nothing else.
+        seed: of the stream `flips`, which moves nothing else; or a generator of your own.
     """
     y_true = np.asarray(y_true)
     if y_true.ndim != 1 or y_true.dtype.kind not in "iu" or y_true.size == 0:
@@ -209,7 +212,8 @@ def flip_labels(
     if isinstance(noise, FromFile):
         return NoisyLabels(y_true, noise.read(y_true.size, n_classes), n_classes)
     transition = noise.matrix(n_classes)
-    whether, where = stream(seed, "flips").random((2, y_true.size))
+    rng = seed if isinstance(seed, np.random.Generator) else stream(seed, "flips")
+    whether, where = rng.random((2, y_true.size))
     leave = 1 - np.diag(transition)
     flip = _exact_flips(y_true, noise, leave, whether) if noise.exact else whether < leave[y_true]
     to_others = transition * (1 - np.eye(n_classes))
@@ -218,9 +222,7 @@ def flip_labels(
     return NoisyLabels(y_true, np.where(flip, target, y_true), n_classes)
 
 
-def _exact_flips(
-    y_true: np.ndarray, noise: LabelNoise, leave: np.ndarray, whether: np.ndarray
-) -> np.ndarray:
+def _exact_flips(y_true: np.ndarray, noise: LabelNoise, leave: np.ndarray, whether: np.ndarray) -> np.ndarray:
     """Mask of the int(rate n) samples with the smallest draw: of all samples for one rate, else of each class."""
     if isinstance(noise, Symmetric | Pair):
         groups = [(np.arange(y_true.size), noise.rate)]

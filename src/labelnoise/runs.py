@@ -102,9 +102,7 @@ def default_path(command: str, settings: Mapping[str, Any]) -> Path:
     return Path("runs") / f"{command}-{digest[:10]}"
 
 
-def open_run(
-    path: Path, command: str, settings: Mapping[str, Any], overwrite: bool = False
-) -> RunFolder:
+def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: bool = False) -> RunFolder:
     """Open a run directory for these settings.
 
     A finished run of the same settings comes back with `finished=True`; an unfinished one starts again.
@@ -159,9 +157,7 @@ def read_run(path: Path) -> RunRecord:
             samples = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}); make the run again with --overwrite") from None
-    return RunRecord(
-        path, config["command"], config["settings"], config["versions"], history, samples, summary
-    )
+    return RunRecord(path, config["command"], config["settings"], config["versions"], history, samples, summary)
 
 
 def _first_difference(held: Mapping[str, Any], command: str, settings: Mapping[str, Any]) -> str:

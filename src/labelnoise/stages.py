@@ -166,7 +166,11 @@ def select_by_margin(margin: np.ndarray, noisy: np.ndarray) -> Selection:
     suspect = margin < 0
     hits = (suspect & noisy).sum(-1).astype(float)
     suspects, wrong = suspect.sum(-1), np.broadcast_to(noisy, suspect.shape).sum(-1)
-    return Selection(_ratio(hits, suspects), _ratio(hits, wrong), _ratio(np.where(wrong, 2 * hits, np.nan), suspects + wrong))
+    return Selection(
+        _ratio(hits, suspects),
+        _ratio(hits, wrong),
+        _ratio(np.where(wrong, 2 * hits, np.nan), suspects + wrong),
+    )
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -1,0 +1,287 @@
+"""Named pure functions of what an engine shows of its network: margins, coefficients, losses, test errors.
+
+Arrays have a leading axis R, the runs of a batch; they are NumPy arrays or torch tensors. Filters (axis 2m)
+are ordered j = +1 first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelnoise.arrays import Array, to_numpy
+from labelnoise.problem import Draw
+from labelnoise.stages import select_by_margin
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One moment of R networks in training, as either engine shows it: W = W0 + c_mu mu^T + c_xi Xi.
+
+    What costs more than a look at the state is a function, called only for what is recorded.
+    """
+
+    xp: Any
+    """The array API namespace of the arrays (NumPy or torch)."""
+    y_true: Array
+    """(R, n) true labels in {-1, +1}."""
+    y_given: Array
+    """(R, n) given labels in {-1, +1}."""
+    mu_sq: Array
+    """(R,) ||mu||^2."""
+    xi_sq: Array
+    """(R, n) ||xi_i||^2."""
+    output: Array
+    """(R, n) f(W, x_i)."""
+    w_mu: Array
+    """(R, 2m) <w_{j,r}, mu>."""
+    w_xi: Array
+    """(R, 2m, n) <w_{j,r}, xi_i>."""
+    c_mu: Callable[[], Array]
+    """() -> (R, 2m) coefficient of mu in each filter."""
+    c_xi: Callable[[], Array]
+    """() -> (R, 2m, n) coefficient of each xi_i in each filter."""
+    w_holdout: Callable[[], Array]
+    """() -> (R, 2m, h) products with the held-out patches."""
+    weight_gram: Callable[[bool], Array]
+    """orthogonal -> (R, 2m, 2m) W W^T, or that of W with its component along mu removed."""
+
+
+def margin(view: View) -> Array:
+    """Margin y~_i f(W, x_i) (R, n): below 0 the network disagrees with the given label."""
+    return view.y_given * view.output
+
+
+def loss(view: View) -> Array:
+    """Logistic loss log(1 + exp(-margin)) (R, n)."""
+    z = margin(view)
+    return view.xp.logaddexp(-z, 0 * z)
+
+
+def output(view: View) -> Array:
+    """f(W, x_i) (R, n)."""
+    return view.output
+
+
+def gamma(view: View) -> Array:
+    """Signal coefficients gamma_{j,r} (R, 2m) of w = w0 + j gamma mu/||mu||^2 + sum_i rho_i xi_i/||xi_i||^2."""
+    c, half = view.c_mu(), view.w_mu.shape[-1] // 2
+    return view.xp.concat([c[:, :half], -c[:, half:]], axis=-1) * view.mu_sq[:, None]
+
+
+def rho(view: View) -> Array:
+    """Noise coefficients rho_{j,r,i} (R, 2m, n)."""
+    return view.c_xi() * view.xi_sq[:, None, :]
+
+
+def margin_predicted(view: View) -> Array:
+    """Leading part of the margin by Lemma 5.1 (R, n).
+
+    Clean samples: mean_r gamma_{y~,r} + rho_{y~,r,i}; noisy ones: mean_r rho_{y~,r,i} - gamma_{-y~,r}.
+    """
+    xp = view.xp
+    signal = _by_sign(xp.mean, gamma(view)[..., None])  # (R, 2, 1)
+    noise = _pick(xp, _by_sign(xp.mean, rho(view)), view.y_given)
+    clean = view.y_true == view.y_given
+    return noise + xp.where(clean, _pick(xp, signal, view.y_given), -_pick(xp, signal, -view.y_given))
+
+
+ARRAYS: dict[str, Callable[[View], Array]] = {
+    "output": output,
+    "margin": margin,
+    "margin_predicted": margin_predicted,
+    "loss": loss,
+    "gamma": gamma,
+    "rho": rho,
+}
+"""What `record` may name: arrays that are kept at each record."""
+
+
+TRACKED = ("margin_clean_min", "margin_noisy_max", "gamma_min", "rho_bar_max")
+"""The series of every step: where clean and noisy samples stand, and signal against noise."""
+
+
+def tracked(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Return the series `TRACKED` of this step (4, R), and which runs are finite (R,).
+
+    margin_clean_min is +inf without clean samples, margin_noisy_max -inf without noisy ones.
+    """
+    z, xp = margin(view), view.xp
+    clean = view.y_true == view.y_given
+    own = _pick(xp, _by_sign(xp.max, view.c_xi()), view.y_given) * view.xi_sq  # the max before the product: n, not 2m n
+    rows = [
+        xp.min(xp.where(clean, z, xp.inf), axis=-1),
+        xp.max(xp.where(clean, -xp.inf, z), axis=-1),
+        xp.min(gamma(view), axis=-1),
+        xp.max(own, axis=-1),
+        xp.sum(0 * z, axis=-1),  # 0, or NaN where an output is not finite
+    ]
+    series = to_numpy(xp.stack(rows))  # one transfer a step
+    return series[:-1], series[-1] == 0
+
+
+def summary(view: View) -> dict[str, np.ndarray]:
+    """Return what every record holds (R,): losses, accuracies, the selection, and the coefficients' extremes.
+
+    Accuracy on noisy samples is against the *given* label, like every training accuracy; NaN without such samples.
+    """
+    z, g, r = (to_numpy(value) for value in (margin(view), gamma(view), rho(view)))
+    y_given, noisy = to_numpy(view.y_given), to_numpy(view.y_true != view.y_given)
+    own = _pick(np, _by_sign(np.max, r), y_given)
+    selection = select_by_margin(z, noisy)
+    return {
+        "loss": to_numpy(loss(view)).mean(-1),
+        "accuracy": (z > 0).mean(-1),
+        "accuracy_clean": _mean_where(z > 0, ~noisy),
+        "accuracy_noisy": _mean_where(z > 0, noisy),
+        "gamma_min": g.min(-1),
+        "gamma_mean": g.mean(-1),
+        "gamma_max": g.max(-1),
+        "rho_clean_max": _max_where(own, ~noisy),
+        "rho_noisy_max": _max_where(own, noisy),
+        "rho_bar_mean": _mean_where(r.reshape(len(r), -1), r.reshape(len(r), -1) > 0),
+        "rho_leads_share": _rho_leads_share(g, r, to_numpy(view.y_true), y_given),
+        "selection_precision": selection.precision,
+        "selection_recall": selection.recall,
+        "selection_f1": selection.f1,
+    }
+
+
+def holdout_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+    """Share (R,) of held-out samples whose *given* label the network predicts; y_true only builds their signal patch.
+
+    Args:
+        view: the networks.
+        y_true: (R, h) true labels in {-1, +1}.
+        y_given: (R, h) given labels in {-1, +1}.
+    """
+    signal, noise = _signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_holdout()))
+    f = noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:])
+    return (y_given * f > 0).mean(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationNoise:
+    """Standard normal draws of one run's test noise, the same at every record: the `evaluation` stream of its seed."""
+
+    normal: np.ndarray
+    """(2m, N) for the products of the filters with a fresh or perturbing patch."""
+    patch: np.ndarray
+    """(N,) which training patch is perturbed."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, draws: int, draw: Draw) -> EvaluationNoise:
+        """Draw N = `draws` test patches for one run."""
+        return cls(rng.standard_normal((draws, 2 * draw.m)).T.copy(), rng.integers(draw.n, size=draws))
+
+
+def seen_errors(view: View) -> np.ndarray:
+    """Exact test error (R,) on training patches with a fresh fair coin for y: the mean over all 2n cases."""
+    return _errors(_signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_xi))).mean((1, 2))
+
+
+def sampled_errors(view: View, draws: tuple[Draw, ...], noise: list[EvaluationNoise], zeta_std: list[float]) -> dict:
+    """Return the two sampled test errors against true labels, with standard error and 95 % upper bound, each (R,).
+
+    *fresh*: a new patch, <W, xi> ~ N(0, sigma_xi^2 W W^T). *perturbed*: a training patch plus N(0, zeta_std^2 I), the
+    paper's own test distribution. Both are sampled in R^(2m). *given_fresh* is the fresh error against flipped test
+    labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]. NaN for runs without a problem or with broken weights.
+    """
+    table = {name: np.full(len(draws), np.nan) for name in SAMPLED}
+    signal, w_xi = _signal_outputs(to_numpy(view.w_mu)), to_numpy(view.w_xi)
+    roots = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
+    for run, draw in enumerate(draws):
+        problem = draw.problem
+        if problem is None or not np.isfinite(roots[False][run]).all():
+            continue
+        fresh = (problem.noise_std * roots[problem.orthogonal_noise][run]) @ noise[run].normal
+        perturbed = (zeta_std[run] * roots[False][run]) @ noise[run].normal
+        perturbed += w_xi[run].take(noise[run].patch, axis=1)
+        for name, products in (("fresh", fresh), ("perturbed", perturbed)):
+            wrong = _errors(signal[run][None], _readout(products[None]))[0]
+            stem = f"test_error_{name}"
+            table[stem][run], table[f"{stem}_se"][run], table[f"{stem}_upper"][run] = _estimate(wrong.mean(0))
+            if name == "fresh":
+                tau, error = np.array(problem.taus), wrong.mean(1)
+                table["test_error_given_fresh"][run] = ((1 - tau) * error + tau * (1 - error)).mean()
+    return table
+
+
+SAMPLED = (
+    "test_error_perturbed",
+    "test_error_perturbed_se",
+    "test_error_perturbed_upper",
+    "test_error_fresh",
+    "test_error_fresh_se",
+    "test_error_fresh_upper",
+    "test_error_given_fresh",
+)
+"""Columns that `sampled_errors` fills."""
+
+
+def _orthogonal(draw: Draw) -> bool:
+    return draw.problem is not None and draw.problem.orthogonal_noise
+
+
+def _root(gram: np.ndarray) -> np.ndarray:
+    """Symmetric square root of each W W^T; negative eigenvalues are rounding, and Cholesky fails for 2m > d."""
+    finite = np.isfinite(gram).all((1, 2))
+    values, vectors = np.linalg.eigh(np.where(finite[:, None, None], gram, 0.0))
+    root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :] @ vectors.swapaxes(1, 2)
+    return np.where(finite[:, None, None], root, np.nan)
+
+
+def _estimate(pair_means: np.ndarray) -> tuple[float, float, float]:
+    """Mean error, its standard error over pairs (y = +1, y = -1) and 95 % upper bound; 3/N where all pairs agree."""
+    mean, draws = pair_means.mean(), pair_means.size
+    error = pair_means.std(ddof=1) / np.sqrt(draws) if draws > 1 else 0.0
+    if error == 0:
+        return mean, np.nan, min(1.0, mean + 3 / draws)
+    return mean, error, min(1.0, max(mean + 1.645 * error, 3 / draws))
+
+
+def _errors(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Mistakes (R, 2, N) of noise parts (R, N) with the signal of y = +1 and of y = -1 (R, 2); f = 0 is a mistake."""
+    return np.array([1.0, -1.0])[:, None] * (signal[:, :, None] + noise[:, None, :]) <= 0
+
+
+def _readout(products: np.ndarray) -> np.ndarray:
+    """Second layer: (1/m) sum_{j,r} j ReLU(products), (R, 2m, N) -> (R, N)."""
+    m = products.shape[1] // 2
+    return np.repeat([1 / m, -1 / m], m) @ np.maximum(products, 0)
+
+
+def _signal_outputs(w_mu: np.ndarray) -> np.ndarray:
+    """Output (R, 2) of the signal patch for y = +1 and y = -1."""
+    return _readout(np.stack([w_mu, -w_mu], axis=-1))
+
+
+def _by_sign(reduce: Callable[..., Array], values: Array) -> Array:
+    """Reduce over the filters of each sign: (R, 2m, N) -> (R, 2, N), j = +1 first."""
+    runs, filters, count = values.shape
+    return reduce(values.reshape(runs, 2, filters // 2, count), axis=2)
+
+
+def _pick(xp: Any, by_sign: Array, label: Array) -> Array:
+    """The row of the sign of each sample's label: (R, 2, n or 1), (R, n) -> (R, n)."""
+    return xp.where(label > 0, by_sign[:, 0], by_sign[:, 1])
+
+
+def _rho_leads_share(gamma: np.ndarray, rho: np.ndarray, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+    """Share of noisy samples with mean_r rho-bar_{y~,r,i} > mean_r gamma_{y,r} (Thm 4.2)."""
+    noise = _pick(np, _by_sign(np.mean, rho), y_given)
+    signal = _pick(np, _by_sign(np.mean, gamma[..., None]), y_true)
+    return _mean_where(noise > signal, y_true != y_given)
+
+
+def _mean_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    count = mask.sum(-1)
+    return np.divide((values * mask).sum(-1), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _max_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    best = np.where(mask, values, -np.inf).max(-1)
+    return np.where(mask.any(-1), best, np.nan)
