@@ -14,7 +14,7 @@ from labelnoise.errors import InputError
 Array = Any
 """A NumPy array or a torch tensor."""
 
-STREAMS = ("data", "labels", "flips", "init", "batches", "evaluation", "split", "holdout")
+STREAMS = ("data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out")
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 
 

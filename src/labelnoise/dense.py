@@ -38,7 +38,7 @@ class _Run:
     y_given: torch.Tensor
     mu: torch.Tensor
     xi: torch.Tensor
-    holdout: torch.Tensor
+    held_out: torch.Tensor
     w0: torch.Tensor
     readout: torch.Tensor  # (2m,): j / m
     basis: tuple[torch.Tensor, torch.Tensor] | None  # QR of [xi_1..xi_n, mu]^T; None where it is not unique
@@ -92,7 +92,7 @@ def view(state: State) -> View:
         w_xi=stack([weights @ run.xi.T for run, weights in pairs]),
         c_mu=lambda: coefficients()[..., -1],
         c_xi=lambda: coefficients()[..., :-1],
-        w_holdout=lambda: stack([weights @ run.holdout.T for run, weights in pairs]),
+        w_held_out=lambda: stack([weights @ run.held_out.T for run, weights in pairs]),
         weight_gram=weight_gram,
     )
 
@@ -118,7 +118,7 @@ def _tensors(draw: Draw, device: str, dtype: str) -> _Run:
         y_given=tensor(draw.y_given),
         mu=mu,
         xi=xi,
-        holdout=tensor(v.holdout),
+        held_out=tensor(v.held_out),
         w0=tensor(v.w0),
         readout=tensor(np.repeat([1.0, -1.0], draw.m) / draw.m),
         basis=tuple(torch.linalg.qr(features.T)) if unique else None,

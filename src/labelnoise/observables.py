@@ -44,7 +44,7 @@ class View:
     """() -> (R, 2m) coefficient of mu in each filter."""
     c_xi: Callable[[], Array]
     """() -> (R, 2m, n) coefficient of each xi_i in each filter."""
-    w_holdout: Callable[[], Array]
+    w_held_out: Callable[[], Array]
     """() -> (R, 2m, h) products with the held-out patches."""
     weight_gram: Callable[[bool], Array]
     """orthogonal -> (R, 2m, 2m) W W^T, or that of W with its component along mu removed."""
@@ -142,7 +142,7 @@ def summary(view: View) -> dict[str, np.ndarray]:
         "gamma_max": g.max(-1),
         "rho_clean_max": _max_where(own, ~noisy),
         "rho_noisy_max": _max_where(own, noisy),
-        "rho_bar_mean": _mean_where(r.reshape(len(r), -1), r.reshape(len(r), -1) > 0),
+        "rho_bar_mean": _mean_active(r),
         "rho_leads_share": _rho_leads_share(g, r, to_numpy(view.y_true), y_given),
         "selection_precision": selection.precision,
         "selection_recall": selection.recall,
@@ -150,7 +150,7 @@ def summary(view: View) -> dict[str, np.ndarray]:
     }
 
 
-def holdout_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
     """Share (R,) of held-out samples whose *given* label the network predicts; y_true only builds their signal patch.
 
     Args:
@@ -158,7 +158,7 @@ def holdout_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.
         y_true: (R, h) true labels in {-1, +1}.
         y_given: (R, h) given labels in {-1, +1}.
     """
-    signal, noise = _signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_holdout()))
+    signal, noise = _signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_held_out()))
     f = noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:])
     return (y_given * f > 0).mean(-1)
 
@@ -275,6 +275,12 @@ def _rho_leads_share(gamma: np.ndarray, rho: np.ndarray, y_true: np.ndarray, y_g
     noise = _pick(np, _by_sign(np.mean, rho), y_given)
     signal = _pick(np, _by_sign(np.mean, gamma[..., None]), y_true)
     return _mean_where(noise > signal, y_true != y_given)
+
+
+def _mean_active(rho: np.ndarray) -> np.ndarray:
+    """Mean (R,) of the positive rho; what is below 1e-9 of the largest is rounding of a pair that never was active."""
+    flat = rho.reshape(len(rho), -1)
+    return _mean_where(flat, flat > 1e-9 * np.maximum(flat.max(-1, keepdims=True), 0))
 
 
 def _mean_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -96,8 +96,8 @@ class SignalNoise:
         if isinstance(n_holdout, bool) or not isinstance(n_holdout, int | np.integer) or n_holdout < 0:
             raise InputError(f"`n_holdout` must be an integer >= 0, got {n_holdout!r}; 0 holds nothing out")
         y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
-        extra = stream(seed, "holdout")
-        holdout_true, holdout_given = self._labels(n_holdout, extra, extra)
+        extra = stream(seed, "held_out")
+        held_out_true, held_out_given = self._labels(n_holdout, extra, extra)
         route = _explicit_rows if vectors else _bartlett_rows
         rows = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
         return Draw(
@@ -105,8 +105,8 @@ class SignalNoise:
             m=self.m,
             y_true=y_true,
             y_given=y_given,
-            holdout_true=holdout_true,
-            holdout_given=holdout_given,
+            held_out_true=held_out_true,
+            held_out_given=held_out_given,
             problem=self,
             seed=seed,
             vectors=rows if vectors else None,
@@ -130,7 +130,7 @@ class Vectors:
     """(1, d) signal."""
     w0: np.ndarray
     """(2m, d) initial filters, j = +1 first."""
-    holdout: np.ndarray
+    held_out: np.ndarray
     """(h, d) noise patches of the held-out samples."""
 
 
@@ -149,9 +149,9 @@ class Draw:
     """(n,) true labels in {-1, +1}."""
     y_given: np.ndarray
     """(n,) given labels in {-1, +1}."""
-    holdout_true: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    held_out_true: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """(h,) true labels of the held-out samples."""
-    holdout_given: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    held_out_given: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """(h,) given labels of the held-out samples."""
     problem: SignalNoise | None = None
     """The distribution; without it, what needs it is NaN or *not applicable*."""
@@ -195,14 +195,14 @@ class Draw:
             raise InputError(
                 "`mu`, every row of `xi` and some row of `w0` must be non-zero; a zero vector never trains"
             )
-        labels = [_labels_of(name, value, len(xi)) for name, value in (("y_true", y_true), ("y_given", y_given))]
+        y_true, y_given = _labels_of("y_true", y_true, len(xi)), _labels_of("y_given", y_given, len(xi))
         if problem is not None and (problem.n, problem.d, problem.m) != (len(xi), mu.size, len(w0) // 2):
             raise InputError(
                 f"`problem` must have n, d, m = {len(xi)}, {mu.size}, {len(w0) // 2} as the vectors do, "
                 f"got {problem.n}, {problem.d}, {problem.m}; leave it out or correct it"
             )
         rows = Vectors(xi, mu[None], w0, np.zeros((0, mu.size)))
-        return cls(_inner_products(rows), len(w0) // 2, *labels, problem=problem, vectors=rows)
+        return cls(_inner_products(rows), len(w0) // 2, y_true, y_given, problem=problem, vectors=rows)
 
     @property
     def n(self) -> int:
@@ -212,7 +212,7 @@ class Draw:
     @property
     def n_holdout(self) -> int:
         """Held-out samples."""
-        return self.holdout_true.size
+        return self.held_out_true.size
 
     @property
     def noisy(self) -> np.ndarray:
@@ -250,7 +250,7 @@ class Draw:
         return self.inner[self._filters, self._filters]
 
     @property
-    def holdout_rows(self) -> np.ndarray:
+    def held_out_rows(self) -> np.ndarray:
         """Inner products (h, N) of the held-out patches with all rows."""
         return self.inner[self._filters.stop :]
 
@@ -275,7 +275,7 @@ def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
 
 
 def _inner_products(rows: Vectors) -> np.ndarray:
-    every = np.concatenate([rows.xi, rows.mu, rows.w0, rows.holdout])
+    every = np.concatenate([rows.xi, rows.mu, rows.w0, rows.held_out])
     return every @ every.T
 
 
@@ -286,7 +286,7 @@ def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
     """Vectors in R^d with mu along the first axis."""
     mu = np.zeros((1, p.d))
     mu[0, 0] = p.mu_norm
-    xi, w0, holdout = (
+    xi, w0, held_out = (
         scale * rng.standard_normal((count, p.d))
         for rng, count, scale in (
             (data, p.n, p.noise_std),
@@ -295,8 +295,8 @@ def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
         )
     )
     if p.orthogonal_noise:
-        xi[:, 0] = holdout[:, 0] = 0
-    return Vectors(xi, mu, w0, holdout)
+        xi[:, 0] = held_out[:, 0] = 0
+    return Vectors(xi, mu, w0, held_out)
 
 
 def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator, h: int) -> Vectors:
@@ -317,12 +317,12 @@ def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
         block[:, 1 : 1 + filled] = below
         blocks.append(scale * block)
         start += count
-    xi, w0, holdout = blocks
+    xi, w0, held_out = blocks
     if p.orthogonal_noise:
-        xi[:, 0] = holdout[:, 0] = 0
+        xi[:, 0] = held_out[:, 0] = 0
     mu = np.zeros((1, width))
     mu[0, 0] = p.mu_norm
-    return Vectors(xi, mu, w0, holdout)
+    return Vectors(xi, mu, w0, held_out)
 
 
 def _finite(name: str, value: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from labelnoise.observables import (
     TRACKED,
     EvaluationNoise,
     View,
-    holdout_accuracy,
+    held_out_accuracy,
     sampled_errors,
     seen_errors,
     summary,
@@ -102,11 +102,20 @@ class Trajectory:
         """Return run `r` of a batch."""
         if not self.batched:
             raise TypeError("a single run has no runs to choose from; use it as it is")
-        parts = {
-            name: {key: array[r] for key, array in getattr(self, name).items()}
-            for name in ("values", "track", "table", "at_t1")
-        }
-        return replace(self, draws=(self.draws[r],), batched=False, status=self.status[r], **parts)
+
+        def pick(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {name: array[r] for name, array in columns.items()}
+
+        return Trajectory(
+            (self.draws[r],),
+            self.schedule,
+            False,
+            values=pick(self.values),
+            track=pick(self.track),
+            table=pick(self.table),
+            status=self.status[r],
+            at_t1=pick(self.at_t1),
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row per record: step, time (= lr step) and the table; for a batch with `seed` first."""
@@ -220,14 +229,14 @@ def _observer(draws: tuple[Draw, ...], schedule: Schedule) -> Observe:
     """Return what computes one row of the table; the test noise is drawn once, so rows differ by the network alone."""
     noise = [EvaluationNoise.draw(stream(draw.seed or 0, "evaluation"), schedule.test_draws, draw) for draw in draws]
     zeta_std = [_zeta_std(draw, schedule) for draw in draws]
-    holdout = np.stack([draw.holdout_true for draw in draws]), np.stack([draw.holdout_given for draw in draws])
+    held_out = np.stack([draw.held_out_true for draw in draws]), np.stack([draw.held_out_given for draw in draws])
 
     def observe(view: View) -> Columns:
         row = {**summary(view), "test_error_seen": seen_errors(view)}
         if schedule.test_draws:
             row |= sampled_errors(view, draws, noise, zeta_std)
         if draws[0].n_holdout:
-            row["holdout_accuracy"] = holdout_accuracy(view, *holdout)
+            row["held_out_accuracy"] = held_out_accuracy(view, *held_out)
         return row
 
     return observe

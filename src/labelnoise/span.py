@@ -41,9 +41,9 @@ class System:
     """(R, 2m, n + 2) H0 = W0 P^T."""
     gram0: Array
     """(R, 2m, 2m) W0 W0^T."""
-    holdout_patches: Array
+    held_out_patches: Array
     """(R, n + 2, h) P Xi_h^T."""
-    holdout0: Array
+    held_out0: Array
     """(R, 2m, h) W0 Xi_h^T."""
     readout: Array
     """(2m,) second layer, j / m."""
@@ -87,8 +87,8 @@ def init(draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: s
         squares=batch([kernel.diagonal() for kernel in kernels]),
         products0=products0,
         gram0=batch([draw.w0_w0 for draw in draws]),
-        holdout_patches=batch([_with_minus_mu(draw.holdout_rows[:, : n + 1]).T for draw in draws]),
-        holdout0=batch([draw.holdout_rows[:, n + 1 : n + 1 + 2 * m].T for draw in draws]),
+        held_out_patches=batch([_with_minus_mu(draw.held_out_rows[:, : n + 1]).T for draw in draws]),
+        held_out0=batch([draw.held_out_rows[:, n + 1 : n + 1 + 2 * m].T for draw in draws]),
         readout=to_device(np.repeat([1 / m, -1 / m], m), device, dtype),
         step_size=lr / (n * m),
     )
@@ -136,7 +136,7 @@ def view(state: State) -> View:
         w_xi=state.products[..., :n],
         c_mu=lambda: c[..., n] - c[..., n + 1],
         c_xi=lambda: c[..., :n],
-        w_holdout=lambda: system.holdout0 + c @ system.holdout_patches,
+        w_held_out=lambda: system.held_out0 + c @ system.held_out_patches,
         weight_gram=weight_gram,
     )
 

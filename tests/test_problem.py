@@ -1,0 +1,191 @@
+"""Draws: the two sampling routes agree in distribution, streams stay apart, bad input is refused."""
+
+import numpy as np
+import pytest
+from helpers import assert_close
+from scipy import stats
+
+from labelnoise.errors import InputError
+from labelnoise.noise import ClassConditional, Matrix, Symmetric
+from labelnoise.problem import Draw, SignalNoise, stack
+
+FALSE_ALARM = 1e-3
+"""Chance that all tests of one sampling comparison together would go red on a correct sampler (Bonferroni)."""
+
+
+def statistics_of(inner):
+    """Every distinct inner product, and functions of all of them: log-eigenvalues of the noise patches' Gram matrix."""
+    upper = inner[np.triu_indices(len(inner))]
+    return np.concatenate([upper, np.log(np.maximum(np.linalg.eigvalsh(inner[:6, :6]), 1e-12))])
+
+
+def p_values(problem, draws=500):
+    """Kolmogorov-Smirnov p-value of each statistic, Bartlett route against explicit vectors."""
+    routes = [
+        np.stack([statistics_of(problem.sample(seed=s + first, vectors=vectors).inner) for s in range(draws)])
+        for vectors, first in ((False, 0), (True, 10**6))
+    ]
+    both = np.concatenate(routes)
+    moving = np.flatnonzero(both.std(axis=0) > 1e-9 * np.abs(both).max(axis=0))
+    return np.array([stats.ks_2samp(routes[0][:, k], routes[1][:, k]).pvalue for k in moving])
+
+
+PROBLEMS = [
+    SignalNoise(n=6, d=14, m=2, mu_norm=2.0, noise_std=1.5, init_std=0.5),
+    SignalNoise(n=6, d=5, m=2, mu_norm=2.0, noise_std=0.7, init_std=0.5),  # fewer dimensions than vectors
+    SignalNoise(n=6, d=14, m=2, mu_norm=2.0, init_std=0.5, orthogonal_noise=True),
+    SignalNoise(n=6, d=1, m=2, mu_norm=2.0, init_std=0.5),
+]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: f"d={p.d}{'-orthogonal' * p.orthogonal_noise}")
+def test_bartlett_route_has_the_distribution_of_explicit_vectors(problem):
+    p = p_values(problem)
+    assert p.min() > FALSE_ALARM / p.size
+
+
+@pytest.mark.parametrize("problem", [PROBLEMS[0], PROBLEMS[2]])
+def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypatch):
+    class Off:
+        def __init__(self, rng):
+            self.rng = rng
+
+        def __getattr__(self, name):
+            return getattr(self.rng, name)
+
+        def chisquare(self, df):
+            return self.rng.chisquare(np.asarray(df) + problem.n // 2)
+
+    import labelnoise.problem as module
+
+    draw = module.stream
+    monkeypatch.setattr(module, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name))
+    p = p_values(problem)
+    assert p.min() < FALSE_ALARM / p.size
+
+
+def test_norms_are_chi_squared_at_a_dimension_no_vector_could_have():
+    d = 10**12
+    draws = [SignalNoise(n=4, d=d, m=1, noise_std=2.0).sample(seed=s) for s in range(300)]
+    norms = np.array([draw.gram[3, 3] for draw in draws]) / 4
+    off = np.array([draw.gram[0, 3] for draw in draws]) / 4
+    for standardised in ((norms - d) / np.sqrt(2 * d), off / np.sqrt(d)):
+        assert stats.kstest(standardised, "norm").pvalue > FALSE_ALARM
+
+
+def test_inner_products_are_those_of_the_vectors():
+    draw = SignalNoise(n=5, d=30, m=2, mu_norm=3.0).sample(seed=4, vectors=True, n_holdout=3)
+    v = draw.vectors
+    assert_close(draw.gram, v.xi @ v.xi.T)
+    assert_close(draw.xi_mu, v.xi @ v.mu[0])
+    assert_close(draw.w0_xi, v.w0 @ v.xi.T)
+    assert_close(draw.w0_mu, v.w0 @ v.mu[0])
+    assert_close(draw.w0_w0, v.w0 @ v.w0.T)
+    assert_close(draw.held_out_rows[:, :5], v.held_out @ v.xi.T)
+    assert draw.mu_sq == pytest.approx(9.0) and draw.n_holdout == 3
+
+
+def test_a_seed_fixes_labels_and_flips_on_both_routes():
+    problem = SignalNoise(n=100, d=50, m=2)
+    short, long = problem.sample(seed=5), problem.sample(seed=5, vectors=True, n_holdout=40)
+    assert (short.y_true == long.y_true).all() and (short.y_given == long.y_given).all()
+    assert (problem.sample(seed=6).y_true != short.y_true).any()
+
+
+def test_label_noise_moves_no_vector_and_no_true_label():
+    noisy, clean = (
+        SignalNoise(n=50, d=20, m=2, label_noise=noise).sample(seed=1)
+        for noise in (ClassConditional(0.4, 0.1), ClassConditional(0, 0))
+    )
+    assert (noisy.inner == clean.inner).all() and (noisy.y_true == clean.y_true).all()
+    assert not clean.noisy.any() and noisy.noisy.any()
+
+
+def test_flips_follow_the_rate_of_each_class():
+    draw = SignalNoise(n=40_000, d=1, m=1, label_noise=ClassConditional(0.1, 0.4))
+    y_true, y_given = draw._labels(40_000, np.random.default_rng(0), np.random.default_rng(1))
+    for sign, tau in ((1, 0.1), (-1, 0.4)):
+        flipped = (y_given != y_true)[y_true == sign]
+        assert abs(flipped.mean() - tau) < 4 * np.sqrt(tau * (1 - tau) / flipped.size)
+
+
+def test_holding_out_moves_no_training_number():
+    problem = SignalNoise(n=20, d=15, m=2, mu_norm=2.0, init_std=0.3)
+    plain, more = problem.sample(seed=3), problem.sample(seed=3, n_holdout=8)
+    assert_close(more.inner[:25, :25], plain.inner, rtol=1e-9, atol=1e-12)
+    assert (plain.y_given == more.y_given).all() and more.held_out_given.shape == (8,)
+
+
+def test_orthogonal_noise_is_orthogonal_to_the_signal():
+    for vectors in (False, True):
+        draw = SignalNoise(n=8, d=30, m=2, orthogonal_noise=True).sample(seed=0, vectors=vectors, n_holdout=2)
+        assert (draw.xi_mu == 0).all() and (draw.held_out_rows[:, 8] == 0).all()
+        assert (draw.w0_mu != 0).all()
+
+
+def test_snr():
+    problem = SignalNoise()
+    assert problem.snr == pytest.approx(0.2) and problem.n_snr2 == pytest.approx(8.0)
+    assert SignalNoise(label_noise=Symmetric(0.3)).taus == pytest.approx((0.3, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n": 0}, "`n` must be an integer >= 1, got 0"),
+        ({"d": 2.5}, "`d` must be an integer >= 1, got 2.5"),
+        ({"m": True}, "`m` must be an integer"),
+        ({"mu_norm": 0.0}, "`mu_norm` must be a finite number > 0"),
+        ({"noise_std": float("nan")}, "`noise_std` must be a finite number > 0, got nan"),
+        ({"init_std": 0.0}, "nothing would ever train; use 0.001"),
+        ({"label_noise": ClassConditional(0.5, 0.1)}, r"`tau_plus` must lie in \[0, 0.5\), got 0.5"),
+        ({"label_noise": Matrix(((1, 0), (0.7, 0.3)))}, r"`tau_minus` must lie in \[0, 0.5\), got 0.7"),
+        ({"d": 1, "orthogonal_noise": True}, "`d` must be >= 2 with orthogonal_noise"),
+    ],
+)
+def test_bad_parameters_are_refused_in_one_sentence(change, words):
+    with pytest.raises(InputError, match=words):
+        SignalNoise(**change)
+
+
+def vectors(**change):
+    rng = np.random.default_rng(0)
+    good = {
+        "mu": rng.standard_normal(6), "xi": rng.standard_normal((4, 6)), "w0": rng.standard_normal((2, 6)),
+        "y_true": np.array([1, -1, 1, 1]), "y_given": np.array([1, -1, -1, 1]),
+    }  # fmt: skip
+    return {**good, **change}
+
+
+def test_from_vectors_accepts_good_input():
+    draw = Draw.from_vectors(**vectors())
+    assert (draw.n, draw.m, draw.noisy.tolist()) == (4, 1, [False, False, True, False])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mu": np.full(6, np.nan)}, r"`mu` must be finite, got nan at \(0,\)"),
+        ({"xi": np.ones((4, 5))}, "give all three the same d"),
+        ({"w0": np.ones((3, 6))}, "even number of rows"),
+        ({"w0": np.zeros((2, 6))}, "never trains"),
+        ({"y_true": np.array([0, 1, 1, 1])}, "`y_true` must hold 4 labels, each -1 or \\+1"),
+        ({"y_given": np.array([1, 1, 1])}, "`y_given` must hold 4 labels"),
+        ({"problem": SignalNoise(n=5, d=6, m=1)}, "`problem` must have n, d, m = 4, 6, 1"),
+    ],
+)
+def test_bad_vectors_are_refused_in_one_sentence(change, words):
+    with pytest.raises(InputError, match=words):
+        Draw.from_vectors(**vectors(**change))
+
+
+def test_bad_seeds_and_batches_are_refused():
+    problem = SignalNoise(n=5, d=6, m=1)
+    with pytest.raises(InputError, match="`seed` must be an integer >= 0, got -1"):
+        problem.sample(seed=-1)
+    with pytest.raises(InputError, match="`n_holdout` must be an integer >= 0"):
+        problem.sample(seed=0, n_holdout=-3)
+    with pytest.raises(InputError, match="must agree in"):
+        stack([problem.sample(seed=0), SignalNoise(n=6, d=6, m=1).sample(seed=0)])
+    with pytest.raises(InputError, match="at least one draw"):
+        stack([])

@@ -1,0 +1,118 @@
+"""The driver: what is recorded and when, runs that break, input that is refused."""
+
+import numpy as np
+import pytest
+from helpers import assert_close
+
+from labelnoise.errors import InputError
+from labelnoise.noise import ClassConditional
+from labelnoise.problem import SignalNoise, stack
+from labelnoise.simulation import TRACKED, simulate
+
+PROBLEM = SignalNoise(n=20, d=400, m=3, mu_norm=9.0)
+
+
+def test_what_is_recorded_and_when():
+    run = simulate(PROBLEM.sample(seed=0), lr=0.01, steps=25, record_every=10, record=("output", "gamma", "rho"))
+    assert run.steps.tolist() == [0, 10, 20, 25]
+    assert {name: run.values[name].shape for name in run.values} == {
+        "output": (4, 20),
+        "gamma": (4, 6),
+        "rho": (4, 6, 20),
+    }
+    assert all(run.track[name].shape == (26,) for name in TRACKED)
+    frame = run.to_frame()
+    assert frame["step"].tolist() == [0, 10, 20, 25]
+    assert_close(frame["time"].to_numpy(), 0.01 * run.steps)
+    assert (run.values["gamma"][0] == 0).all() and (run.values["rho"][0] == 0).all()
+
+
+def test_the_track_is_that_of_the_records():
+    run = simulate(PROBLEM.sample(seed=0), lr=0.01, steps=30, record_every=1, record=("margin", "gamma", "rho"))
+    draw, margin = run.draws[0], run.values["margin"]
+    own = np.where(draw.y_given > 0, run.values["rho"][:, :3].max(1), run.values["rho"][:, 3:].max(1))
+    assert_close(run.track["margin_clean_min"], margin[:, ~draw.noisy].min(1))
+    assert_close(run.track["margin_noisy_max"], margin[:, draw.noisy].max(1))
+    assert_close(run.track["gamma_min"], run.values["gamma"].min(1))
+    assert_close(run.track["rho_bar_max"], own.max(1))
+
+
+def test_the_table_at_t1_is_that_of_a_run_recorded_there():
+    draw = SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0, label_noise=ClassConditional(0.1, 0.1)).sample(seed=0)
+    run = simulate(draw, lr=0.01, steps=300, record_every=300)
+    t1 = run.stages.t1
+    assert t1 is not None and t1 not in run.steps
+    there = simulate(draw, lr=0.01, steps=t1, record_every=t1)
+    for name, value in run.at_t1.items():
+        np.testing.assert_equal(value, there.table[name][-1], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    first, again, other = (simulate(PROBLEM.sample(seed=s), lr=0.01, steps=50).to_frame() for s in (3, 3, 4))
+    assert first.equals(again) and not first.equals(other)
+
+
+def test_a_batch_has_a_seed_column_and_runs_to_pick():
+    runs = simulate(stack([PROBLEM.sample(seed=s) for s in (7, 2)]), lr=0.01, steps=10, record=("output",))
+    frame = runs.to_frame()
+    assert frame.columns[0] == "seed" and frame["seed"].tolist() == [7, 7, 2, 2]
+    assert runs.values["output"].shape == (2, 2, 20) and runs[1].values["output"].shape == (2, 20)
+    assert (runs[1].values["output"] == runs.values["output"][1]).all() and len(runs.stages) == 2
+    with pytest.raises(TypeError, match="use it as it is"):
+        runs[0][0]
+
+
+def test_a_run_that_diverges_says_so_and_harms_no_other():
+    good = PROBLEM.sample(seed=0)
+    huge = SignalNoise(n=20, d=400, m=3, mu_norm=1e154).sample(seed=1)
+    runs = simulate(stack([huge, good]), lr=1e3, steps=30, record_every=10, record=("output",))
+    assert runs.status[0].startswith("diverged: an output is not finite at step ") and "lower `lr`" in runs.status[0]
+    assert runs.status[1] == "ok"
+    alone = simulate(good, lr=1e3, steps=30, record_every=10, record=("output",))
+    assert_close(runs[1].values["output"], alone.values["output"])
+    assert np.isnan(runs[0].values["output"][-1]).all() and np.isnan(runs[0].track["gamma_min"][-1])
+    assert runs[1].stages == alone.stages
+
+
+def test_when_every_run_diverges_the_arrays_keep_their_shape():
+    draw = SignalNoise(n=20, d=400, m=3, mu_norm=1e6).sample(seed=0)
+    run = simulate(draw, lr=1e300, steps=40, record_every=10, record=("rho",))
+    assert run.status.startswith("diverged") and "1e+300" in run.status
+    assert run.values["rho"].shape == (5, 6, 20) and np.isnan(run.values["rho"][-1]).all()
+    assert run.to_frame().shape[0] == 5 and run.track["gamma_min"].shape == (41,)
+
+
+@pytest.mark.parametrize("engine", ["span", "dense"])
+def test_without_training_the_initial_network_is_recorded(engine):
+    draw = PROBLEM.sample(seed=0, vectors=True)
+    run = simulate(draw, lr=0.1, steps=0, record=("output",), engine=engine)
+    v = draw.vectors
+    units = np.maximum(draw.y_true[:, None] * v.mu @ v.w0.T, 0) + np.maximum(v.xi @ v.w0.T, 0)
+    assert_close(run.values["output"][0], units[:, :3].mean(1) - units[:, 3:].mean(1))
+    assert run.stages.t1 is None
+
+
+def test_progress_ends_at_the_last_step():
+    seen = []
+    simulate(PROBLEM.sample(seed=0), lr=0.01, steps=25, test_draws=0, progress=lambda *at: seen.append(at))
+    assert seen[-1] == (25, 25) and seen == sorted(seen)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lr": 0.0}, "`lr` must be a finite number > 0, got 0.0"),
+        ({"lr": float("inf")}, "`lr` must be a finite number"),
+        ({"steps": -1}, "`steps` must be an integer >= 0, got -1"),
+        ({"record_every": 0}, "`record_every` must be an integer >= 1, got 0"),
+        ({"test_draws": 1.5}, "`test_draws` must be an integer >= 0, got 1.5"),
+        ({"zeta_std": -1.0}, "`zeta_std` must be a finite number >= 0"),
+        ({"record": ("gama",)}, "did you mean 'gamma'?"),
+        ({"engine": "spam"}, "did you mean 'span'?"),
+        ({"dtype": "float16"}, "did you mean 'float64'?"),
+        ({"engine": "dense"}, r"use sample\(..., vectors=True\)"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_sentence(change, words):
+    with pytest.raises(InputError, match=words):
+        simulate(PROBLEM.sample(seed=0), **{"lr": 0.01, "steps": 2, **change})
