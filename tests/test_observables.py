@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import assert_close
 
+from helpers import assert_close
 from labelnoise import dense, span
 from labelnoise.noise import ClassConditional
 from labelnoise.observables import SAMPLED, EvaluationNoise, sampled_errors, seen_errors, summary
@@ -125,7 +125,9 @@ def test_summary_counts_against_the_given_labels():
     c = np.linalg.lstsq(features.T, (weights - draw.vectors.w0).T, rcond=None)[0].T
     gamma = np.repeat([1, -1], 3) * c[:, -1] * draw.mu_sq
     rho = c[:, :-1] * draw.gram.diagonal()
-    assert_close([row["gamma_min"], row["gamma_mean"], row["gamma_max"]], [gamma.min(), gamma.mean(), gamma.max()], 1e-8)
+    assert_close(
+        [row["gamma_min"], row["gamma_mean"], row["gamma_max"]], [gamma.min(), gamma.mean(), gamma.max()], 1e-8
+    )
     own = np.where(draw.y_given > 0, rho[:3].max(0), rho[3:].max(0))
     assert_close([row["rho_clean_max"], row["rho_noisy_max"]], [own[~draw.noisy].max(), own[draw.noisy].max()], 1e-8)
     leads = [

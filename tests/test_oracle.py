@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import assert_close
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers import assert_close
 from labelnoise.noise import ClassConditional
 from labelnoise.problem import Draw, SignalNoise, stack
 from labelnoise.simulation import TRACKED, simulate
@@ -34,9 +34,7 @@ def assert_engines_agree(draw, tol=1e-10, **options):
 
 
 def test_engines_agree_on_every_observable():
-    problem = SignalNoise(
-        n=60, d=1_200, m=4, mu_norm=16.0, init_std=0.001, label_noise=ClassConditional(0.05, 0.15)
-    )
+    problem = SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0, init_std=0.001, label_noise=ClassConditional(0.05, 0.15))
     run = assert_engines_agree(
         problem.sample(seed=3, vectors=True, n_holdout=9), lr=0.01, steps=600, record_every=50, test_draws=200
     )

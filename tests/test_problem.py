@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import assert_close
 from scipy import stats
 
+from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise import ClassConditional, Matrix, Symmetric
 from labelnoise.problem import Draw, SignalNoise, stack
@@ -59,7 +59,9 @@ def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypat
     import labelnoise.problem as module
 
     draw = module.stream
-    monkeypatch.setattr(module, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name))
+    monkeypatch.setattr(
+        module, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name)
+    )
     p = p_values(problem)
     assert p.min() < FALSE_ALARM / p.size
 

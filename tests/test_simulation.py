@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers import assert_close
 
+from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise import ClassConditional
 from labelnoise.problem import SignalNoise, stack

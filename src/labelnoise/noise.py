@@ -6,6 +6,8 @@ A model says with which probability a label is replaced by which other one; `fli
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,10 +298,10 @@ def _read_array(path: Path, key: str) -> np.ndarray:
         raise InputError(f"no file at {path}; give the path of an existing .npy, .npz or text file")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 return np.asarray(archive[key], dtype=float)
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False), dtype=float)
         return np.loadtxt(path, delimiter="," if "," in path.read_text() else None, ndmin=1)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} could not be read as numbers ({error}); save it with numpy.save") from None

@@ -15,8 +15,10 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,10 +32,22 @@ PACKAGES = ("labelnoise", "numpy", "scipy", "pandas", "torch", "scikit-learn")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run directory that is open for writing: `path`, and `finished` if it already holds the whole result."""
+    """A run directory that is open for writing."""
 
     path: Path
     finished: bool
+    """Whether it already holds the whole result."""
+    config: Mapping[str, Any]
+    """What `config.json` holds."""
+    overwrite: bool = False
+    """Whether `begin` deletes the run that the folder holds."""
+
+    def begin(self) -> None:
+        """Make the folder and write `config.json`; called once all input is accepted, so that a refusal leaves none."""
+        if self.overwrite and self.path.exists():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_text("config.json", _to_json(self.config))
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Write `history.csv`, one row a record; a fixed number format keeps equal runs equal to the byte."""
@@ -56,6 +70,10 @@ class RunFolder:
         """Write `summary.json`: from here on the run is finished."""
         self.write_text("summary.json", _to_json(summary))
 
+    def read_summary(self) -> dict[str, Any]:
+        """Read `summary.json` of a finished run."""
+        return _read_json(self.path / "summary.json")
+
     def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
         """Write under a temporary name, then rename: a killed process leaves the old file or the new one."""
         target = self.path / name
@@ -75,9 +93,25 @@ class RunRecord:
     command: str
     settings: dict[str, Any]
     versions: dict[str, Any]
-    history: pd.DataFrame
-    samples: dict[str, np.ndarray]
+    git_commit: str | None
     summary: dict[str, Any]
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """`history.csv`, one row a record."""
+        try:
+            return pd.read_csv(self.path / "history.csv")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path} is damaged ({error}); make the run again with --overwrite") from None
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """`samples.npz`, the per-sample arrays."""
+        try:
+            with open(self.path / "samples.npz", "rb") as file, np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+        except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(f"{self.path} is damaged ({error}); make the run again with --overwrite") from None
 
 
 def settings_of(config: Any) -> dict[str, Any]:
@@ -96,6 +130,15 @@ def settings_of(config: Any) -> dict[str, Any]:
     return plain(config)
 
 
+def leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of every setting, however deep it lies."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value)
+        elif name != "kind":
+            yield name, value
+
+
 def default_path(command: str, settings: Mapping[str, Any]) -> Path:
     """Return `runs/<command>-<hash of the settings>`."""
     digest = hashlib.sha256(_to_json(settings).encode()).hexdigest()
@@ -103,7 +146,7 @@ def default_path(command: str, settings: Mapping[str, Any]) -> Path:
 
 
 def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: bool = False) -> RunFolder:
-    """Open a run directory for these settings.
+    """Open a run directory for these settings; nothing is written or deleted before `begin`.
 
     A finished run of the same settings comes back with `finished=True`; an unfinished one starts again.
 
@@ -111,33 +154,28 @@ def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: b
         path: the folder; made if absent.
         command: what makes the run.
         settings: every setting, as JSON values.
-        overwrite: delete the run that the folder holds first.
+        overwrite: let `begin` delete the run that the folder holds, whichever it is.
 
     Raises:
-        InputError: the folder holds another run, or files that are not a run; nothing is touched.
+        InputError: the folder holds another run, or files that are not a run.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"`out` must be a folder, got the file {path}; choose another name")
-    config_file = path / "config.json"
-    if config_file.exists():
-        held = _read_json(config_file)
+    config = {"command": command, "settings": settings, "versions": _versions(), "git_commit": _git_commit()}
+    if (path / "config.json").exists():
         if overwrite:
-            shutil.rmtree(path)
-        elif (held.get("command"), held.get("settings")) != (command, json.loads(_to_json(settings))):
+            return RunFolder(path, False, config, overwrite=True)
+        held = _read_json(path / "config.json")
+        if (held.get("command"), held.get("settings")) != (command, json.loads(_to_json(settings))):
             raise InputError(
                 f"`out` must be empty or hold the same run, but {path} holds another one"
                 f"{_first_difference(held, command, settings)}; choose another folder or pass --overwrite"
             )
-        elif (path / "summary.json").exists():
-            return RunFolder(path, finished=True)
-    elif path.exists() and any(path.iterdir()):
+        return RunFolder(path, (path / "summary.json").exists(), config)
+    if path.exists() and any(path.iterdir()):
         raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
-    path.mkdir(parents=True, exist_ok=True)
-    run = RunFolder(path, finished=False)
-    config = {"command": command, "settings": settings, "versions": _versions(), "git_commit": _git_commit()}
-    run.write_text("config.json", _to_json(config))
-    return run
+    return RunFolder(path, False, config)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -150,20 +188,15 @@ def read_run(path: Path) -> RunRecord:
     for name, meaning in (("config.json", "is no run"), ("summary.json", "is a run that has not finished")):
         if not (path / name).is_file():
             raise InputError(f"{path} {meaning} ({name} is missing); give the folder of a finished run")
-    config, summary = _read_json(path / "config.json"), _read_json(path / "summary.json")
-    try:
-        history = pd.read_csv(path / "history.csv")
-        with np.load(path / "samples.npz", allow_pickle=False) as archive:
-            samples = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged ({error}); make the run again with --overwrite") from None
-    return RunRecord(path, config["command"], config["settings"], config["versions"], history, samples, summary)
+    config = _read_json(path / "config.json")
+    known: dict[str, Any] = {name: config.get(name) for name in ("command", "settings", "versions", "git_commit")}
+    return RunRecord(path, **known, summary=_read_json(path / "summary.json"))
 
 
 def _first_difference(held: Mapping[str, Any], command: str, settings: Mapping[str, Any]) -> str:
     if held.get("command") != command:
         return f" (of the command {held.get('command')!r})"
-    old, new = held.get("settings", {}), json.loads(_to_json(settings))
+    old, new = (dict(leaves(part)) for part in (held.get("settings", {}), json.loads(_to_json(settings))))
     for name in new:
         if old.get(name) != new[name]:
             return f" ({name} is {old.get(name)!r} there, {new[name]!r} now)"

@@ -30,7 +30,7 @@ from labelnoise.stages import CONVERGED_LOSS, Stages, find_stages
 ENGINES = {"span": span, "dense": dense}
 """Modules with `init(draws, lr, device, dtype) -> state`, `step(state) -> state` and `view(state) -> View`."""
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """Called as progress(done, total)."""
 
 
@@ -123,7 +123,8 @@ class Trajectory:
         for r, run in enumerate(self.runs):
             seed = run.draws[0].seed
             label = {"seed": r if seed is None else seed} if self.batched else {}
-            clock = {"step": self.steps, "time": self.schedule.lr * self.steps}
+            with np.errstate(over="ignore"):
+                clock = {"step": self.steps, "time": self.schedule.lr * self.steps}
             frames.append(pd.DataFrame({**clock, **run.table}).assign(**label))
         frame = pd.concat(frames, ignore_index=True)
         return frame[["seed", *frame.columns.drop("seed")]] if self.batched else frame

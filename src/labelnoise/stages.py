@@ -93,16 +93,23 @@ def oracle_stop(accuracy_clean: np.ndarray, accuracy_noisy: np.ndarray) -> int |
         accuracy_noisy: (records,) share of noisy samples fitted to their given label; NaN without any.
     """
     balance = (np.asarray(accuracy_clean) + 1 - np.asarray(accuracy_noisy)) / 2
-    return None if np.isnan(balance).all() else int(np.nanargmax(balance))
+    if np.isnan(balance).all():
+        return None
+    return int(np.flatnonzero(balance >= np.nanmax(balance) - 1e-12)[0])  # rounding breaks no tie
 
 
 @dataclass(frozen=True)
 class Stop:
-    """What a stop rule decided: the record to keep, the one at which it would end the run (None: never), and why."""
+    """What a stop rule decided."""
 
     chosen: int
+    """The record to keep."""
     stopped: int | None
+    """The record at which the rule ends the run; None if it never does."""
+    falls: bool
+    """Whether what the rule watches fell, after the chosen record, by more than chance: whether stopping pays."""
     reason: str
+    """Why, in words."""
 
 
 @dataclass(frozen=True)
@@ -129,19 +136,17 @@ class HeldOut:
         accuracy = np.asarray(accuracy, dtype=float)
         if accuracy.size == 0 or np.isnan(accuracy).all():
             raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
-        best = np.fmax.accumulate(accuracy)
-        leader = np.array([int(np.nanargmax(accuracy[: t + 1])) for t in range(accuracy.size)])
-        waited = np.flatnonzero(np.arange(accuracy.size) - leader >= self.patience)
+        value = np.where(np.isnan(accuracy), -np.inf, accuracy)
+        leader = np.array([int(np.argmax(value[: t + 1])) for t in range(value.size)])
+        waited = np.flatnonzero((np.arange(value.size) - leader >= self.patience) & (value[leader] > -np.inf))
         stopped = int(waited[0]) if waited.size else None
         chosen = int(leader[stopped if stopped is not None else -1])
-        return Stop(chosen, stopped, self._reason(best[-1], accuracy[-1]))
-
-    def _reason(self, best: float, last: float) -> str:
-        error = np.sqrt(max(best * (1 - best), 1 / self.n) / self.n)
-        fall = f"held-out accuracy {best:.3f} at its best, {last:.3f} at the last record"
-        if best - last <= 2 * error:
-            return f"{fall}: no fall beyond two standard errors ({2 * error:.3f}), so it sees no reason to stop"
-        return f"{fall}: a fall of more than two standard errors ({2 * error:.3f})"
+        best, last = accuracy[chosen], accuracy[~np.isnan(accuracy)][-1]
+        chance = 2 * np.sqrt(max(best * (1 - best), 1 / self.n) / self.n)
+        falls = bool(best - last > chance)
+        verdict = "a fall of more than" if falls else "it sees no reason to stop, as no fall exceeds"
+        reason = f"held-out accuracy {best:.3f}, at the end {last:.3f}: {verdict} two standard errors ({chance:.3f})"
+        return Stop(chosen, stopped, falls, reason)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class _Finding:
 
 def stage_one_scale(problem: SignalNoise, lr: float) -> float:
     """Scale of T1 in steps: n m / (eta sigma_xi^2 d) (Thm 4.1)."""
-    return problem.n * problem.m / (lr * problem.noise_std**2 * problem.d)
+    with np.errstate(over="ignore", divide="ignore"):
+        return float(problem.n * problem.m / (np.float64(lr) * problem.noise_std**2 * problem.d))
 
 
 def conditions(problem: SignalNoise, lr: float) -> dict[str, float]:
@@ -74,7 +75,7 @@ def conditions(problem: SignalNoise, lr: float) -> dict[str, float]:
         "n / log m": p.n / np.log(p.m) if p.m > 1 else np.inf,
         "sigma_0 sigma_xi sqrt(d)": p.init_std * p.noise_std * np.sqrt(p.d),
         "sigma_0 ||mu||": p.init_std * p.mu_norm,
-        "eta sigma_xi^2 d / (n m)": 1 / stage_one_scale(p, lr),
+        "eta sigma_xi^2 d / (n m)": lr * p.noise_std**2 * p.d / (p.n * p.m),
         "eta ||mu||^2 / m": lr * p.mu_norm**2 / p.m,
     }
     return {name: float(value) for name, value in numbers.items()}
@@ -91,7 +92,8 @@ def _over_runs(claim: str, statement: str, found: list[_Finding]) -> Check:
     decided = [finding for finding in found if finding.verdict != NOT_APPLICABLE]
     holds = sum(finding.verdict == HOLDS for finding in decided)
     verdict = NOT_APPLICABLE if not decided else HOLDS if holds == len(decided) else FAILS
-    typical = next(finding for finding in found if finding.verdict == verdict)
+    alike = [finding for finding in found if finding.verdict == verdict]
+    typical = next((finding for finding in alike if not np.isnan(finding.measured)), alike[0])  # explains the number
     reason = typical.reason
     if len(found) > 1 and decided:
         reason = f"holds in {holds} of {len(decided)} runs; one that {verdict}: {reason}"

@@ -1,0 +1,25 @@
+# Everything is set up by the targets themselves; a second run finds the environment ready.
+PYTHON ?= python3
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: reproduce test test-slow check
+
+reproduce: .venv/ready
+	.venv/bin/labelnoise reproduce
+
+test: .venv/ready
+	.venv/bin/python -m pytest
+
+test-slow: .venv/ready
+	.venv/bin/python -m pytest -m slow
+
+check: .venv/ready
+	.venv/bin/python -m ruff check
+	.venv/bin/python -m ruff format --check
+	.venv/bin/python -m mypy
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -c constraints.txt -e '.[all,dev]'
+	touch .venv/ready

@@ -1,0 +1,219 @@
+"""The commands: each config dataclass becomes a command whose flags, and TOML keys, are its fields."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before NumPy loads: more threads slow small matrices down
+    os.environ.setdefault(_name, "1")
+
+import rich.console
+import rich.progress
+import tyro
+
+from labelnoise import __version__
+from labelnoise.errors import InputError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where settings come from and the run goes."""
+
+    config: Path | None = None
+    """TOML file whose keys are the flags of this command; flags override it."""
+    out: Path | None = None
+    """Folder of the run; runs/<command>-<hash of the settings> if not given."""
+    overwrite: bool = False
+    """Delete the run that the folder holds."""
+
+
+def simulate(arguments: Sequence[str]) -> int:
+    """Train the paper's two-layer network on signal-noise data, exactly."""
+    from labelnoise.experiments import SimulateRun
+
+    return _experiment("simulate", SimulateRun, arguments)
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Train a network on real data with flipped labels and follow every sample."""
+    from labelnoise.experiments import TrainRun
+
+    return _experiment("train", TrainRun, arguments)
+
+
+def reproduce(arguments: Sequence[str]) -> int:
+    """Run the experiments of the report and write the page."""
+    from labelnoise.reproduce import Reproduce
+    from labelnoise.reproduce import reproduce as run
+
+    config, output = _parse("reproduce", Reproduce, arguments)
+    with _progress("experiments") as told:
+        page, reused = run(config, output.out, output.overwrite, done=lambda name, at, total: told(at, total, name))
+    if reused:
+        print(f"{page.parent} already holds this run; pass --overwrite to run it again")
+    print(f"report: {page}")
+    return _exit_code(page.parent)
+
+
+def report(arguments: Sequence[str]) -> int:
+    """Write figures and report.html of a finished run."""
+    from labelnoise.report import write_report
+
+    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
+        print("usage: labelnoise report RUN\n\nWrite figures and report.html of the run directory RUN.")
+        if arguments[:1] in (["-h"], ["--help"]):
+            return 0
+        raise InputError(
+            f"`report` takes one run directory, got {len(arguments)} arguments; see labelnoise report --help"
+        )
+    print(f"report: {write_report(Path(arguments[0]))}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "simulate": simulate,
+    "train": train,
+    "reproduce": reproduce,
+    "report": report,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            print(_usage())
+            return 0
+        if arguments[0] == "--version":
+            print(f"labelnoise {__version__}")
+            return 0
+        if arguments[0] not in COMMANDS:
+            raise InputError(f"there is no command {arguments[0]!r}{did_you_mean(arguments[0], COMMANDS)}")
+        return COMMANDS[arguments[0]](arguments[1:])
+    except InputError as refusal:
+        print(f"labelnoise: {refusal}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("labelnoise: stopped; the same command starts the unfinished part again", file=sys.stderr)
+        return 130
+
+
+def _usage() -> str:
+    lines = [f"  {name:10s} {command.__doc__}" for name, command in COMMANDS.items()]
+    return "usage: labelnoise COMMAND [FLAGS]\n\n" + "\n".join(lines) + "\n\nlabelnoise COMMAND --help lists the flags."
+
+
+def _experiment(command: str, kind: type, arguments: Sequence[str]) -> int:
+    from labelnoise.experiments import run_experiment
+
+    config, output = _parse(command, kind, arguments)
+    with _progress(command) as told:
+        outcome = run_experiment(config, output.out, output.overwrite, progress=told)
+    if outcome.reused:
+        print(f"{outcome.path} already holds this run; pass --overwrite to run it again")
+    print(f"run: {outcome.path} ({outcome.status})")
+    return _exit_code(outcome.path)
+
+
+def _exit_code(path: Path) -> int:
+    from labelnoise.runs import read_run
+
+    status = read_run(path).summary["status"]
+    if status != "ok":
+        print(f"labelnoise: {status}", file=sys.stderr)
+    return 0 if status == "ok" else 1
+
+
+def _parse(command: str, kind: type, arguments: Sequence[str]) -> tuple[Any, Output]:
+    """Config and output of a command line; the keys of a TOML file count as flags that stand before the others."""
+    from labelnoise.runs import leaves, settings_of
+
+    known = [name.replace("_", "-") for part in (kind(), Output()) for name, _ in leaves(settings_of(part))]
+
+    def run(config: Any, output: Output) -> tuple[Any, Output]:
+        return config, output
+
+    run.__annotations__ = {"config": kind, "output": Output}
+    run.__defaults__ = (kind(), Output())
+    run.__doc__ = COMMANDS[command].__doc__
+    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+    with _one_sentence(command):
+        found, unknown = tyro.cli(
+            run, args=[*_from_toml(arguments, known), *arguments], prog=f"labelnoise {command}", config=markers,
+            return_unknown_args=True,
+        )  # fmt: skip
+    if unknown:
+        near = did_you_mean(unknown[0].lstrip("-").split("=")[0], known)
+        raise InputError(f"`{command}` has no flag {unknown[0]!r}{near}")
+    return found
+
+
+def _from_toml(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The flags that the file behind --config stands for."""
+    given = [after for flag, after in zip(arguments, [*arguments[1:], ""], strict=True) if flag == "--config"]
+    given += [flag.removeprefix("--config=") for flag in arguments if flag.startswith("--config=")]
+    if not given:
+        return []
+    path = Path(given[-1])
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"`config` must be a TOML file, but {path} cannot be read: {error}") from None
+    flags: list[str] = []
+    for key, value in table.items():
+        name = key.replace("_", "-")
+        if name not in known or name == "config":
+            raise InputError(f"{path} has a key {key!r} that is no setting{did_you_mean(name, known)}")
+        if value is not False:
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            flags += [f"--{name}", *map(str, values)]
+    return flags
+
+
+@contextlib.contextmanager
+def _one_sentence(command: str) -> Iterator[None]:
+    """Turn the parser's framed message into the one sentence of `InputError`."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        body = [line.strip("│ ") for line in said.getvalue().splitlines() if line.startswith("│")]
+        end = next((i for i, line in enumerate(body) if line.startswith("───")), len(body))
+        sentence = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(body[:end]))
+        raise InputError(f"{sentence}; see labelnoise {command} --help") from None
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on a terminal, else one line for each named piece of work that ends."""
+    console = rich.console.Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda at, total, name="": print(f"[{at}/{total}] {name}", flush=True) if name else None
+        return
+    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn())
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None)
+
+        def told(at: int, total: int, name: str = "") -> None:
+            bar.update(task, completed=at, total=total)
+            if name:
+                bar.console.print(name)
+
+        yield told
+
+
+if __name__ == "__main__":
+    sys.exit(main())

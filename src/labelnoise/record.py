@@ -1,0 +1,207 @@
+"""The record that everything later reads: margin, loss and predicted class of each sample in each epoch.
+
+One pass over the logits gives all three. On a GPU the cost of an update is the launch of some twenty small kernels
+and one synchronisation, which the checks need, so large batches are cheap and many small ones are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelnoise.arrays import Array, array_namespace, to_numpy
+from labelnoise.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class EpochRecord:
+    """What one epoch recorded, each (n,); NaN and -1 for a sample that was not seen."""
+
+    margin: np.ndarray
+    """Given label's logit minus the best other one, float32; above 0 the sample is fitted to its given label."""
+    loss: np.ndarray
+    """Cross-entropy of the given label, float32."""
+    prediction: np.ndarray
+    """Predicted class, int32; it equals the given label exactly where the margin is above 0."""
+
+
+class Recorder:
+    """Record margin, loss and prediction of each sample in each epoch, from any training loop.
+
+    Call `update` for each batch, in any order, and `end_epoch` after the last one. A sample that was not seen in an
+    epoch has margin and loss NaN and prediction -1 there; so has one whose logits are not numbers, because a run
+    that diverges is worth recording too (its loss may be infinite).
+
+    Args:
+        n_samples: number of samples; each has a position in 0..n_samples-1.
+        n_classes: number of logits a sample, at least 2.
+
+    Example:
+        >>> recorder = Recorder(n_samples=3, n_classes=2)
+        >>> recorder.update(np.array([2, 0]), np.array([[1.0, 3.0], [0.5, 0.0]]), np.array([1, 1]))
+        >>> recorder.end_epoch().margin
+        array([-0.5,  nan,  2. ], dtype=float32)
+    """
+
+    def __init__(self, n_samples: int, n_classes: int) -> None:
+        for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise InputError(f"`{name}` must be an integer >= {least}, got {value!r}; count them in the data")
+        self.n_samples, self.n_classes = int(n_samples), int(n_classes)
+        self._rows: list[EpochRecord] = []
+        self._given: Array = np.full(self.n_samples, -1, dtype=np.int64)
+        self._buffers: tuple[Array, Array, Array] | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were ended."""
+        return len(self._rows)
+
+    @property
+    def margin(self) -> np.ndarray:
+        """Margins (epochs, n) float32, stacked at each access."""
+        return self._stack([row.margin for row in self._rows], np.float32)
+
+    @property
+    def loss(self) -> np.ndarray:
+        """Losses (epochs, n) float32, stacked at each access."""
+        return self._stack([row.loss for row in self._rows], np.float32)
+
+    @property
+    def prediction(self) -> np.ndarray:
+        """Predicted classes (epochs, n) int32, stacked at each access."""
+        return self._stack([row.prediction for row in self._rows], np.int32)
+
+    @property
+    def given(self) -> np.ndarray:
+        """Given labels (n,) int64; -1 for a sample that was never seen."""
+        return to_numpy(self._given).copy()
+
+    def update(self, index: Array, logits: Array, labels: Array) -> None:
+        """Record one batch; NumPy arrays or torch tensors, the values stay on the device of `logits`.
+
+        Args:
+            index: (b,) positions of the samples, integers in 0..n_samples-1.
+            logits: (b, n_classes) outputs of the network before the softmax.
+            labels: (b,) given labels, integers in 0..n_classes-1; the same in each epoch.
+
+        Raises:
+            InputError: a wrong shape or type, a position or label out of range, or a label that changed. Nothing of
+                the batch is recorded then.
+        """
+        logits = _plain(logits)
+        index, labels = (_integers(name, item, logits) for name, item in (("index", index), ("labels", labels)))
+        if logits.ndim != 2 or logits.shape[1] != self.n_classes:
+            raise InputError(
+                f"`logits` must have shape (batch, {self.n_classes}), got {tuple(logits.shape)}; give one row a sample"
+            )
+        if not index.shape == labels.shape == logits.shape[:1]:
+            raise InputError(
+                f"`index` and `labels` must have one entry a row of `logits` ({logits.shape[0]}), got shapes "
+                f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
+            )
+        margin_row, loss_row, prediction_row = self._open(logits)
+        self._check(index, labels)
+        margin, loss, prediction = _measure(logits, labels)
+        margin_row[index], loss_row[index], prediction_row[index] = margin, loss, prediction
+        self._given[index] = labels
+
+    def end_epoch(self) -> EpochRecord:
+        """Close the epoch: bring its record to the host, keep it, and return it.
+
+        Raises:
+            InputError: nothing was recorded since the last call.
+        """
+        if self._buffers is None:
+            raise InputError("`end_epoch` needs a recorded batch, got none since the last epoch; call `update` first")
+        row = EpochRecord(*(np.array(to_numpy(buffer)) for buffer in self._buffers))
+        self._rows.append(row)
+        self._buffers = None
+        return row
+
+    def _stack(self, rows: list[np.ndarray], dtype: type) -> np.ndarray:
+        return np.array(rows, dtype=dtype).reshape(len(rows), self.n_samples)
+
+    def _open(self, logits: Array) -> tuple[Array, Array, Array]:
+        """Buffers of this epoch, made on the device of its first batch."""
+        xp, device = array_namespace(logits), logits.device
+        if self._buffers is None:
+            fill = ((np.nan, xp.float32), (np.nan, xp.float32), (-1, xp.int32))
+            margin, loss, prediction = (
+                xp.full((self.n_samples,), value, dtype=dtype, device=device) for value, dtype in fill
+            )
+            self._buffers = margin, loss, prediction
+            self._given = xp.asarray(self.given, device=device)
+        elif type(self._given) is not type(logits) or self._given.device != device:
+            raise InputError(
+                f"`logits` must stay on one device within an epoch, got {device} after {self._given.device}; "
+                "move them there"
+            )
+        return self._buffers
+
+    def _check(self, index: Array, labels: Array) -> None:
+        """Refuse positions and labels out of range and labels that changed: one synchronisation for all three."""
+        xp = array_namespace(labels)
+        outside = (index < 0) | (index >= self.n_samples)
+        known = self._given[xp.where(outside, 0, index)]
+        no_class = (labels < 0) | (labels >= self.n_classes)
+        wrong = outside | no_class | ((known >= 0) & (known != labels))
+        if not bool(xp.any(wrong)):
+            return
+        outside, no_class, known, index, labels = map(to_numpy, (outside, no_class, known, index, labels))
+        at = int(np.flatnonzero(to_numpy(wrong))[0])
+        if outside[at]:
+            raise InputError(
+                f"`index` must lie in 0..{self.n_samples - 1}, got {index[at]}; number the samples of the data set"
+            )
+        if no_class[at]:
+            raise InputError(
+                f"`labels` must lie in 0..{self.n_classes - 1}, got {labels[at]}; map the classes to positions"
+            )
+        raise InputError(
+            f"`labels` must not change, got {labels[at]} after {known[at]} for sample {index[at]}; "
+            "record given labels, and make a new Recorder after relabelling"
+        )
+
+
+def _measure(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """Margin, loss and prediction (b,) each.
+
+    With the margin m and s = log sum over the other classes of exp(logit - best other logit), the cross-entropy is
+    log(1 + exp(s - m)): no overflow, and a tiny loss keeps its digits, which log-sum-exp minus logit would not.
+    """
+    xp = array_namespace(logits)
+    rows = xp.arange(logits.shape[0], device=logits.device)
+    is_given = xp.arange(logits.shape[1], device=logits.device)[None, :] == labels[:, None]
+    with np.errstate(invalid="ignore", over="ignore"):
+        others = xp.where(is_given, xp.asarray(-np.inf, dtype=logits.dtype, device=logits.device), logits)
+        rival = xp.argmax(others, axis=1)
+        best_other = others[rows, rival]
+        margin = logits[rows, labels] - best_other
+        spread = xp.log(xp.sum(xp.exp(others - best_other[:, None]), axis=1))
+        loss = xp.logaddexp(xp.zeros_like(margin), spread - margin)
+        prediction = xp.where(margin > 0, labels, rival)
+        prediction = xp.where(xp.isnan(margin), xp.full_like(prediction, -1), prediction)
+        return xp.astype(margin, xp.float32), xp.astype(loss, xp.float32), xp.astype(prediction, xp.int32)
+
+
+def _plain(logits: Any) -> Array:
+    """Logits as float32 or float64 outside any gradient; half precision would lose the digits of a small margin."""
+    logits = logits.detach() if hasattr(logits, "detach") else np.asarray(logits)
+    if isinstance(logits, np.ndarray) and logits.dtype.kind not in "iuf":
+        raise InputError(f"`logits` must be real numbers, got {logits.dtype}; give the outputs of the network")
+    xp = array_namespace(logits)
+    return logits if logits.dtype == xp.float64 else xp.astype(logits, xp.float32)
+
+
+def _integers(name: str, values: Any, logits: Array) -> Array:
+    """`values` as int64 where `logits` live."""
+    values = values.detach() if hasattr(values, "detach") else np.asarray(values)
+    if not array_namespace(values).isdtype(values.dtype, "integral"):
+        raise InputError(f"`{name}` must be integers, got {values.dtype}; convert them first")
+    if isinstance(logits, np.ndarray):
+        return to_numpy(values).astype(np.int64)
+    xp = array_namespace(logits)
+    return xp.asarray(values, dtype=xp.int64, device=logits.device)

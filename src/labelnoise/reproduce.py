@@ -1,0 +1,200 @@
+"""The main job: the experiments that make the report, run side by side, and the page that shows them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labelnoise.experiments import SimulateRun, TrainRun, run_experiment
+from labelnoise.noise import ClassConditional
+from labelnoise.problem import SignalNoise
+from labelnoise.report import write_report
+from labelnoise.runs import RunFolder, default_path, open_run, settings_of
+from labelnoise.simulation import Schedule
+from labelnoise.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Run the experiments of the report: both stages in the paper's model and on real images, and where to stop."""
+
+    quick: bool = False
+    """A smaller version, to see that everything works: fewer seeds, steps and epochs."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A column of a figure: its title and its experiments by name."""
+
+    title: str
+    experiments: dict[str, SimulateRun | TrainRun]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report."""
+
+    name: str
+    title: str
+    text: str
+    panels: tuple[Panel, ...]
+
+
+LEAD = (
+    "A network trained on partly wrong labels first learns what the classes have in common: it fits the correctly "
+    "labelled samples and ignores the wrong labels (Stage I). Only later does it memorise the wrong labels, one by "
+    "one, and its test accuracy falls (Stage II). This page shows both stages in the two-layer model of Han et al. "
+    "(ICML 2025), where they are proved, and on real images; where each claim of the paper holds; and what stopping in "
+    "time gains."
+)
+
+BANDS = "Lines are means over the seeds, bands their range; the dotted lines are medians over the seeds."
+
+
+def figures(quick: bool = False) -> tuple[Figure, ...]:
+    """Return every figure with the experiments that it needs."""
+    seeds = tuple(range(2 if quick else 5))
+    fine = {"steps": 600, "record_every": 6, "test_draws": 500} if quick else {"steps": 2_000, "record_every": 4}
+    clear = SimulateRun(SignalNoise(), Schedule(lr=0.005, **fine), seeds)
+    costly = SimulateRun(
+        SignalNoise(d=400, mu_norm=5.66, init_std=0.01), Schedule(lr=0.3, **fine), seeds, n_holdout=1_000
+    )
+    digit_seeds = range(1 if quick else 3)
+    digits = TrainRun(training=TrainConfig(epochs=40 if quick else 120))
+    return (
+        Figure(
+            "synthetic-a",
+            "The paper's model, d = 40,000: the clean picture of both stages",
+            "Top: the largest signal coefficient and the largest noise coefficients. Signal leads at first; the noise "
+            "patches of wrongly labelled samples overtake it after T1. Middle: meanwhile the accuracy on noisy "
+            "samples, against their wrong labels, stays at 0 and then rises to 1. Bottom: the test error against true "
+            f"labels. At d far above n only test patches that recur from the training set suffer. {BANDS}",
+            _with_and_without_noise("a", clear),
+        ),
+        Figure(
+            "synthetic-b",
+            "The same model at d = 400: where stopping in time pays",
+            "Fewer dimensions than twice the samples: memorised noise now reaches fresh test patches as well, and the "
+            f"fresh-noise error rises in Stage II. {BANDS}",
+            _with_and_without_noise("b", costly),
+        ),
+        Figure(
+            "digits",
+            "Real images: handwritten digits, ten classes, every fifth label wrong",
+            "Top: a small convolutional network fits the clean samples within some ten epochs while it still rejects "
+            "the wrong labels; then it memorises them, and the accuracy on test images falls. Bottom: samples with a "
+            "negative margin are suspects; precision and recall say how well they are the wrong labels. The held-out "
+            f"accuracy, which sees given labels only, falls too. {BANDS}",
+            tuple(
+                Panel(
+                    title,
+                    {f"digits-{name}-seed{seed}": _digits(digits, noise, seed) for seed in digit_seeds},
+                )
+                for name, title, noise in (
+                    ("noise", "20 % of the labels wrong", "symmetric:0.2"),
+                    ("clean", "no label noise", "none"),
+                )
+            ),
+        ),
+    )
+
+
+def _with_and_without_noise(name: str, run: SimulateRun) -> tuple[Panel, ...]:
+    without = replace(run, problem=replace(run.problem, label_noise=ClassConditional(0.0, 0.0)))
+    return (
+        Panel("20 % of the labels flipped", {f"{name}-noise": run}),
+        Panel("no label noise", {f"{name}-clean": without}),
+    )
+
+
+def _digits(run: TrainRun, noise: str, seed: int) -> TrainRun:
+    return replace(run, noise=noise, training=replace(run.training, seed=seed))
+
+
+def reproduce(
+    config: Reproduce,
+    out: Path | None = None,
+    overwrite: bool = False,
+    done: Callable[[str, int, int], object] | None = None,
+) -> tuple[Path, bool]:
+    """Run every experiment that is not finished yet, in parallel processes of one thread each, and write the report.
+
+    Args:
+        config: how much to run.
+        out: the folder; each experiment is a run directory in it.
+        overwrite: start from nothing.
+        done: called as done(name and status, finished, total) after each experiment.
+
+    Returns:
+        The path of report.html, and whether all experiments had been run before.
+    """
+    shown = figures(config.quick)
+    experiments = {name: run for figure in shown for panel in figure.panels for name, run in panel.experiments.items()}
+    settings = {**settings_of(config), "experiments": {name: settings_of(run) for name, run in experiments.items()}}
+    folder = open_run(out or default_path("reproduce", settings), "reproduce", settings, overwrite)
+    if folder.finished:
+        return write_report(folder.path), True
+    folder.begin()
+    statuses = _run_all(experiments, folder, done)
+    folder.finish({"status": _overall(statuses), "text": LEAD, "experiments": statuses, "groups": _groups(shown)})
+    return write_report(folder.path), False
+
+
+def _run_all(
+    experiments: dict[str, SimulateRun | TrainRun], folder: RunFolder, done: Callable[[str, int, int], object] | None
+) -> dict[str, str]:
+    """Status of each experiment by name; longest first, so that no process is left alone with a long one."""
+    order = sorted(experiments, key=lambda name: isinstance(experiments[name], SimulateRun))
+    statuses = {}
+    workers = min(len(order), os.cpu_count() or 1)
+    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(run_experiment, experiments[name], folder.path / name): name for name in order}
+        try:
+            for finished, future in enumerate(as_completed(running), 1):
+                name, outcome = running[future], future.result()
+                statuses[name] = outcome.status
+                if done:
+                    done(f"{name}: {'already there' if outcome.reused else outcome.status}", finished, len(order))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {name: statuses[name] for name in experiments}
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside use one BLAS and one OpenMP thread: two processes would only fight for the cores."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _overall(statuses: dict[str, str]) -> str:
+    return next((f"{name}: {status}" for name, status in statuses.items() if status != "ok"), "ok")
+
+
+def _groups(shown: tuple[Figure, ...]) -> list[dict[str, Any]]:
+    """What the report needs to know of the figures."""
+    return [
+        {
+            "name": figure.name,
+            "title": figure.title,
+            "text": figure.text,
+            "columns": [{"title": panel.title, "runs": list(panel.experiments)} for panel in figure.panels],
+        }
+        for figure in shown
+    ]

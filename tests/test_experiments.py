@@ -1,0 +1,180 @@
+"""Experiments: what a run directory holds, that it is reused, refused, and the same twice."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import assert_close
+from labelnoise.data import load_data
+from labelnoise.errors import InputError
+from labelnoise.experiments import SimulateRun, TrainRun, run_experiment
+from labelnoise.models import build_model
+from labelnoise.noise import Symmetric
+from labelnoise.problem import SignalNoise
+from labelnoise.runs import read_run
+from labelnoise.simulation import Schedule
+from labelnoise.stages import HeldOut
+from labelnoise.train import COLUMNS, TrainConfig, fit
+
+TWO = (3, 8)
+SMALL = SimulateRun(
+    problem=SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0), schedule=Schedule(lr=0.01, steps=300, test_draws=50),
+    seeds=(0, 1), n_holdout=40,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def short(**settings):
+    return TrainConfig(**{"epochs": 3, "device": "cpu", **settings})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threads": 0}, "`threads` must be"),
+        ({"model": "smal-cnn"}, "did you mean 'small-cnn'"),
+        ({"noise": "symetric:0.2"}, "did you mean 'symmetric'"),
+    ],
+)
+def test_bad_run_settings_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        TrainRun(**settings)
+
+
+def train_in(folder, **settings):
+    config = TrainRun(**{"classes": TWO, "training": short(epochs=4), **settings})
+    outcome = run_experiment(config, folder)
+    assert outcome.path == folder and not outcome.reused
+    return outcome.status, read_run(folder)
+
+
+def stops_of(run, seed=0):
+    return {row["rule"]: row for row in run.summary["stops"] if row["seed"] == seed}
+
+
+def test_a_training_directory_holds_the_run(tmp_path):
+    threads = torch.get_num_threads()
+    status, run = train_in(tmp_path / "a", threads=2)
+    assert torch.get_num_threads() == threads
+    data = load_data("digits", classes=TWO, label_noise=Symmetric(0.2))
+    log = fit(build_model("small-cnn", n_classes=2, in_channels=1), data, short(epochs=4))
+    assert status == run.summary["status"] == "ok"
+    assert tuple(run.history.columns) == COLUMNS and len(run.history) == 4
+    assert run.samples["margin"].dtype == np.float32
+    assert_close(run.samples["margin"], log.recorder.margin, rtol=1e-3, atol=1e-4)  # two threads there, one here
+    for name in ("y_true", "y_given", "index"):
+        assert_close(run.samples[name], getattr(data, name))
+    assert_close(run.samples["held_out"], log.held_out)
+    n = len(data.y_given)
+    sizes = {"train": n, "held_out": round(n / 10), "test": len(data.y_test), "image": [1, 8, 8]}
+    assert run.summary["sizes"] == sizes and run.summary["classes"] == [3, 8]
+    assert run.summary["noise"]["count"] == data.noisy.sum() and run.summary["noise"]["text"] == str(data.noise)
+
+
+def test_training_stops_say_what_they_gain(tmp_path):
+    _, run = train_in(tmp_path / "a", noise="symmetric:0.4", training=short(epochs=40, lr=0.05))
+    stops, table = stops_of(run), run.history.set_index("epoch")
+    assert set(stops) == {"oracle", "held_out", "last"}
+    assert (stops["last"]["at"], stops["last"]["gain_test_accuracy"]) == (40, 0)
+    assert stops["oracle"]["at"] == (table["train_accuracy_clean"] - table["train_accuracy_noisy"]).idxmax() < 40
+    rule = HeldOut(run.summary["sizes"]["held_out"])(table["held_out_accuracy"].to_numpy())
+    assert stops["held_out"]["at"] == rule.chosen + 1
+    assert stops["held_out"]["ended"] == (None if rule.stopped is None else rule.stopped + 1)
+    assert (stops["held_out"]["reason"], stops["held_out"]["falls"]) == (rule.reason, rule.falls)
+    for stop in stops.values():
+        row = table.loc[stop["at"]]
+        gain = row["test_accuracy"] - table["test_accuracy"].iloc[-1]
+        assert stop["gain_test_accuracy"] == pytest.approx(gain, abs=1e-12)
+        for name in ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", "selection_recall"):
+            assert stop[name] == pytest.approx(row[name])
+
+
+def test_the_same_config_writes_the_same_bytes(tmp_path):
+    for name in "ab":
+        train_in(tmp_path / "train" / name)
+        run_experiment(SMALL, tmp_path / "simulate" / name)
+    for command in ("train", "simulate"):
+        for file in ("summary.json", "config.json", "samples.npz"):
+            one, other = ((tmp_path / command / name / file).read_bytes() for name in "ab")
+            assert one == other, (command, file)
+    assert (tmp_path / "simulate/a/history.csv").read_bytes() == (tmp_path / "simulate/b/history.csv").read_bytes()
+
+
+def test_stops_without_noise_or_held_out_images(tmp_path):
+    _, run = train_in(tmp_path / "a", noise="none", training=short(held_out=0.0))
+    stops = stops_of(run)
+    assert stops["oracle"]["at"] is None and stops["oracle"]["reason"] == "there are no noisy samples"
+    assert "held_out" not in stops and stops["last"]["at"] == 3
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_training_run_that_diverges_is_kept_and_says_so(tmp_path):
+    status, run = train_in(tmp_path / "a", training=short(lr=1e20))
+    assert "the loss is not finite at epoch 1" in status and status == run.summary["status"]
+    assert len(run.history) == 0 and run.samples["margin"].shape[0] == 0 and run.summary["stops"] == []
+    json.dumps(run.summary, allow_nan=False)
+
+
+def test_a_simulation_directory_holds_the_run(tmp_path):
+    outcome = run_experiment(SMALL, tmp_path / "a")
+    run = read_run(outcome.path)
+    assert outcome.status == "ok" and run.command == "simulate"
+    assert run.history["seed"].unique().tolist() == [0, 1] and len(run.history) == 2 * 31
+    draw = SMALL.problem.sample(seed=1, n_holdout=40)
+    assert run.samples["margin"].shape == (2, 31, 60) and (run.samples["y_given"][1] == draw.y_given).all()
+    last = run.history[run.history["seed"] == 1].iloc[-1]
+    noisy = draw.noisy
+    assert last["accuracy_noisy"] == (run.samples["margin"][1, -1, noisy] > 0).mean()
+    assert [stage["seed"] for stage in run.summary["stages"]] == [0, 1]
+    assert {check["claim"] for check in run.summary["checks"]} >= {"Thm 4.1, stages", "Lemma 5.1"}
+    for seed in (0, 1):
+        stops = stops_of(run, seed)
+        assert stops["oracle"]["at"] == run.summary["stages"][seed]["t1"] and stops["last"]["at"] == 300
+        gain = stops["last"]["test_error_seen"] - stops["oracle"]["test_error_seen"]
+        assert stops["oracle"]["gain_test_error_seen"] == pytest.approx(gain) and gain > 0
+
+
+def test_a_finished_run_is_reused_and_another_config_refused(tmp_path):
+    first = run_experiment(SMALL, tmp_path / "a")
+    written = (tmp_path / "a/history.csv").stat().st_mtime_ns
+    again = run_experiment(SMALL, tmp_path / "a")
+    assert (first.reused, again.reused, again.status) == (False, True, "ok")
+    other = SimulateRun(problem=SMALL.problem, schedule=SMALL.schedule, seeds=(0, 2), n_holdout=40)
+    with pytest.raises(InputError, match=r"seeds is \[0, 1\] there, \[0, 2\] now"):
+        run_experiment(other, tmp_path / "a")
+    assert (tmp_path / "a/history.csv").stat().st_mtime_ns == written
+    assert not run_experiment(other, tmp_path / "a", overwrite=True).reused
+    assert read_run(tmp_path / "a").settings["seeds"] == [0, 2]
+
+
+def test_an_unfinished_run_starts_again_to_the_same_result(tmp_path):
+    run_experiment(SMALL, tmp_path / "a")
+    whole = (tmp_path / "a/summary.json").read_bytes()
+    (tmp_path / "a/summary.json").unlink()
+    assert not run_experiment(SMALL, tmp_path / "a").reused
+    assert (tmp_path / "a/summary.json").read_bytes() == whole
+
+
+def test_refused_input_leaves_no_folder(tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        run_experiment(TrainRun(data="nowhere.npz"), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"seeds": ()}, "`seeds` must be"), ({"seeds": (1, 1)}, "`seeds` must be"), ({"seeds": (-1,)}, "`seed` must be"),
+     ({"n_holdout": -1}, "`n_holdout` must be")],
+)  # fmt: skip
+def test_bad_simulation_settings_are_refused(settings, words):
+    with pytest.raises(InputError, match=words):
+        SimulateRun(**settings)

@@ -1,0 +1,153 @@
+"""The recorder against a per-sample loop in float64, on NumPy arrays and on torch tensors."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+
+from helpers import assert_close
+from labelnoise.errors import InputError
+from labelnoise.record import Recorder
+
+FORMS = {"numpy": np.asarray, "torch": torch.as_tensor}
+
+
+@pytest.fixture(params=FORMS)
+def form(request):
+    return FORMS[request.param]
+
+
+def batch(rng, n, n_classes):
+    return rng.normal(size=(n, n_classes)) * 3, rng.integers(0, n_classes, n)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_values_match_a_loop_over_samples(form, n_classes):
+    rng = np.random.default_rng(1)
+    n = 23
+    logits, labels = batch(rng, n, n_classes)
+    recorder = Recorder(n, n_classes)
+    for part in np.split(rng.permutation(n), [1, 9]):  # the first batch holds one sample
+        recorder.update(form(part), form(logits[part]), form(labels[part]))
+    recorder.end_epoch()
+    for i in range(n):
+        best_other = np.delete(logits[i], labels[i]).max()
+        assert recorder.margin[0, i] == pytest.approx(logits[i, labels[i]] - best_other, rel=1e-5)
+        assert recorder.loss[0, i] == pytest.approx(logsumexp(logits[i]) - logits[i, labels[i]], rel=1e-5)
+    assert_close(recorder.prediction[0], logits.argmax(1).astype(np.int32))
+    assert_close(recorder.given, labels)
+    assert (recorder.margin.dtype, recorder.loss.dtype, recorder.prediction.dtype.kind) == (np.float32, np.float32, "i")
+
+
+def test_fitted_is_exactly_margin_above_zero():
+    recorder = Recorder(3, 3)
+    recorder.update(np.arange(3), np.array([[1.0, 1, 0], [2, 1, 0], [0, 1, 2]]), np.array([0, 0, 0]))
+    record = recorder.end_epoch()
+    assert_close(record.margin, np.array([0, 1, -2], dtype=np.float32))
+    assert_close(record.prediction == 0, np.array([False, True, False]))
+
+
+def test_epochs_are_kept_apart_and_unseen_samples_are_marked(form):
+    recorder = Recorder(3, 2)
+    recorder.update(form(np.array([2, 0])), form(np.array([[1.0, 3.0], [0.5, 0.0]])), form(np.array([1, 1])))
+    recorder.end_epoch()
+    recorder.update(form(np.array([1])), form(np.array([[0.0, 4.0]])), form(np.array([0])))
+    recorder.end_epoch()
+    nan = np.nan
+    np.testing.assert_array_equal(recorder.margin, np.array([[-0.5, nan, 2], [nan, -4, nan]], dtype=np.float32))
+    np.testing.assert_array_equal(np.isnan(recorder.loss), np.isnan(recorder.margin))
+    assert_close(recorder.prediction, np.array([[0, -1, 1], [-1, 1, -1]], dtype=np.int32))
+    assert recorder.epochs == 2
+    assert_close(recorder.given, np.array([1, 0, 1]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_and_gradients_are_accepted(dtype):
+    logits = torch.tensor([[1.0, 3.0]], dtype=dtype, requires_grad=True)
+    recorder = Recorder(1, 2)
+    recorder.update(torch.tensor([0]), logits, torch.tensor([0]))
+    assert_close(recorder.end_epoch().loss, np.array([np.log1p(np.exp(2.0))], dtype=np.float32), rtol=1e-6)
+
+
+def test_loss_of_extreme_logits(form):
+    recorder = Recorder(3, 3)
+    logits = np.array([[30.0, 0, 0], [1e4, -1e4, 0], [-1e4, 1e4, 0]])
+    recorder.update(form(np.arange(3)), form(logits.astype(np.float32)), form(np.zeros(3, dtype=np.int64)))
+    loss = recorder.end_epoch().loss
+    assert_close(loss, np.array([2 * np.exp(-30), 0, 2e4], dtype=np.float32), rtol=1e-6)
+
+
+def test_logits_that_are_not_numbers_are_recorded_as_such(form):
+    recorder = Recorder(3, 2)
+    logits = np.array([[np.nan, 1.0], [np.inf, np.inf], [2.0, 1.0]])
+    recorder.update(form(np.arange(3)), form(logits), form(np.array([0, 1, 0])))
+    record = recorder.end_epoch()
+    np.testing.assert_array_equal(np.isnan(record.margin), [True, True, False])
+    assert_close(record.prediction, np.array([-1, -1, 0], dtype=np.int32))
+
+
+@pytest.mark.parametrize(
+    ("index", "logits", "labels", "message"),
+    [
+        ([0, 4], np.zeros((2, 3)), [0, 1], r"`index` must lie in 0..3, got 4"),
+        ([0, -1], np.zeros((2, 3)), [0, 1], r"`index` must lie in 0..3, got -1"),
+        ([0, 1], np.zeros((2, 3)), [0, 3], r"`labels` must lie in 0..2, got 3"),
+        ([0, 1], np.zeros((2, 3)), [0, -1], r"`labels` must lie in 0..2, got -1"),
+        ([0, 1], np.zeros((2, 2)), [0, 1], r"`logits` must have shape \(batch, 3\), got \(2, 2\)"),
+        ([0, 1], np.zeros(3), [0, 1], r"`logits` must have shape"),
+        ([0], np.zeros((2, 3)), [0, 1], r"one entry a row of `logits` \(2\)"),
+        ([[0, 1]], np.zeros((2, 3)), [0, 1], r"one entry a row of `logits` \(2\)"),
+        ([0.0, 1.0], np.zeros((2, 3)), [0, 1], r"`index` must be integers"),
+        ([True, False], np.zeros((2, 3)), [0, 1], r"`index` must be integers"),
+        ([0, 1], np.zeros((2, 3)), [0.5, 1.0], r"`labels` must be integers"),
+        ([2, 3], np.zeros((2, 3)), [2, 0], r"`labels` must not change, got 0 after 1 for sample 3"),
+    ],
+)
+def test_bad_batches_are_refused_whole(form, index, logits, labels, message):
+    recorder = Recorder(4, 3)
+    recorder.update(form(np.array([3])), form(np.array([[0.0, 1, 5]])), form(np.array([1])))
+    with pytest.raises(InputError, match=message):
+        recorder.update(form(np.array(index)), form(logits), form(np.array(labels)))
+    assert_close(recorder.given, np.array([-1, -1, -1, 1]))
+    np.testing.assert_array_equal(recorder.end_epoch().margin, np.array([np.nan, np.nan, np.nan, -4], np.float32))
+
+
+def test_a_label_that_changes_between_epochs_is_refused():
+    recorder = Recorder(2, 2)
+    recorder.update(np.array([0, 1]), np.zeros((2, 2)), np.array([0, 1]))
+    recorder.end_epoch()
+    with pytest.raises(InputError, match="`labels` must not change, got 0 after 1 for sample 1"):
+        recorder.update(np.array([0, 1]), np.zeros((2, 2)), np.array([0, 0]))
+
+
+def test_no_second_device_within_an_epoch_but_between_epochs():
+    recorder = Recorder(1, 2)
+    recorder.update(np.array([0]), np.zeros((1, 2)), np.array([0]))
+    with pytest.raises(InputError, match="one device within an epoch"):
+        recorder.update(np.array([0]), torch.zeros((1, 2)), np.array([0]))
+    recorder.end_epoch()
+    recorder.update(np.array([0]), torch.zeros((1, 2)), np.array([0]))
+    assert recorder.end_epoch().prediction.shape == (1,)
+
+
+def test_an_empty_epoch_is_refused_and_an_empty_record_has_a_shape():
+    recorder = Recorder(4, 2)
+    assert recorder.margin.shape == recorder.prediction.shape == (0, 4)
+    with pytest.raises(InputError, match="call `update` first"):
+        recorder.end_epoch()
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_classes", "name"), [(0, 2, "n_samples"), (3, 1, "n_classes"), (2.5, 2, "n_samples")]
+)
+def test_sizes_are_checked(n_samples, n_classes, name):
+    with pytest.raises(InputError, match=f"`{name}` must be an integer"):
+        Recorder(n_samples, n_classes)
+
+
+def test_the_recorder_needs_no_torch():
+    code = "import sys, labelnoise.record, labelnoise.data; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

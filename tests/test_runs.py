@@ -1,0 +1,155 @@
+"""Run directories: written whole or not at all, reused, refused, read back."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import assert_close
+from labelnoise.errors import InputError
+from labelnoise.runs import default_path, open_run, read_run, settings_of
+
+SETTINGS = {"lr": 0.1, "sizes": (3, 4), "nested": {"rate": 0.2}}
+
+
+def finish(path, settings=SETTINGS, **summary):
+    folder = open_run(path, "toy", settings)
+    folder.begin()
+    folder.write_history(pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
+    folder.write_samples(margin=np.array([[1.0, -2.0]], dtype=np.float32))
+    folder.finish(summary)
+    return folder
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    folder = finish(tmp_path / "a", status="ok", best=np.float64(0.5), never=float("nan"), at=np.array([2, 1]))
+    folder.write_figure("loss.svg", b"<svg/>")
+    run = read_run(tmp_path / "a")
+    assert (run.path, run.command) == (tmp_path / "a", "toy")
+    assert run.settings == {"lr": 0.1, "sizes": [3, 4], "nested": {"rate": 0.2}}
+    assert run.versions["numpy"] == np.__version__
+    pd.testing.assert_frame_equal(run.history, pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
+    assert_close(run.samples["margin"], np.array([[1.0, -2.0]], dtype=np.float32))
+    assert run.summary == {"status": "ok", "best": 0.5, "never": None, "at": [2, 1]}
+    assert (tmp_path / "a/figures/loss.svg").read_bytes() == b"<svg/>"
+
+
+def test_equal_results_give_equal_bytes(tmp_path):
+    finish(tmp_path / "a", x=1, y=2), finish(tmp_path / "b", y=2, x=1)
+    for name in ("config.json", "history.csv", "summary.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_finished_run_is_reused_and_an_unfinished_one_starts_again(tmp_path):
+    assert not open_run(tmp_path / "a", "toy", SETTINGS).finished
+    assert not open_run(tmp_path / "a", "toy", SETTINGS).finished
+    finish(tmp_path / "a", status="ok")
+    assert open_run(tmp_path / "a", "toy", SETTINGS).finished
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "message"),
+    [
+        ("toy", {**SETTINGS, "lr": 0.2}, r"\(lr is 0.1 there, 0.2 now\)"),
+        ("toy", {**SETTINGS, "nested": {"rate": 0.3}}, "rate is 0.2 there, 0.3 now"),
+        ("other", SETTINGS, "of the command 'toy'"),
+    ],
+)
+def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path, command, settings, message):
+    finish(tmp_path / "a", status="ok")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()}
+    with pytest.raises(InputError, match=message):
+        open_run(tmp_path / "a", command, settings)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
+
+
+def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
+    finish(tmp_path / "a", status="ok")
+    folder = open_run(tmp_path / "a", "toy", {"lr": 0.2}, overwrite=True)
+    assert not folder.finished and (tmp_path / "a/summary.json").exists()  # nothing is lost before the run begins
+    folder.begin()
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["config.json"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="holds other files"):
+            open_run(tmp_path / "mine", "toy", SETTINGS, overwrite=overwrite)
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(InputError, match="must be a folder"):
+        open_run(tmp_path / "a", "toy", SETTINGS)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    class Unwritable:
+        def to_csv(self, index):
+            raise OSError("disk full")
+
+    folder = finish(tmp_path / "a", status="ok")
+    before = (tmp_path / "a/history.csv").read_bytes()
+    with pytest.raises(OSError, match="disk full"):
+        folder.write_history(Unwritable())
+    assert (tmp_path / "a/history.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", None, "is no run"),
+        ("summary.json", None, "has not finished"),
+        ("summary.json", b"{", "summary.json is damaged"),
+        ("history.csv", b"", "is damaged"),
+        ("history.csv", None, "is damaged"),
+        ("samples.npz", b"PK\x03\x04 cut", "is damaged"),
+        ("samples.npz", b"", "is damaged"),
+        ("samples.npz", None, "is damaged"),
+    ],
+)
+def test_damaged_runs_are_refused_in_one_sentence(tmp_path, name, content, message):
+    finish(tmp_path / "a", status="ok")
+    (tmp_path / "a" / name).unlink()
+    if content is not None:
+        (tmp_path / "a" / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as refusal:
+        run = read_run(tmp_path / "a")
+        assert run.history.size and run.samples
+    assert "\n" not in str(refusal.value)
+
+
+def test_samples_hold_no_pickle(tmp_path):
+    finish(tmp_path / "a", status="ok")
+    np.savez(tmp_path / "a/samples.npz", margin=np.array([{}], dtype=object))
+    run = read_run(tmp_path / "a")
+    with pytest.raises(InputError, match="is damaged"):
+        _ = run.samples
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.2
+
+
+@dataclass(frozen=True)
+class Outer:
+    path: Path = Path("x/y")
+    inner: Inner = field(default_factory=Inner)
+    classes: tuple[int, ...] = (3, 1)
+
+
+def test_settings_are_plain_and_survive_json():
+    settings = settings_of(Outer())
+    assert settings == {"path": "x/y", "inner": {"kind": "Inner", "rate": 0.2}, "classes": [3, 1]}
+    assert json.loads(json.dumps(settings)) == settings
+
+
+def test_the_default_path_depends_on_the_settings_alone():
+    path = default_path("toy", {"a": 1, "b": 2})
+    assert path == default_path("toy", {"b": 2, "a": 1})
+    assert path.parent == Path("runs") and path.name.startswith("toy-")
+    assert path != default_path("toy", {"a": 1, "b": 3})

@@ -1,0 +1,452 @@
+"""The paper's claims checked on runs: each where it holds, where it fails, and where it does not apply."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers import assert_close
+from labelnoise.errors import InputError
+from labelnoise.noise import ClassConditional
+from labelnoise.problem import Draw, SignalNoise, stack
+from labelnoise.simulation import simulate
+from labelnoise.theory import CLAIMS, FAILS, HOLDS, NOT_APPLICABLE, checks, conditions, stage_one_scale
+
+NAN = np.nan
+LR, STEPS, TEST_DRAWS = 0.02, 1_000, 400
+RECORD = ("margin", "margin_predicted", "output", "gamma", "rho")
+
+
+def problem(mu_norm=16.0, tau_plus=0.05, tau_minus=0.15):
+    noise = ClassConditional(tau_plus, tau_minus)
+    return SignalNoise(n=60, d=1_200, m=4, mu_norm=mu_norm, init_std=0.001, label_noise=noise)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Strong signal; signal too weak for a Stage I; no label noise; label noise in one class only."""
+    draws = [
+        problem().sample(seed=6, vectors=True),
+        problem(4.5, 0.2, 0.2).sample(seed=1, vectors=True),
+        problem(16.0, 0, 0).sample(seed=0),
+        problem(16.0, 0.2, 0).sample(seed=2),
+    ]
+    return simulate(stack(draws), lr=LR, steps=STEPS, record_every=100, record=RECORD, test_draws=TEST_DRAWS)
+
+
+@pytest.fixture(scope="module")
+def strong(batch):
+    assert batch[0].stages.t1 and batch[0].stages.convergence  # both stages, and noisy samples in both classes
+    return batch[0]
+
+
+@pytest.fixture(scope="module")
+def weak(batch):
+    return batch[1]
+
+
+@pytest.fixture(scope="module")
+def without_noise(batch):
+    return batch[2]
+
+
+@pytest.fixture(scope="module")
+def one_class(batch):
+    return batch[3]
+
+
+@pytest.fixture(scope="module")
+def short(strong):
+    """The strong run again, not long enough to converge, with as little measured as possible."""
+    return simulate(strong.draws[0], lr=LR, steps=20, record_every=20, test_draws=0)
+
+
+@pytest.fixture(scope="module")
+def no_problem(strong):
+    """The strong run again from bare vectors: the distribution is not known."""
+    draw = strong.draws[0]
+    v = draw.vectors
+    bare = Draw.from_vectors(v.mu[0], v.xi, v.w0, draw.y_true, draw.y_given)
+    return simulate(bare, lr=LR, steps=STEPS, record_every=100, test_draws=50)
+
+
+def check(run, claim):
+    (found,) = [found for found in checks(run) if found.claim == claim]
+    return found
+
+
+def with_track(run, step, **changes):
+    """The run with tracked series changed at one step."""
+    track = {name: series.copy() for name, series in run.track.items()}
+    for name, value in changes.items():
+        track[name][step] = value
+    return replace(run, track=track)
+
+
+def with_last(run, **changes):
+    """The run with other numbers in the last row of its table."""
+    table = {name: column.copy() for name, column in run.table.items()}
+    for name, value in changes.items():
+        table[name][-1] = value
+    return replace(run, table=table)
+
+
+def with_t1(run, **changes):
+    """The run with other numbers at T1."""
+    return replace(run, at_t1={**run.at_t1, **{name: np.float64(value) for name, value in changes.items()}})
+
+
+# ---------------------------------------------------------------------------------------------------------- calculators
+
+
+def test_stage_one_scale_by_hand():
+    assert stage_one_scale(SignalNoise(n=200, m=20, d=40_000), 0.005) == pytest.approx(20)
+    assert stage_one_scale(SignalNoise(n=10, m=3, d=50, noise_std=2.0), 0.1) == pytest.approx(30 / (0.1 * 4 * 50))
+
+
+def test_conditions_by_hand():
+    p = SignalNoise(n=100, m=20, d=40_000, mu_norm=50.0, noise_std=2.0, init_std=0.01)
+    expected = {
+        "n SNR^2": 100 * 2_500 / (4 * 40_000),
+        "d / n^2": 4.0,
+        "d sigma_xi / (n ||mu||)": 16.0,
+        "m / log n": 20 / np.log(100),
+        "n / log m": 100 / np.log(20),
+        "sigma_0 sigma_xi sqrt(d)": 4.0,
+        "sigma_0 ||mu||": 0.5,
+        "eta sigma_xi^2 d / (n m)": 0.005 * 4 * 40_000 / 2_000,
+        "eta ||mu||^2 / m": 0.005 * 2_500 / 20,
+    }
+    found = conditions(p, 0.005)
+    assert list(found) == list(expected)
+    assert_close(list(found.values()), list(expected.values()))
+
+
+def test_conditions_of_one_sample_and_one_filter_are_not_limited_by_logarithms():
+    found = conditions(SignalNoise(n=1, m=1, d=10), 0.1)
+    assert found["m / log n"] == found["n / log m"] == np.inf
+
+
+# ----------------------------------------------------------------------------------------------------------- all claims
+
+
+def test_checks_come_in_the_order_of_the_claims(strong):
+    found = checks(strong)
+    assert [(c.claim, c.statement) for c in found] == [(claim, statement) for claim, statement, _ in CLAIMS]
+    assert len({c.claim for c in found}) == len(found) == 17
+    for c in found:
+        assert c.reason and c.verdict in (HOLDS, FAILS, NOT_APPLICABLE)
+        assert (c.runs, c.holds) == {HOLDS: (1, 1), FAILS: (1, 0), NOT_APPLICABLE: (0, 0)}[c.verdict]
+
+
+def test_only_a_trajectory_can_be_checked():
+    with pytest.raises(InputError, match=r"`trajectory` must come from simulate\(...\), got dict"):
+        checks({})
+
+
+def test_a_run_that_diverged_at_once_has_no_claim_that_holds():
+    draw = replace(problem(), mu_norm=1e154).sample(seed=0)
+    run = simulate(draw, lr=1e3, steps=5, test_draws=10)
+    assert run.status != "ok"
+    assert not [c.claim for c in checks(run) if c.verdict == HOLDS]
+
+
+# ------------------------------------------------------------------------------------------------- Thm 4.1 and Prop 4.3
+
+
+def test_stage_one_holds_fails_and_does_not_apply(strong, weak, without_noise):
+    found = check(strong, "Thm 4.1, stages")
+    gap = np.minimum(strong.track["margin_clean_min"], -strong.track["margin_noisy_max"])[1:].max()
+    assert (found.verdict, found.measured, found.bound) == (HOLDS, gap, 0)
+    first, last = strong.stages.window
+    assert found.reason == f"T1 = {strong.stages.t1}, window from step {first} to {last}"
+    found = check(weak, "Thm 4.1, stages")
+    assert found.verdict == FAILS and found.measured < 0 and "no step separates" in found.reason
+    found = check(without_noise, "Thm 4.1, stages")
+    assert (found.verdict, found.reason) == (NOT_APPLICABLE, "there are no noisy samples")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [claim for claim, _, _ in CLAIMS if claim.startswith(("Thm 4.1, ", "Prop 4.3")) and claim != "Thm 4.1, stages"],
+)
+def test_what_is_claimed_of_t1_needs_a_stage_one(weak, without_noise, claim):
+    for run, reason in (
+        (weak, "there is no Stage I: no step"),
+        (without_noise, "there is no Stage I: there are no noisy"),
+    ):
+        found = check(run, claim)
+        assert found.verdict == NOT_APPLICABLE and found.reason.startswith(reason)
+        assert np.isnan([found.measured, found.constant]).all()
+
+
+def test_the_time_of_t1_gives_a_constant_and_no_verdict(strong, no_problem):
+    found = check(strong, "Thm 4.1, time")
+    t1 = strong.stages.t1
+    assert (found.verdict, found.measured, found.bound) == (NOT_APPLICABLE, t1, pytest.approx(60 * 4 / (0.02 * 1_200)))
+    assert found.constant == pytest.approx(t1 / 10)
+    found = check(no_problem, "Thm 4.1, time")
+    assert (found.measured, found.reason) == (t1, "the draw has no problem, so the scale is unknown")
+    assert np.isnan(found.constant)
+
+
+def test_signal_leads_or_not(strong):
+    t1, (first, last) = strong.stages.t1, strong.stages.lead
+    found = check(strong, "Thm 4.1, signal")
+    assert found.verdict == HOLDS and f"from step {first} to {last}" in found.reason
+    assert (found.measured, found.bound) == (strong.track["gamma_min"][t1], strong.track["rho_bar_max"][t1])
+    late = simulate(problem().sample(seed=4, vectors=True), lr=LR, steps=40, test_draws=0)
+    found_late = check(late, "Thm 4.1, signal")
+    assert found_late.verdict == FAILS and late.stages.lead[1] < late.stages.t1
+    behind = with_track(strong, t1, gamma_min=found.bound)  # equal is no lead
+    assert check(behind, "Thm 4.1, signal").verdict == FAILS
+    nowhere = with_track(strong, slice(None), gamma_min=-1.0)
+    found = check(nowhere, "Thm 4.1, signal")
+    assert found.verdict == FAILS and "it leads nowhere in the window" in found.reason
+
+
+def test_sizes_of_the_coefficients_at_t1(strong):
+    t1 = strong.stages.t1
+    there = simulate(strong.draws[0], lr=LR, steps=t1, record_every=t1, record=("gamma", "rho"), test_draws=0)
+    gamma, rho = there.values["gamma"][-1], there.values["rho"][-1]
+    for claim, size in (("gamma", gamma.mean()), ("rho-bar", rho[rho > 1e-9].mean())):
+        found = check(strong, f"Thm 4.1, size of {claim}")
+        assert found.verdict == NOT_APPLICABLE and "unknown constant" in found.reason
+        assert found.constant == found.measured == pytest.approx(size)
+
+
+def test_the_selection_at_t1(strong):
+    found = check(strong, "Prop 4.3, selection")
+    assert (found.verdict, found.measured, found.bound) == (HOLDS, 1, 1)
+    found = check(
+        with_t1(strong, selection_f1=0.9, selection_precision=0.85, selection_recall=0.95), "Prop 4.3, selection"
+    )
+    assert (found.verdict, found.measured) == (FAILS, 0.9)
+    assert "precision 0.850, recall 0.950" in found.reason
+
+
+@pytest.mark.parametrize("kind", ["perturbed", "fresh"])
+def test_implied_constant_of_early_stopping_comes_from_the_upper_bound(strong, short, no_problem, kind):
+    claim, stem = f"Prop 4.3, early stopping ({kind})", f"test_error_{kind}"
+    assert strong.at_t1[stem] == 0
+    found = check(strong, claim)
+    assert (found.verdict, found.measured) == (NOT_APPLICABLE, 0)
+    assert found.constant == pytest.approx(1_200 / (60 * np.log(TEST_DRAWS / 3)))
+    found = check(with_t1(strong, **{stem: 0.02, f"{stem}_upper": 0.03}), claim)
+    assert (found.measured, found.constant) == (0.02, pytest.approx(20 / np.log(1 / 0.03)))
+    assert "95 % upper bound 0.03" in found.reason
+    assert check(with_t1(strong, **{stem: 0.9, f"{stem}_upper": 1.0}), claim).constant == np.inf
+    for run in (short, no_problem):
+        found = check(run, claim)
+        assert found.reason == "it needs a problem and test_draws > 0" and np.isnan(found.constant)
+
+
+def test_implied_constant_of_early_stopping_on_seen_noise_is_exact(strong, no_problem):
+    claim = "Prop 4.3, early stopping (seen)"
+    found = check(strong, claim)
+    assert found.reason.startswith("no mistake in all 2n cases") and np.isnan(found.constant)
+    found = check(with_t1(strong, test_error_seen=0.05), claim)
+    assert (found.measured, found.constant) == (0.05, pytest.approx(20 / np.log(20)))
+    assert "upper bound" not in found.reason
+    assert np.isnan(check(no_problem, claim).constant)
+
+
+# -------------------------------------------------------------------------------------------------------------- Thm 4.2
+
+STAGE_TWO = [claim for claim, _, _ in CLAIMS if claim.startswith("Thm 4.2")]
+
+
+@pytest.mark.parametrize("claim", STAGE_TWO)
+def test_stage_two_needs_convergence_and_label_noise(short, without_noise, claim):
+    found = check(short, claim)
+    loss = short.table["loss"][-1]
+    assert found.verdict == NOT_APPLICABLE
+    assert found.reason == f"the loss has not converged (last loss {loss:.3g}); raise `steps`"
+    assert check(without_noise, claim).reason == "there are no noisy samples"
+
+
+def test_clean_samples_after_convergence(strong):
+    found = check(strong, "Thm 4.2, clean")
+    clean = strong.values["margin"][-1][~strong.draws[0].noisy]
+    assert (found.verdict, found.measured, found.bound) == (HOLDS, pytest.approx(clean.min()), 0)
+    assert f"converged at step {strong.stages.convergence}" in found.reason
+    for margin in (0.0, -0.5):
+        found = check(with_track(strong, -1, margin_clean_min=margin), "Thm 4.2, clean")
+        assert (found.verdict, found.measured) == (FAILS, margin)
+
+
+def test_clean_samples_where_every_label_is_wrong(strong):
+    draw = strong.draws[0]
+    flipped = replace(draw, y_given=-draw.y_true, vectors=None)
+    run = simulate(flipped, lr=LR, steps=STEPS, record_every=100, test_draws=0)
+    assert run.stages.convergence is not None
+    assert check(run, "Thm 4.2, clean").reason == "there are no clean samples"
+    assert check(run, "Thm 4.1, stages").reason == "there are no clean samples"
+
+
+def test_the_memorised_share_is_a_number_without_a_verdict(strong):
+    found = check(strong, "Thm 4.2, memorisation")
+    assert (found.verdict, found.measured, found.constant) == (NOT_APPLICABLE, 1, 1)
+    found = check(with_last(strong, rho_leads_share=0.4), "Thm 4.2, memorisation")
+    assert (found.measured, found.constant) == (0.4, 0.4)
+
+
+def brute_force_seen_error(run):
+    """Mistakes over the 2n cases of explicit patches, with weights put together from the last gamma and rho."""
+    draw, v = run.draws[0], run.draws[0].vectors
+    sign = np.repeat([1, -1], draw.m)[:, None]
+    mu, xi = v.mu[0], v.xi
+    signal = sign * run.values["gamma"][-1][:, None] * mu / (mu @ mu)
+    weights = v.w0 + signal + run.values["rho"][-1] @ (xi / (xi**2).sum(1, keepdims=True))
+    mistakes = 0
+    for y in (1, -1):
+        for patch in xi:
+            units = np.maximum(weights @ (y * mu), 0) + np.maximum(weights @ patch, 0)
+            mistakes += y * (units[: draw.m].mean() - units[draw.m :].mean()) <= 0
+    return mistakes
+
+
+def smaller_rate(draw):
+    """min over classes of (wrong labels / samples), counted."""
+    counts = {+1: [0, 0], -1: [0, 0]}
+    for true, given in zip(draw.y_true.tolist(), draw.y_given.tolist(), strict=True):
+        counts[int(true)][0] += true != given
+        counts[int(true)][1] += 1
+    return min(wrong / size for wrong, size in counts.values())
+
+
+def test_the_seen_error_is_an_independent_count_against_the_smaller_realised_rate(strong, weak):
+    for run in (strong, weak):
+        mistakes, rate = brute_force_seen_error(run), smaller_rate(run.draws[0])
+        assert 0 < rate != 0.5 * sum(run.draws[0].problem.taus)
+        found = check(run, "Thm 4.2, test error (seen)")
+        assert found.measured == pytest.approx(mistakes / 120) and found.bound == pytest.approx(rate / 2)
+        assert found.verdict == HOLDS
+        assert f"{mistakes} of 120 cases against {60 * rate:.1f}" in found.reason and "an identity" in found.reason
+
+
+def test_the_seen_error_is_compared_in_counts(strong):
+    bound = check(strong, "Thm 4.2, test error (seen)").bound
+    for error, verdict in ((bound, HOLDS), (bound - 1 / 120, FAILS), (0.0, FAILS)):
+        assert check(with_last(strong, test_error_seen=error), "Thm 4.2, test error (seen)").verdict == verdict
+
+
+@pytest.mark.parametrize("kind", ["perturbed", "fresh"])
+def test_sampled_errors_are_undecided_within_two_standard_errors(strong, kind):
+    claim, stem = f"Thm 4.2, test error ({kind})", f"test_error_{kind}"
+    bound, se = smaller_rate(strong.draws[0]) / 2, 0.01
+    for error, verdict in (
+        (bound + 0.021, HOLDS),
+        (bound + 0.019, NOT_APPLICABLE),
+        (bound - 0.019, NOT_APPLICABLE),
+        (bound - 0.021, FAILS),
+    ):
+        found = check(with_last(strong, **{stem: error, f"{stem}_se": se, f"{stem}_upper": error + 0.0165}), claim)
+        assert (found.verdict, found.measured, found.bound) == (verdict, error, pytest.approx(bound))
+        assert ("undecided within two standard errors" in found.reason) == (verdict == NOT_APPLICABLE)
+
+
+@pytest.mark.parametrize("kind", ["perturbed", "fresh"])
+def test_no_error_at_all_is_decided_by_its_upper_bound(strong, kind):
+    claim, stem = f"Thm 4.2, test error ({kind})", f"test_error_{kind}"
+    bound = smaller_rate(strong.draws[0]) / 2
+    none = {stem: 0.0, f"{stem}_se": NAN}
+    assert check(with_last(strong, **none, **{f"{stem}_upper": 0.9 * bound}), claim).verdict == FAILS
+    assert check(with_last(strong, **none, **{f"{stem}_upper": 1.1 * bound}), claim).verdict == NOT_APPLICABLE
+
+
+def test_fresh_noise_escapes_the_bound_that_recurring_noise_obeys(weak):
+    """In the run in which noise wins at once: nearly every mistake is a recognised patch."""
+    assert check(weak, "Thm 4.2, test error (perturbed)").verdict == HOLDS
+    found = check(weak, "Thm 4.2, test error (fresh)")
+    assert found.verdict == FAILS and found.reason.startswith("beyond the theorem")
+    assert found.statement.endswith("(not claimed by the theorem)")
+
+
+def test_the_bound_is_0_where_a_class_has_no_noisy_samples(one_class):
+    assert one_class.stages.convergence
+    for kind in ("seen", "perturbed", "fresh"):
+        found = check(one_class, f"Thm 4.2, test error ({kind})")
+        assert (found.verdict, found.reason) == (NOT_APPLICABLE, "a class without noisy samples makes the bound 0")
+
+
+def test_sampled_errors_that_were_not_measured(no_problem):
+    for kind in ("perturbed", "fresh"):
+        found = check(no_problem, f"Thm 4.2, test error ({kind})")
+        assert found.verdict == NOT_APPLICABLE and found.reason.startswith("it was not measured")
+    assert check(no_problem, "Thm 4.2, test error (seen)").verdict == HOLDS  # exact, needs no distribution
+
+
+# --------------------------------------------------------------------------------------------------- Thm 4.4, Lemma 5.1
+
+
+def test_without_label_noise_all_samples_are_right_from_some_step_on(without_noise, strong):
+    claim = "Thm 4.4, accuracy"
+    found = check(without_noise, claim)
+    first = int(found.measured)
+    margins = without_noise.track["margin_clean_min"]
+    assert found.verdict == HOLDS and first > 0  # not at initialisation
+    assert (margins[first:] > 0).all() and not margins[first - 1] > 0
+    found = check(with_track(without_noise, 500, margin_clean_min=-0.1), claim)
+    assert (found.verdict, found.measured) == (HOLDS, 501)
+    found = check(with_track(without_noise, -1, margin_clean_min=0.0), claim)
+    assert (found.verdict, found.reason) == (FAILS, "some sample is wrong at the last step")
+    assert check(strong, claim).reason == "there is label noise"
+
+
+def test_implied_constant_without_label_noise(without_noise, strong, short):
+    claim, exponent = "Thm 4.4, test error", 60 * 16**4 / 1_200
+    assert without_noise.table["test_error_fresh"][-1] == 0
+    found = check(without_noise, claim)
+    assert (found.verdict, found.measured) == (NOT_APPLICABLE, 0)
+    assert found.constant == pytest.approx(exponent / np.log(TEST_DRAWS / 3))
+    found = check(with_last(without_noise, test_error_fresh=0.1, test_error_fresh_upper=0.125), claim)
+    assert (found.measured, found.constant) == (0.1, pytest.approx(exponent / np.log(8)))
+    assert check(strong, claim).reason == "there is label noise"
+    bare = {name: column for name, column in without_noise.table.items() if not name.startswith("test_error_fresh")}
+    assert check(replace(without_noise, table=bare), claim).reason == "it needs a problem and test_draws > 0"
+
+
+def test_lemma_5_1_measures_predicted_against_actual_margins(strong, short):
+    actual, predicted = strong.values["margin"][1:].ravel(), strong.values["margin_predicted"][1:].ravel()
+    found = check(strong, "Lemma 5.1")
+    assert found.measured == pytest.approx(np.corrcoef(actual, predicted)[0, 1] ** 2)
+    assert found.constant == pytest.approx(np.abs(actual - predicted).max())
+    slope = np.cov(actual, predicted)[0, 1] / predicted.var(ddof=1)
+    assert found.verdict == NOT_APPLICABLE and f"slope {slope:.3f}" in found.reason
+    exact = replace(strong, values={**strong.values, "margin_predicted": strong.values["margin"]})
+    assert (check(exact, "Lemma 5.1").measured, check(exact, "Lemma 5.1").constant) == (pytest.approx(1), 0)
+    assert check(short, "Lemma 5.1").reason == 'it needs record=("margin", "margin_predicted")'
+    start = simulate(strong.draws[0], lr=LR, steps=0, record=("margin", "margin_predicted"))
+    assert check(start, "Lemma 5.1").reason == "it needs a record after step 0"
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+
+
+def test_a_batch_counts_the_runs_in_which_a_claim_holds(batch):
+    found = check(batch, "Thm 4.1, stages")
+    assert (found.verdict, found.holds, found.runs) == (FAILS, 2, 3)  # the run without label noise does not count
+    assert found.reason == f"holds in 2 of 3 runs; one that fails: {batch[1].stages.reason}"
+    found = check(batch, "Prop 4.3, selection")
+    assert (found.verdict, found.holds, found.runs) == (HOLDS, 2, 2)
+    assert found.reason.startswith("holds in 2 of 2 runs; one that holds: precision 1.000")
+    found = check(batch, "Thm 4.2, test error (fresh)")
+    singles = [check(run, "Thm 4.2, test error (fresh)").verdict for run in batch.runs]
+    assert (found.holds, found.runs) == (singles.count(HOLDS), 4 - singles.count(NOT_APPLICABLE))
+
+
+def test_numbers_of_a_batch_are_medians_over_the_runs_that_have_them(batch):
+    found = check(batch, "Thm 4.1, time")
+    assert (found.verdict, found.holds, found.runs) == (NOT_APPLICABLE, 0, 0)
+    assert found.measured == np.mean([batch[r].stages.t1 for r in (0, 3)])
+    assert found.constant == pytest.approx(found.measured / 10)
+    found = check(batch, "Thm 4.1, stages")
+    assert found.measured == sorted(check(batch[r], "Thm 4.1, stages").measured for r in (0, 1, 3))[1]
+
+
+def test_the_reason_of_a_batch_belongs_to_its_number(batch):
+    """The first run has label noise, the third has the number."""
+    found = check(batch, "Thm 4.4, test error")
+    assert found.reason.startswith("the constant C_D is unknown")
+    assert found.constant == check(batch[2], "Thm 4.4, test error").constant
