@@ -7,12 +7,11 @@ could separate them, with a chance of about 1e-12 for each run.
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelnoise.noise import ClassConditional
-from labelnoise.problem import Draw, SignalNoise
+from labelnoise.problem import Draw, SignalNoise, stack
 from labelnoise.simulation import simulate
 
 ARRAYS = ("output", "margin", "margin_predicted", "gamma", "rho")
@@ -206,22 +205,24 @@ def test_masks_and_tables_agree_with_the_labels(problem, seed):
 # ------------------------------------------------------------------------------------------------- order of convergence
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_gradient_descent_converges_to_gradient_flow_with_order_one(seed):
-    """At a fixed time lr * steps the gap to the limit lr -> 0 falls like lr^1, through both stages."""
+def test_gradient_descent_converges_to_gradient_flow_with_order_one():
+    """At a fixed time lr * steps the mean gap to the limit lr -> 0 falls like lr^1, through both stages.
+
+    The field has kinks, so the order of one run is only near 1, and the steps are small enough to resolve the flips.
+    """
     problem = SignalNoise(n=16, d=4_000, m=4, mu_norm=40.0, init_std=0.001, label_noise=ClassConditional(0.2, 0.2))
-    draw = problem.sample(seed=seed)
-    time = 0.3
+    draws = stack([problem.sample(seed=seed) for seed in range(8)])
+    time, counts, names = 0.3, (256, 512, 1_024, 2_048), ("output", "gamma", "rho")
 
     def end(steps):
-        options = {"lr": time / steps, "steps": int(steps), "record_every": int(steps), "test_draws": 0}
-        return simulate(draw, record=("output", "gamma", "rho"), **options).values
+        values = simulate(draws, lr=time / steps, steps=steps, record_every=steps, record=names, test_draws=0).values
+        return {name: array[:, -1] for name, array in values.items()}
 
-    counts = np.array([64, 128, 256, 512])
-    limit, ends = end(16_384), [end(steps) for steps in counts]
-    assert (draw.y_given * limit["output"][-1] > 0).all() and draw.noisy.any()  # the wrong labels are memorised
-    for name in ("output", "gamma", "rho"):
-        errors = [np.abs(values[name][-1] - limit[name][-1]).max() for values in ends]
-        order = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
-        assert 0.8 < order < 1.25, (name, order)
-        assert errors[-1] < 0.02 * np.abs(limit[name][-1]).max()
+    limit, ends = end(32_768), [end(steps) for steps in counts]
+    for r, draw in enumerate(draws):
+        assert (draw.y_given * limit["output"][r] > 0).all()  # the wrong labels are memorised
+        for name in names:
+            errors = [np.abs(found[name][r] - limit[name][r]).mean() for found in ends]
+            order = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
+            assert 0.85 < order < 1.25, (r, name, order)
+            assert errors[-1] < 0.01 * np.abs(limit[name][r]).mean()

@@ -133,22 +133,30 @@ def test_held_out_stops_after_patience_records_without_a_new_best():
     assert (stop.chosen, stop.stopped) == (5, None)
 
 
-def test_held_out_says_whether_there_was_a_fall():
+def test_held_out_says_whether_accuracy_falls_beyond_chance():
     """At n = 100 and a best of 0.8 two standard errors are 2 sqrt(0.8 0.2 / 100) = 0.08."""
-    fell, stayed = (HeldOut(n=100)([0.5, 0.8, last]).reason for last in (0.7, 0.73))
-    assert "0.800 at the chosen record, 0.700 at the last: a fall of more than two standard errors (0.080)" in fell
-    assert "0.800 at the chosen record, 0.730 at the last: no fall beyond two standard errors (0.080)" in stayed
-    later = HeldOut(n=100, patience=1)([0.8, 0.7, 0.9]).reason  # what came after the stop was never chosen
-    assert "0.800 at the chosen record, 0.900 at the last: no fall" in later
-    assert "0.800 at the chosen record, 0.700 at the last: a fall" in HeldOut(n=100)([0.8, 0.7, NAN]).reason
-    # more samples see a smaller fall
-    assert "a fall of more" in HeldOut(n=1_000)([0.5, 0.8, 0.73]).reason
+    fell, stayed = (HeldOut(n=100)([0.5, 0.8, last]) for last in (0.7, 0.73))
+    assert fell.falls and not stayed.falls
+    for part in ("0.800", "0.700", "a fall of more than two standard errors (0.080)"):
+        assert part in fell.reason
+    for part in ("0.800", "0.730", "it sees no reason to stop", "two standard errors (0.080)"):
+        assert part in stayed.reason
+    assert HeldOut(n=1_000)([0.5, 0.8, 0.73]).falls  # more samples see a smaller fall
+    assert not HeldOut(n=100)([0.5, 0.8, 0.9]).falls
+
+
+def test_a_fall_is_counted_from_the_chosen_record_to_the_last_known():
+    assert not HeldOut(n=100, patience=1)([0.8, 0.7, 0.9]).falls  # the run went on to 0.9
+    assert HeldOut(n=100, patience=1)([0.8, 0.7, 0.9, 0.6]).falls
+    assert not HeldOut(n=100, patience=1)([0.8, 0.7, 0.9, 0.78]).falls  # from 0.9 it would be one
+    fell = HeldOut(n=100)([0.8, 0.7, NAN])
+    assert fell.falls and "0.700" in fell.reason and "nan" not in fell.reason
 
 
 def test_held_out_knows_an_error_at_a_perfect_accuracy():
     """A best of 1.0 has no binomial spread; 2 sqrt(1/n / n) = 2/n stands in for it."""
-    assert "no fall beyond two standard errors (0.020)" in HeldOut(n=100)([1.0, 0.99]).reason
-    assert "a fall of more than two standard errors (0.020)" in HeldOut(n=100)([1.0, 0.97]).reason
+    assert not HeldOut(n=100)([1.0, 0.99]).falls
+    assert HeldOut(n=100)([1.0, 0.97]).falls
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

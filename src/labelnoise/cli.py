@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import sys
@@ -190,9 +191,9 @@ def _one_sentence(command: str) -> Iterator[None]:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        body = [line.strip("│ ") for line in said.getvalue().splitlines() if line.startswith("│")]
-        end = next((i for i, line in enumerate(body) if line.startswith("───")), len(body))
-        sentence = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(body[:end]))
+        framed = [line.strip("│| ") for line in said.getvalue().splitlines() if line[:1] in "│|"]
+        body = itertools.takewhile(lambda line: line.strip("─-"), framed)  # what follows the rule is the flag's help
+        sentence = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(body))
         raise InputError(f"{sentence}; see labelnoise {command} --help") from None
 
 

@@ -176,7 +176,9 @@ COMMANDS: dict[type, tuple[str, Callable[..., None]]] = {
 
 def _simulation_stops(run: Trajectory) -> list[dict[str, Any]]:
     """Where each rule would end the run (in steps), and what the network is worth there."""
-    names = ("accuracy_clean", "accuracy_noisy", *SELECTION, *(f"test_error_{kind}" for kind in TEST_ERRORS))
+    errors = tuple(f"test_error_{kind}" for kind in TEST_ERRORS)
+    bounds = ("test_error_perturbed_upper", "test_error_fresh_upper")
+    names = ("accuracy_clean", "accuracy_noisy", *SELECTION, *errors, *bounds)
     table, draw = pd.DataFrame(run.table), run.draws[0]
     last = table.iloc[-1]
 
@@ -184,7 +186,7 @@ def _simulation_stops(run: Trajectory) -> list[dict[str, Any]]:
         rule: str, step: int | None, values: Mapping[str, Any] | pd.Series | None, reason: str, **more: Any
     ) -> dict:
         found = {name: np.nan if values is None else values.get(name, np.nan) for name in names}
-        gains = {f"gain_{name}": last.get(name, np.nan) - found[name] for name in names if name.startswith("test_")}
+        gains = {f"gain_{name}": last.get(name, np.nan) - found[name] for name in errors}
         return {"rule": rule, "seed": draw.seed, "at": step, "reason": reason, **more, **found, **gains}
 
     t1 = run.stages.t1

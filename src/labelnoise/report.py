@@ -55,7 +55,8 @@ class Column:
     @property
     def stops(self) -> pd.DataFrame:
         """The stopping points of all runs."""
-        return pd.DataFrame([row for run in self.runs for row in run.summary["stops"]])
+        rows = [row for run in self.runs for row in run.summary["stops"]]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["rule", "seed", "at", "reason"])
 
     def history(self) -> pd.DataFrame:
         """Histories of all runs, told apart by `seed`."""
@@ -297,32 +298,30 @@ def _stops_table(group: Group) -> dict[str, Any]:
                 reason = chosen["reason"].iloc[0] if len(chosen) else "not used"
                 rows.append({"run": column.title, "rule": text, "cells": [], "reason": reason})
                 continue
-            digits = {"at": 0}
-            cells = [_mean_and_range(chosen[name], digits.get(name, 3)) for name in names]
+            cells = [_cell(chosen, name) for name in names]
             rows.append({"run": column.title, "rule": text, "cells": cells, "reason": _one_reason(chosen)})
     return {"head": list(names.values()), "rows": rows}
 
 
 def _one_reason(chosen: pd.DataFrame) -> str:
     lost = int(chosen["at"].isna().sum())
-    reason = chosen.loc[chosen["at"].notna(), "reason"].iloc[0]
-    return (
-        f"{reason} (seed {chosen['seed'].iloc[0]})"
-        if not lost
-        else f"{reason}; undefined for {lost} of {len(chosen)} seeds"
-    )
+    first = chosen[chosen["at"].notna()].iloc[0]
+    undefined = f"; undefined for {lost} of {len(chosen)} seeds" if lost else ""
+    return f"seed {first['seed']}: {first['reason']}{undefined}"
 
 
-def _mean_and_range(values: pd.Series, digits: int) -> str:
-    known = values.dropna().astype(float)
+def _cell(chosen: pd.DataFrame, name: str) -> str:
+    """Mean over seeds, with the range where they differ; no error among the sampled draws is an upper bound."""
+    known = chosen[name].dropna().astype(float)
     if known.empty:
         return "–"
-    mean = f"{known.mean():.{digits}f}"
-    return (
-        mean
-        if len(known) == 1 or np.ptp(known) == 0
-        else f"{mean} [{known.min():.{digits}f}, {known.max():.{digits}f}]"
+    if f"{name}_upper" in chosen and not known.any():
+        return f"< {chosen[f'{name}_upper'].max():.2g}"
+    digits = 0 if name == "at" else 3
+    mean, low, high = (
+        f"{value + 0.0:.{digits}f}".replace("-0.000", "0.000") for value in (known.mean(), known.min(), known.max())
     )
+    return mean if low == high else f"{mean} [{low}, {high}]"
 
 
 def _claims_table(columns: Sequence[Column]) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""The commands as a person types them: results, exit codes, one sentence for what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from labelnoise.cli import main
+from labelnoise.runs import read_run
+
+TINY = "--n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --seeds 0 1 --n-holdout 10".split()
+
+
+def test_simulate_writes_a_run_and_reuses_it(tmp_path, capsys):
+    out = str(tmp_path / "a")
+    assert main(["simulate", *TINY, "--out", out]) == 0
+    assert f"run: {out} (ok)" in capsys.readouterr().out
+    run = read_run(out)
+    assert run.command == "simulate" and run.settings["problem"]["mu_norm"] == 8.0 and run.settings["seeds"] == [0, 1]
+    assert main(["simulate", *TINY, "--out", out]) == 0
+    assert "already holds this run" in capsys.readouterr().out
+    assert main(["simulate", *TINY, "--out", out, "--steps", "41"]) == 2
+    assert "(steps is 40 there, 41 now); choose another folder or pass --overwrite" in capsys.readouterr().err
+    assert main(["simulate", *TINY, "--out", out, "--steps", "41", "--overwrite"]) == 0
+
+
+def test_the_default_folder_is_named_by_the_settings(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", *TINY]) == 0 and main(["simulate", *TINY, "--tau-plus", "0.1"]) == 0
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(names) == 2 and all(name.startswith("simulate-") for name in names)
+
+
+def test_train_and_report(tmp_path, capsys):
+    out = str(tmp_path / "a b")  # a path with a space
+    flags = "--classes 3 8 --noise class-conditional:0.1,0.4 --epochs 2 --batch-size 64 --seed 5".split()
+    assert main(["train", *flags, "--out", out]) == 0
+    run = read_run(out)
+    assert run.summary["classes"] == [3, 8] and run.settings["training"]["seed"] == 5 and len(run.history) == 2
+    assert main(["report", out]) == 0
+    assert "report.html" in capsys.readouterr().out and (tmp_path / "a b/report.html").is_file()
+
+
+def test_a_toml_file_holds_flags_and_flags_override_it(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text("n = 20\nd = 300\nmu_norm = 8\nsteps = 30\nseeds = [4]\northogonal_noise = true\ntest_draws = 0\n")
+    assert main(["simulate", "--config", str(file), "--steps", "20", "--out", str(tmp_path / "a")]) == 0
+    settings = read_run(tmp_path / "a").settings
+    assert (settings["schedule"]["steps"], settings["seeds"]) == (20, [4])
+    assert settings["problem"]["orthogonal_noise"] is True and settings["problem"]["mu_norm"] == 8.0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["smulate"], "there is no command 'smulate'; did you mean 'simulate'?"),
+        (["simulate", "--step", "3"], "`simulate` has no flag '--step'; did you mean 'steps'?"),
+        (["train", "--epohcs", "3"], "did you mean 'epochs'?"),
+        (["simulate", "--n", "many"], "Error parsing --n: invalid literal for int() with base 10: 'many'"),
+        (["simulate", "--n", "0"], "`n` must be an integer >= 1, got 0"),
+        (["simulate", "--tau-plus", "0.6"], "`tau_plus` must lie in [0, 0.5), got 0.6"),
+        (["simulate", "--init-std", "0"], "nothing would ever train"),
+        (["simulate", "--lr", "nan"], "`lr` must be a finite number > 0, got nan"),
+        (["simulate", "--config", "no.toml"], "`config` must be a TOML file, but no.toml cannot be read"),
+        (["train", "--noise", "symetric:0.2"], "did you mean 'symmetric'?"),
+        (["train", "--noise", "pair:1.2"], "`rate` must be a probability in [0, 1], got 1.2"),
+        (["train", "--data", "digit"], "did you mean 'digits'?"),
+        (["train", "--classes", "3", "77"], "77"),
+        (["train", "--model", "small-cn"], "did you mean 'small-cnn'?"),
+        (["report", "nowhere"], "nowhere is no run"),
+        (["report"], "`report` takes one run directory, got 0 arguments"),
+    ],
+)
+def test_what_is_refused_gets_one_sentence_exit_code_2_and_no_folder(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("labelnoise: ") and sentence in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("lrr = 1", "has a key 'lrr' that is no setting; did you mean 'lr'?"), ("n = = 2", "cannot be read")],
+)
+def test_a_bad_toml_file_is_refused(text, sentence, tmp_path, capsys):
+    (tmp_path / "a.toml").write_text(text)
+    assert main(["simulate", "--config", str(tmp_path / "a.toml")]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_exits_with_1_and_keeps_its_directory(tmp_path, capsys):
+    assert main(["simulate", *TINY, "--lr", "1e308", "--mu-norm", "1e6", "--out", str(tmp_path / "a")]) == 1
+    assert "diverged: an output is not finite at step" in capsys.readouterr().err
+    assert read_run(tmp_path / "a").summary["status"].startswith("diverged")
+    assert main(["simulate", *TINY, "--lr", "1e308", "--mu-norm", "1e6", "--out", str(tmp_path / "a")]) == 1
+
+
+def test_help_and_version(capsys):
+    assert main([]) == 0 and main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(command in said for command in ("simulate", "train", "reproduce", "report"))
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("labelnoise ")
+
+
+def test_a_killed_run_leaves_whole_files_and_starts_again_to_the_same_result(tmp_path):
+    flags = [*TINY, "--n", "100", "--steps", "3000", "--record-every", "1", "--test-draws", "200"]
+    command = [sys.executable, "-m", "labelnoise.cli", "simulate", *flags, "--out"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([*command, str(killed)], env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
+    while not (killed / "config.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in killed.iterdir()] == ["config.json"]
+    json.loads((killed / "config.json").read_text())
+    for folder in (killed, whole):
+        assert main(["simulate", *flags, "--out", str(folder)]) == 0
+    for name in ("history.csv", "summary.json"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()

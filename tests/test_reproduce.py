@@ -1,0 +1,71 @@
+"""The main job, at a size that a test can bear: it resumes, and gives the same summary twice."""
+
+from dataclasses import replace
+
+import pytest
+
+from labelnoise import reproduce as module
+from labelnoise.experiments import SimulateRun, TrainRun
+from labelnoise.reproduce import Figure, Panel, Reproduce, figures, reproduce
+from labelnoise.runs import read_run
+from labelnoise.simulation import Schedule
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The figures of the report, each experiment cut to almost nothing."""
+
+    def cut(run):
+        if isinstance(run, SimulateRun):
+            problem = replace(run.problem, n=30, d=400, m=3, mu_norm=10.0)
+            return replace(run, problem=problem, schedule=Schedule(lr=0.02, steps=40, test_draws=20), seeds=(0, 1))
+        return replace(run, classes=(3, 8), training=replace(run.training, epochs=2))
+
+    def small(quick):
+        return tuple(
+            replace(
+                figure,
+                panels=tuple(
+                    Panel(p.title, {name: cut(run) for name, run in p.experiments.items()}) for p in figure.panels
+                ),
+            )
+            for figure in figures(quick=True)
+        )
+
+    monkeypatch.setattr(module, "figures", small)
+
+
+def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_path):
+    told = []
+    page, reused = reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))
+    assert not reused and page.is_file() and [at for _, at, _ in told] == list(range(1, 7))
+    whole = (tmp_path / "a/summary.json").read_bytes()
+    summary = read_run(tmp_path / "a").summary
+    assert summary["status"] == "ok" and set(summary["experiments"]) == {
+        "a-noise", "a-clean", "b-noise", "b-clean", "digits-noise-seed0", "digits-clean-seed0"
+    }  # fmt: skip
+    assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {"synthetic-a", "synthetic-b", "digits"}
+    assert reproduce(Reproduce(), tmp_path / "a")[1]
+
+    # as if it had been killed: what is finished is kept, the rest runs again
+    (tmp_path / "a/summary.json").unlink()
+    (tmp_path / "a/b-noise/summary.json").unlink()
+    kept = (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns
+    told.clear()
+    assert not reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))[1]
+    assert (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns == kept
+    assert sum(name.endswith("already there") for name, _, _ in told) == 5
+    assert (tmp_path / "a/summary.json").read_bytes() == whole
+
+
+def test_the_report_has_both_settings_with_and_without_noise_and_digits():
+    shown: tuple[Figure, ...] = figures()
+    runs = {name: run for figure in shown for panel in figure.panels for name, run in panel.experiments.items()}
+    a, b = runs["a-noise"], runs["b-noise"]
+    assert (a.problem.d, a.problem.n_snr2, a.schedule.steps, len(a.seeds)) == (40_000, pytest.approx(8), 2_000, 5)
+    assert (b.problem.d, b.schedule.lr, b.problem.init_std) == (400, 0.3, 0.01)
+    assert runs["a-clean"].problem.taus == runs["b-clean"].problem.taus == (0, 0)
+    digits = [run for run in runs.values() if isinstance(run, TrainRun)]
+    assert sorted((run.noise, run.training.seed) for run in digits) == [
+        (noise, seed) for noise in ("none", "symmetric:0.2") for seed in range(3)
+    ]
