@@ -80,31 +80,34 @@ def against_own_product(rounds: int) -> None:
     state = span.init((draw,), lr)
     for _ in range(50):
         state = span.step(state)
-    view, count = span.view(state), 500
+    view, count = span.view(state), 100
     rng = np.random.default_rng(0)
     left, right = rng.standard_normal((2 * problem.m, problem.n)), draw.gram.copy()
 
     def repeat(task: Callable[[], object]) -> Callable[[], None]:
         return lambda: [task() for _ in range(count)] and None
 
-    times = alternate(
-        {
-            "product": repeat(lambda: left @ right),
-            "step": repeat(lambda: span.step(state)),
-            "view": repeat(lambda: span.view(state)),
-            "tracked": repeat(lambda: tracked(view)),
-            "simulate": lambda: simulate(draw, lr=lr, steps=count, record_every=count, test_draws=0),
-        },
-        rounds,
-    )
+    product = repeat(lambda: left @ right)
+    parts = {
+        "product": product,
+        "step": repeat(lambda: span.step(state)),
+        "view": repeat(lambda: span.view(state)),
+        "tracked": repeat(lambda: tracked(view)),
+    }
+    times = alternate(parts, 5 * rounds)
     print("a step against its own (40 x 200)(200 x 200) product")
     for name, seconds in times.items():
-        ratio = seconds / times["product"]
-        note = "  whole, per step" if name == "simulate" else ""
-        print(f"  {name:10s}{spread(1e6 * seconds / count, ' us'):28s}{spread(ratio, ' products')}{note}")
-    for name in ("step", "simulate"):
-        ratio = float(np.median(times[name] / times["product"]))
-        print(f"  {name} is {ratio:.2f} products; {verdict(ratio, 2.2, at_least=False)}")
+        in_products = spread(seconds / times["product"], " products")
+        print(f"  {name:10s}{spread(1e6 * seconds / count, ' us'):28s}{in_products}")
+
+    def whole() -> object:
+        return simulate(draw, lr=lr, steps=STEPS, record_every=STEPS, test_draws=0)
+
+    long = alternate({"product": product, "simulate": whole}, rounds)
+    per_step, per_product = long["simulate"] / STEPS, long["product"] / count
+    print(f"  {'simulate':10s}{spread(1e6 * per_step, ' us'):28s}{spread(per_step / per_product, ' products')} a step")
+    for name, ratio in (("step", times["step"] / times["product"]), ("simulate", per_step / per_product)):
+        print(f"  {name} in products: {verdict(float(np.median(ratio)), 2.2, at_least=False)}")
     print()
 
 

@@ -191,8 +191,9 @@ def _one_sentence(command: str) -> Iterator[None]:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        framed = [line.strip("│| ") for line in said.getvalue().splitlines() if line[:1] in "│|"]
-        body = itertools.takewhile(lambda line: line.strip("─-"), framed)  # what follows the rule is the flag's help
+        lines = [line.strip("│| ") for line in said.getvalue().splitlines()][1:]  # below the title
+        below = itertools.dropwhile(lambda line: not line.strip("─-"), lines)
+        body = itertools.takewhile(lambda line: line.strip("─-╰╯"), below)  # what follows a rule is help
         sentence = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(body))
         raise InputError(f"{sentence}; see labelnoise {command} --help") from None
 

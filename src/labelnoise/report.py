@@ -212,7 +212,8 @@ def training_figure(columns: Sequence[Column]) -> Figure:
         for axis in (top, bottom):
             _mark_stages(axis, column, labelled=axis is top)
             axis.set(ylim=(-0.03, 1.03))
-            axis.legend()
+            if axis.lines:
+                axis.legend()
         top.set(title=column.title)
         bottom.set(xlabel="epoch")
     axes[0, 0].set_ylabel("accuracy")
