@@ -6,7 +6,7 @@ import pytest
 
 from labelnoise import reproduce as module
 from labelnoise.experiments import SimulateRun, TrainRun
-from labelnoise.reproduce import Figure, Panel, Reproduce, figures, reproduce
+from labelnoise.reproduce import Figure, Panel, Reproduce, figures, run_reproduce
 from labelnoise.runs import read_run
 from labelnoise.simulation import Schedule
 
@@ -37,7 +37,7 @@ def tiny(monkeypatch):
 
 def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_path):
     told = []
-    page, reused = reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))
+    page, reused = run_reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))
     assert not reused and page.is_file() and [at for _, at, _ in told] == list(range(1, 7))
     whole = (tmp_path / "a/summary.json").read_bytes()
     summary = read_run(tmp_path / "a").summary
@@ -45,14 +45,14 @@ def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_p
         "a-noise", "a-clean", "b-noise", "b-clean", "digits-noise-seed0", "digits-clean-seed0"
     }  # fmt: skip
     assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {"synthetic-a", "synthetic-b", "digits"}
-    assert reproduce(Reproduce(), tmp_path / "a")[1]
+    assert run_reproduce(Reproduce(), tmp_path / "a")[1]
 
     # as if it had been killed: what is finished is kept, the rest runs again
     (tmp_path / "a/summary.json").unlink()
     (tmp_path / "a/b-noise/summary.json").unlink()
     kept = (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns
     told.clear()
-    assert not reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))[1]
+    assert not run_reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))[1]
     assert (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns == kept
     assert sum(name.endswith("already there") for name, _, _ in told) == 5
     assert (tmp_path / "a/summary.json").read_bytes() == whole

@@ -53,12 +53,13 @@ def train(arguments: Sequence[str]) -> int:
 
 def reproduce(arguments: Sequence[str]) -> int:
     """Run the experiments of the report and write the page."""
-    from labelnoise.reproduce import Reproduce
-    from labelnoise.reproduce import reproduce as run
+    from labelnoise.reproduce import Reproduce, run_reproduce
 
     config, output = _parse("reproduce", Reproduce, arguments)
     with _progress("experiments") as told:
-        page, reused = run(config, output.out, output.overwrite, done=lambda name, at, total: told(at, total, name))
+        page, reused = run_reproduce(
+            config, output.out, output.overwrite, done=lambda name, at, total: told(at, total, name)
+        )
     if reused:
         print(f"{page.parent} already holds this run; pass --overwrite to run it again")
     print(f"report: {page}")

@@ -85,6 +85,7 @@ def view(state: State) -> View:
         xp=np,
         y_true=stack([run.y_true for run in state.runs]),
         y_given=stack([run.y_given for run in state.runs]),
+        clean=stack([run.y_given == run.y_true for run in state.runs]),
         mu_sq=stack([run.mu @ run.mu for run in state.runs]),
         xi_sq=stack([(run.xi**2).sum(1) for run in state.runs]),
         output=stack([_forward(run, weights) for run, weights in pairs]),

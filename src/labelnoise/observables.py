@@ -30,6 +30,8 @@ class View:
     """(R, n) true labels in {-1, +1}."""
     y_given: Array
     """(R, n) given labels in {-1, +1}."""
+    clean: Array
+    """(R, n) where the given label is the true one."""
     mu_sq: Array
     """(R,) ||mu||^2."""
     xi_sq: Array
@@ -85,8 +87,7 @@ def margin_predicted(view: View) -> Array:
     xp = view.xp
     signal = _by_sign(xp.mean, gamma(view)[..., None])  # (R, 2, 1)
     noise = _pick(xp, _by_sign(xp.mean, rho(view)), view.y_given)
-    clean = view.y_true == view.y_given
-    return noise + xp.where(clean, _pick(xp, signal, view.y_given), -_pick(xp, signal, -view.y_given))
+    return noise + xp.where(view.clean, _pick(xp, signal, view.y_given), -_pick(xp, signal, -view.y_given))
 
 
 ARRAYS: dict[str, Callable[[View], Array]] = {
@@ -110,17 +111,16 @@ def tracked(view: View) -> tuple[np.ndarray, np.ndarray]:
     margin_clean_min is +inf without clean samples, margin_noisy_max -inf without noisy ones.
     """
     z, xp = margin(view), view.xp
-    clean = view.y_true == view.y_given
     own = _pick(xp, _by_sign(xp.max, view.c_xi()), view.y_given) * view.xi_sq  # the max before the product: n, not 2m n
     rows = [
-        xp.min(xp.where(clean, z, xp.inf), axis=-1),
-        xp.max(xp.where(clean, -xp.inf, z), axis=-1),
+        xp.min(xp.where(view.clean, z, xp.inf), axis=-1),
+        xp.max(xp.where(view.clean, -xp.inf, z), axis=-1),
         xp.min(gamma(view), axis=-1),
         xp.max(own, axis=-1),
-        xp.sum(0 * z, axis=-1),  # 0, or NaN where an output is not finite
+        xp.sum(z, axis=-1),  # not finite where an output is not
     ]
-    series = to_numpy(xp.stack(rows))  # one transfer a step
-    return series[:-1], series[-1] == 0
+    series = to_numpy(xp.concat(rows)).reshape(len(rows), -1)  # one transfer a step
+    return series[:-1], np.isfinite(series[-1])
 
 
 def summary(view: View) -> dict[str, np.ndarray]:
@@ -129,7 +129,7 @@ def summary(view: View) -> dict[str, np.ndarray]:
     Accuracy on noisy samples is against the *given* label, like every training accuracy; NaN without such samples.
     """
     z, g, r = (to_numpy(value) for value in (margin(view), gamma(view), rho(view)))
-    y_given, noisy = to_numpy(view.y_given), to_numpy(view.y_true != view.y_given)
+    y_given, noisy = to_numpy(view.y_given), ~to_numpy(view.clean)
     own = _pick(np, _by_sign(np.max, r), y_given)
     selection = select_by_margin(z, noisy)
     return {

@@ -117,7 +117,7 @@ def _digits(run: TrainRun, noise: str, seed: int) -> TrainRun:
     return replace(run, noise=noise, training=replace(run.training, seed=seed))
 
 
-def reproduce(
+def run_reproduce(
     config: Reproduce,
     out: Path | None = None,
     overwrite: bool = False,

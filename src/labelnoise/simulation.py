@@ -175,7 +175,7 @@ def simulate(
     module, observe = ENGINES[engine], _observer(draws, schedule)
     with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = module.init(draws, lr, device, dtype)
-        history = _train(module, start, schedule, observe, tuple(record), progress)
+        history = _train(module, start, len(draws), schedule, observe, tuple(record), progress)
         whole = Trajectory(draws, schedule, True, **history)
         at_t1 = _replay(module, start, observe, [run.stages.t1 for run in whole.runs])
     whole = replace(whole, at_t1=at_t1)
@@ -187,31 +187,45 @@ Observe = Callable[[View], Columns]
 
 
 def _train(
-    module: Any, state: Any, schedule: Schedule, observe: Observe, record: tuple[str, ...], progress: Progress | None
+    module: Any,
+    state: Any,
+    runs: int,
+    schedule: Schedule,
+    observe: Observe,
+    record: tuple[str, ...],
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """The loop: step, track, record; returns the fields of `Trajectory` that come of it."""
     recorded = set(schedule.recorded.tolist())
     track, rows, arrays = [], [], []
-    broken = np.full(len(to_numpy(module.view(state).output)), -1)
+    broken = np.full(runs, -1)
     for t in range(schedule.steps + 1):
         state = module.step(state) if t else state
         view = module.view(state)
         series, finite = tracked(view)
-        broken = np.where((broken < 0) & ~finite, t, broken)
-        track.append(dict(zip(TRACKED, np.where(np.isfinite(series) & finite, series, np.nan), strict=True)))
+        track.append(series)
+        if not (all_finite := finite.all()):
+            broken[(broken < 0) & ~finite] = t
         if t in recorded:
             rows.append(_blank(observe(view), finite))
             arrays.append(_blank({name: to_numpy(ARRAYS[name](view)) for name in record}, finite))
             if progress:
                 progress(t, schedule.steps)
-        if not finite.any():
+        if not all_finite and not finite.any():
             break
     return {
         "values": _joined(arrays, len(recorded)),
-        "track": _joined(track, schedule.steps + 1),
+        "track": _tracked_series(np.stack(track, axis=-1), broken, schedule.steps),
         "table": _joined(rows, len(recorded)),
         "status": tuple(_status(step, schedule.lr) for step in broken),
     }
+
+
+def _tracked_series(series: np.ndarray, broken: np.ndarray, steps: int) -> Columns:
+    """Series (4, R, steps made) by name, each (R, steps + 1): NaN where nothing can be said."""
+    whole = np.pad(series, [(0, 0), (0, 0), (0, steps + 1 - series.shape[-1])], constant_values=np.nan)
+    whole[:, (broken[:, None] >= 0) & (np.arange(steps + 1) >= broken[:, None])] = np.nan
+    return dict(zip(TRACKED, np.where(np.isfinite(whole), whole, np.nan), strict=True))
 
 
 def _replay(module: Any, state: Any, observe: Observe, at: list[int | None]) -> Columns:

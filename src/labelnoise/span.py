@@ -16,7 +16,8 @@ every step, never accumulated: no drift.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,12 +30,16 @@ from labelnoise.problem import Draw
 class System:
     """What does not change during training, for R runs: labels and the inner products of the patches."""
 
+    xp: Any
+    """The array API namespace of the arrays (NumPy or torch)."""
     y_true: Array
     """(R, n)."""
     y_given: Array
     """(R, n)."""
+    clean: Array
+    """(R, n) where they agree."""
     kernel: Array
-    """(R, n + 2, n + 2) K = P P^T."""
+    """(R, n + 2, n + 2) K = P P^T, contiguous: the one large product of a step reads it."""
     squares: Array
     """(R, n + 2) squared norms of the patches, the diagonal of K."""
     products0: Array
@@ -47,8 +52,10 @@ class System:
     """(R, 2m, h) W0 Xi_h^T."""
     readout: Array
     """(2m,) second layer, j / m."""
-    step_size: float
-    """eta / (n m)."""
+    shows: Array
+    """(R, n, 2) 1 where a sample shows the signal patch mu, and where -mu."""
+    pull: Array
+    """(R, n) eta y~_i / (n m), the largest pull of each sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +88,10 @@ def init(draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: s
     kernels = [_with_minus_mu(_with_minus_mu(draw.inner[: n + 1, : n + 1]).T) for draw in draws]
     products0 = batch([_with_minus_mu(draw.inner[n + 1 : n + 1 + 2 * m, : n + 1]) for draw in draws])
     system = System(
+        xp=array_namespace(products0),
         y_true=batch([draw.y_true for draw in draws]),
         y_given=batch([draw.y_given for draw in draws]),
+        clean=to_device(np.stack([~draw.noisy for draw in draws]), device),
         kernel=batch(kernels),
         squares=batch([kernel.diagonal() for kernel in kernels]),
         products0=products0,
@@ -90,45 +99,44 @@ def init(draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: s
         held_out_patches=batch([_with_minus_mu(draw.held_out_rows[:, : n + 1]).T for draw in draws]),
         held_out0=batch([draw.held_out_rows[:, n + 1 : n + 1 + 2 * m].T for draw in draws]),
         readout=to_device(np.repeat([1 / m, -1 / m], m), device, dtype),
-        step_size=lr / (n * m),
+        shows=batch([np.stack([draw.y_true > 0, draw.y_true < 0], axis=1) for draw in draws]),
+        pull=batch([lr / (n * m) * draw.y_given for draw in draws]),
     )
     return State(system, 0 * products0, products0, _outputs(system, products0))
 
 
 def step(state: State) -> State:
     """One step of full-batch gradient descent on the logistic loss, with s'(0) = 0."""
-    system, xp = state.system, array_namespace(state.output)
+    system, xp = state.system, state.system.xp
     slope = xp.exp(-xp.logaddexp(0 * state.output, system.y_given * state.output))  # -l'_i, stable for any margin
-    pull = system.step_size * slope * system.y_given
-    plus = system.y_true > 0
-    on_plus_mu = xp.sum(xp.where(plus, pull, 0.0), axis=-1, keepdims=True)
-    on_minus_mu = xp.sum(xp.where(plus, 0.0, pull), axis=-1, keepdims=True)
-    pulls = xp.concat([pull, on_plus_mu, on_minus_mu], axis=-1)[:, None, None, :]
+    pull = slope * system.pull
+    pulls = xp.concat([pull, (pull[:, None, :] @ system.shows)[:, 0]], axis=-1)[:, None, None, :]
     active = (state.products > 0).reshape(pulls.shape[0], 2, -1, pulls.shape[-1])
     update = active * xp.concat([pulls, -pulls], axis=1)  # j c_p, for the m filters of each sign at once
     coefficients = state.coefficients + update.reshape(state.coefficients.shape)
-    products = system.products0 + coefficients @ system.kernel
-    return replace(state, coefficients=coefficients, products=products, output=_outputs(system, products))
+    products = coefficients @ system.kernel
+    products += system.products0  # in place, on an array of this step's own
+    return State(system, coefficients, products, _outputs(system, products))
 
 
 def view(state: State) -> View:
     """Show the networks to the observables."""
     system, c, n = state.system, state.coefficients, state.output.shape[-1]
-    xp = array_namespace(c)
 
     def weight_gram(orthogonal: bool) -> Array:
         """W W^T = W0 W0^T + C H0^T + H C^T, from W = W0 + C P; orthogonal: less (W mu)(W mu)^T / ||mu||^2."""
         h0, h = system.products0, state.products
-        gram = system.gram0 + c @ xp.matrix_transpose(h0) + h @ xp.matrix_transpose(c)
+        gram = system.gram0 + c @ system.xp.matrix_transpose(h0) + h @ system.xp.matrix_transpose(c)
         if orthogonal:
             along = h[..., n]
             gram = gram - along[..., :, None] * along[..., None, :] / system.squares[:, n, None, None]
         return gram
 
     return View(
-        xp=xp,
+        xp=system.xp,
         y_true=system.y_true,
         y_given=system.y_given,
+        clean=system.clean,
         mu_sq=system.squares[:, n],
         xi_sq=system.squares[:, :n],
         output=state.output,
@@ -142,13 +150,12 @@ def view(state: State) -> View:
 
 
 def _outputs(system: System, products: Array) -> Array:
-    """f(W, x_i) (R, n): the sample's noise patch plus the signal patch of its true label."""
-    xp = array_namespace(products)
+    """f(W, x_i) (R, n): the sample's noise patch plus the signal patch that it shows."""
     by_patch = system.readout @ (products * (products > 0))
     n = by_patch.shape[-1] - 2
-    return by_patch[:, :n] + xp.where(system.y_true > 0, by_patch[:, n : n + 1], by_patch[:, n + 1 :])
+    return by_patch[:, :n] + (system.shows @ by_patch[:, n:, None])[..., 0]
 
 
 def _with_minus_mu(products: np.ndarray) -> np.ndarray:
     """Append the column of -mu to products (rows, n + 1) with [xi_1..xi_n, mu]."""
-    return np.concatenate([products, -products[:, -1:]], axis=1)
+    return np.ascontiguousarray(np.concatenate([products, -products[:, -1:]], axis=1))

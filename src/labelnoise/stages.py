@@ -53,6 +53,8 @@ def find_stages(
         rho_bar_max: (steps + 1,) largest noise coefficient of a filter with the sign of the given label.
         convergence: passed on.
     """
+    if np.isnan(margin_clean_min[0]) and np.isnan(margin_noisy_max[0]):
+        return Stages(None, None, None, None, convergence, "the run is not finite from the start")
     if np.isnan(margin_clean_min[0]) or np.isnan(margin_noisy_max[0]):
         absent = "clean" if np.isnan(margin_clean_min[0]) else "noisy"
         return Stages(None, None, None, None, convergence, f"there are no {absent} samples")

@@ -222,12 +222,14 @@ def _early_stopping(kind: str) -> Callable[[Trajectory], _Finding]:
         error, _ = _test_error(run.at_t1, kind, ())
         if np.isnan(error) or draw.problem is None:
             return _Finding(error, reason="it needs a problem and test_draws > 0")
-        upper = error if kind == "seen" else float(run.at_t1[f"test_error_{kind}_upper"])
-        if upper <= 0:
-            return _Finding(error, reason="no mistake in all 2n cases; the constant is not bounded by them")
-        constant = draw.problem.d / (draw.n * np.log(1 / upper)) if upper < 1 else float("inf")
-        bounded = "" if kind == "seen" else f", from the 95 % upper bound {upper:.2g}"
-        return _Finding(error, reason=f"the constant C is unknown; implied C{bounded}", constant=float(constant))
+        bound, source = error, "from the error"
+        if error == 0:
+            if kind == "seen":
+                return _Finding(error, reason="no mistake in all 2n cases; they do not bound the constant")
+            bound = float(run.at_t1[f"test_error_{kind}_upper"])
+            source = f"from the 95 % upper bound {bound:.2g} at no error"
+        constant = draw.problem.d / (draw.n * np.log(1 / bound)) if bound < 1 else float("inf")
+        return _Finding(error, reason=f"the constant C is unknown; implied C {source}", constant=float(constant))
 
     return _needs_stage_one(find)
 
