@@ -80,6 +80,15 @@ def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
 
 
+def test_a_write_replaces_the_file_in_one_move(tmp_path):
+    folder = finish(tmp_path / "a", status="ok")
+    whole = (tmp_path / "a/summary.json").read_text()
+    with open(tmp_path / "a/summary.json") as reader:  # who has it open keeps reading the old file, never half of each
+        folder.finish({"status": "another"})
+        assert reader.read() == whole
+    assert read_run(tmp_path / "a").summary == {"status": "another"}
+
+
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(InputError, match="must be a folder"):
