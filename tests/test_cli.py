@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from labelnoise.cli import main
+from labelnoise.cli import Output, _parse, main
+from labelnoise.experiments import SimulateRun, TrainRun
+from labelnoise.reproduce import Reproduce
 from labelnoise.runs import read_run
 
 TINY = "--n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --seeds 0 1 --n-holdout 10".split()
@@ -98,6 +100,12 @@ def test_a_run_that_diverges_exits_with_1_and_keeps_its_directory(tmp_path, caps
     assert "diverged: an output is not finite at step" in capsys.readouterr().err
     assert read_run(tmp_path / "a").summary["status"].startswith("diverged")
     assert main(["simulate", *TINY, "--lr", "1e308", "--mu-norm", "1e6", "--out", str(tmp_path / "a")]) == 1
+
+
+@pytest.mark.parametrize("command", ["simulate", "train", "reproduce"])
+def test_a_command_without_flags_takes_every_default(command):
+    kind = {"simulate": SimulateRun, "train": TrainRun, "reproduce": Reproduce}[command]
+    assert _parse(command, kind, []) == (kind(), Output())
 
 
 def test_help_and_version(capsys):

@@ -162,7 +162,7 @@ def _parse(command: str, kind: type, arguments: Sequence[str]) -> tuple[Any, Out
 
 def _from_toml(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
     """The flags that the file behind --config stands for."""
-    given = [after for flag, after in zip(arguments, [*arguments[1:], ""], strict=True) if flag == "--config"]
+    given = [after for flag, after in itertools.pairwise(arguments) if flag == "--config"]
     given += [flag.removeprefix("--config=") for flag in arguments if flag.startswith("--config=")]
     if not given:
         return []
