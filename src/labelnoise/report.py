@@ -138,15 +138,15 @@ def _groups(record: RunRecord) -> list[Group]:
             f"{record.path} is a run of {record.command!r}, which has no report; make it with this version"
         )
     text = "Lines are means over seeds, bands their range." if record.command == "simulate" else ""
-    return [Group("curves", record.path.name, text, (Column(_noise_of(record), (record,)),))]
+    return [Group("curves", record.path.name, text, (Column(_noise_of([record]), (record,)),))]
 
 
-def _noise_of(record: RunRecord) -> str:
-    noise = record.summary["noise"]
-    if record.command == "train":
-        return f"{record.settings['data']}: {noise['count']} wrong labels ({noise['rate']:.1%})"
-    rates = [entry["rate"] for entry in noise]
-    return f"{np.mean(rates):.1%} wrong labels" if max(rates) else "no label noise"
+def _noise_of(runs: Sequence[RunRecord]) -> str:
+    """Realised share of wrong labels, with its range over the seeds."""
+    noise = [run.summary["noise"] for run in runs]
+    rates = [entry["rate"] for item in noise for entry in (item if isinstance(item, list) else [item])]
+    text = f"{np.mean(rates):.1%} of the labels wrong"
+    return text if min(rates) == max(rates) else f"{text} [{min(rates):.1%}, {max(rates):.1%}]"
 
 
 def _write_figure(folder: RunFolder, group: Group) -> str:
@@ -213,7 +213,7 @@ def training_figure(columns: Sequence[Column]) -> Figure:
             _mark_stages(axis, column, labelled=axis is top)
             axis.set(ylim=(-0.03, 1.03))
             if axis.lines:
-                axis.legend()
+                axis.legend(loc="center right")
         top.set(title=column.title)
         bottom.set(xlabel="epoch")
     axes[0, 0].set_ylabel("accuracy")
@@ -254,6 +254,7 @@ def _facts(column: Column) -> dict[str, Any]:
     return {
         "title": column.title,
         "names": ", ".join(run.path.name for run in column.runs),
+        "noise": _noise_of(column.runs),
         "status": "; ".join(sorted({run.summary["status"] for run in column.runs})),
     }
 
@@ -305,10 +306,11 @@ def _stops_table(group: Group) -> dict[str, Any]:
 
 
 def _one_reason(chosen: pd.DataFrame) -> str:
+    """What the first seed's rule said, where it says more than its name, and for how many seeds it said nothing."""
     lost = int(chosen["at"].isna().sum())
     first = chosen[chosen["at"].notna()].iloc[0]
-    undefined = f"; undefined for {lost} of {len(chosen)} seeds" if lost else ""
-    return f"seed {first['seed']}: {first['reason']}{undefined}"
+    words = [f"seed {first['seed']}: {first['reason']}"] if first["rule"] == "held_out" else []
+    return "; ".join(words + [f"undefined for {lost} of {len(chosen)} seeds"] * (lost > 0))
 
 
 def _cell(chosen: pd.DataFrame, name: str) -> str:
@@ -340,9 +342,6 @@ def _claims_table(columns: Sequence[Column]) -> dict[str, Any]:
                 for name, label in (("measured", "measured"), ("bound", "against"), ("constant", "implied constant"))
                 if check[name] is not None
             ]
-            count = f" ({check['holds']} of {check['runs']} seeds)" if check["runs"] else ""
-            cells.append(
-                {"verdict": check["verdict"], "count": count, "numbers": ", ".join(numbers), "reason": check["reason"]}
-            )
+            cells.append({"verdict": check["verdict"], "numbers": ", ".join(numbers), "reason": check["reason"]})
         rows.append({"claim": claim, "statement": first["statement"], "cells": cells})
     return {"head": [column.runs[0].path.name for column in columns], "rows": rows}

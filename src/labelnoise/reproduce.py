@@ -86,7 +86,7 @@ def figures(quick: bool = False) -> tuple[Figure, ...]:
         ),
         Figure(
             "digits",
-            "Real images: handwritten digits, ten classes, every fifth label wrong",
+            "Real images: handwritten digits, ten classes, one label in five flipped",
             "Top: a small convolutional network fits the clean samples within some ten epochs while it still rejects "
             "the wrong labels; then it memorises them, and the accuracy on test images falls. Bottom: samples with a "
             "negative margin are suspects; precision and recall say how well they are the wrong labels. The held-out "
@@ -97,7 +97,7 @@ def figures(quick: bool = False) -> tuple[Figure, ...]:
                     {f"digits-{name}-seed{seed}": _digits(digits, noise, seed) for seed in digit_seeds},
                 )
                 for name, title, noise in (
-                    ("noise", "20 % of the labels wrong", "symmetric:0.2"),
+                    ("noise", "labels flipped with probability 0.2", "symmetric:0.2"),
                     ("clean", "no label noise", "none"),
                 )
             ),
@@ -108,7 +108,7 @@ def figures(quick: bool = False) -> tuple[Figure, ...]:
 def _with_and_without_noise(name: str, run: SimulateRun) -> tuple[Panel, ...]:
     without = replace(run, problem=replace(run.problem, label_noise=ClassConditional(0.0, 0.0)))
     return (
-        Panel("20 % of the labels flipped", {f"{name}-noise": run}),
+        Panel("labels flipped with probability 0.2", {f"{name}-noise": run}),
         Panel("no label noise", {f"{name}-clean": without}),
     )
 
