@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
 from labelnoise.cli import Output, _parse, main
-from labelnoise.experiments import SimulateRun, TrainRun
 from labelnoise.reproduce import Reproduce
 from labelnoise.runs import read_run
+from labelnoise.simulate_run import SimulateRun
+from labelnoise.train_run import TrainRun
 
 TINY = "--n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --seeds 0 1 --n-holdout 10".split()
 
@@ -62,7 +64,7 @@ def test_a_toml_file_holds_flags_and_flags_override_it(tmp_path):
         (["smulate"], "there is no command 'smulate'; did you mean 'simulate'?"),
         (["simulate", "--step", "3"], "`simulate` has no flag '--step'; did you mean 'steps'?"),
         (["train", "--epohcs", "3"], "did you mean 'epochs'?"),
-        (["simulate", "--n", "many"], "Error parsing --n: invalid literal for int() with base 10: 'many'"),
+        (["simulate", "--n", "many"], "`--n` must be a whole number, got 'many'; see labelnoise simulate --help"),
         (["simulate", "--n", "0"], "`n` must be an integer >= 1, got 0"),
         (["simulate", "--tau-plus", "0.6"], "`tau_plus` must lie in [0, 0.5), got 0.6"),
         (["simulate", "--init-std", "0"], "nothing would ever train"),
@@ -121,12 +123,14 @@ def test_a_killed_run_leaves_whole_files_and_starts_again_to_the_same_result(tmp
     command = [sys.executable, "-m", "labelnoise.cli", "simulate", *flags, "--out"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([*command, str(killed)], env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
-    while not (killed / "config.json").exists():
-        time.sleep(0.01)
+    while not (killed / "config.json").exists():  # results are about to be written: the worst moment
+        time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert [path.name for path in killed.iterdir()] == ["config.json"]
+    assert not (killed / "summary.json").exists()
     json.loads((killed / "config.json").read_text())
+    if (killed / "history.csv").exists():
+        assert len(pd.read_csv(killed / "history.csv")) == 2 * 3001
     for folder in (killed, whole):
         assert main(["simulate", *flags, "--out", str(folder)]) == 0
     for name in ("history.csv", "summary.json"):

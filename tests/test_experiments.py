@@ -9,14 +9,15 @@ import torch
 from helpers import assert_close
 from labelnoise.data import load_data
 from labelnoise.errors import InputError
-from labelnoise.experiments import SimulateRun, TrainRun, run_experiment
 from labelnoise.models import build_model
 from labelnoise.noise import Symmetric
 from labelnoise.problem import SignalNoise
-from labelnoise.runs import read_run
+from labelnoise.runs import read_run, run_experiment
+from labelnoise.simulate_run import SimulateRun
 from labelnoise.simulation import Schedule
 from labelnoise.stages import HeldOut
 from labelnoise.train import COLUMNS, TrainConfig, fit
+from labelnoise.train_run import TrainRun
 
 TWO = (3, 8)
 SMALL = SimulateRun(

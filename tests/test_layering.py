@@ -13,12 +13,12 @@ PACKAGE = Path(labelnoise.__file__).parent
 ORDER = (
     "errors", "arrays", "noise", "runs",  # ground
     "record", "stages",  # record
-    "problem", "observables", "span", "dense", "simulation", "theory",  # the paper's model
-    "data", "models", "train",  # real data
-    "experiments", "report", "reproduce", "cli",  # tools and face
+    "problem", "observables", "span", "dense", "simulation", "theory", "simulate_run",  # the paper's model
+    "data", "models", "train", "train_run",  # real data
+    "report", "reproduce", "cli",  # face
 )  # fmt: skip
 """A module imports only modules that stand before it."""
-WITHOUT_TORCH = ORDER[: ORDER.index("theory") + 1]
+WITHOUT_TORCH = ORDER[: ORDER.index("simulate_run") + 1]
 FILES = sorted(PACKAGE.glob("*.py"))
 MODULES = [file for file in FILES if file.stem != "__init__"]
 HEAVY = ("torch", "scipy", "matplotlib", "sklearn", "pandas")

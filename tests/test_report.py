@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 import pytest
 
 from labelnoise.errors import InputError
-from labelnoise.experiments import SimulateRun, TrainRun, run_experiment
 from labelnoise.noise import ClassConditional
 from labelnoise.problem import SignalNoise
 from labelnoise.report import write_report
+from labelnoise.runs import run_experiment
+from labelnoise.simulate_run import SimulateRun
 from labelnoise.simulation import Schedule
 from labelnoise.train import TrainConfig
+from labelnoise.train_run import TrainRun
 
 SIMULATE = SimulateRun(
     SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0), Schedule(lr=0.01, steps=400, test_draws=50), (0, 1), n_holdout=40

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from labelnoise import reproduce as module
-from labelnoise.experiments import SimulateRun, TrainRun
 from labelnoise.reproduce import Figure, Panel, Reproduce, figures, run_reproduce
 from labelnoise.runs import read_run
+from labelnoise.simulate_run import SimulateRun
 from labelnoise.simulation import Schedule
+from labelnoise.train_run import TrainRun
 
 
 @pytest.fixture

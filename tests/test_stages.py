@@ -127,10 +127,26 @@ def test_the_oracle_needs_noisy_samples_and_passes_over_gaps():
 
 
 def test_held_out_stops_after_patience_records_without_a_new_best():
-    stop = HeldOut(n=100, patience=3)([0.5, 0.8, 0.7, 0.8, 0.75, 0.9])
-    assert (stop.chosen, stop.stopped) == (1, 4)  # an equal record is no new best; the later 0.9 is never seen
-    stop = HeldOut(n=100, patience=4)([0.5, 0.8, 0.7, 0.8, 0.75, 0.9])
+    stop = HeldOut(n=100, patience=3)([0.5, 0.8, 0.7, 0.79, 0.75, 0.9])
+    assert (stop.chosen, stop.stopped) == (1, 4)  # the later 0.9 is never seen
+    stop = HeldOut(n=100, patience=4)([0.5, 0.8, 0.7, 0.79, 0.75, 0.9])
     assert (stop.chosen, stop.stopped) == (5, None)
+    stop = HeldOut(n=100, patience=3)([0.5, 0.8, 0.7, 0.8, 0.75, 0.9])
+    assert (stop.chosen, stop.stopped) == (5, None)  # an equal record is as good, and later
+
+
+def test_a_flat_accuracy_gives_no_reason_to_stop():
+    stop = HeldOut(n=200)(np.full(100, 0.8))
+    assert (stop.chosen, stop.stopped, stop.falls) == (99, None, False)
+
+
+def test_held_out_hardly_ever_sees_a_fall_in_noise_without_a_trend():
+    """At most 1 % of 1,000 flat series with independent binomial errors, as the docstring says (seen: 0.6 %)."""
+    rng = np.random.default_rng(0)
+    alarms = [HeldOut(n=200)(rng.binomial(200, 0.8, size=200) / 200).falls for _ in range(1_000)]
+    assert np.mean(alarms) < 0.01
+    fall = np.repeat([0.8, 0.7], 100)
+    assert all(HeldOut(n=200)(rng.binomial(200, fall) / 200).falls for _ in range(100))
 
 
 def test_held_out_says_whether_accuracy_falls_beyond_chance():
@@ -172,7 +188,7 @@ def test_held_out_decides_offline_what_it_decided_online(accuracy, patience):
     online = next((t for t in prefixes if rule(np.array(accuracy[: t + 1])).stopped is not None), None)
     assert offline.stopped == online
     seen = accuracy if online is None else accuracy[: online + 1]
-    assert offline.chosen == seen.index(np.nanmax(seen))
+    assert offline.chosen == max(t for t, value in enumerate(seen) if value == np.nanmax(seen))
     if online is not None:
         stops = [rule(np.array(accuracy[: t + 1])) for t in range(online, len(accuracy))]
         assert {(stop.chosen, stop.stopped) for stop in stops} == {(offline.chosen, online)}
@@ -182,10 +198,11 @@ def test_held_out_decides_offline_what_it_decided_online(accuracy, patience):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: HeldOut(n=0), "`n` held-out samples must be >= 1, got 0; hold some out"),
-        (lambda: HeldOut(n=5, patience=0), "`patience` must be >= 1 record, got 0"),
+        (lambda: HeldOut(n=0), "`n` must be an integer >= 1, got 0"),
+        (lambda: HeldOut(n=5, patience=0), "`patience` must be an integer >= 1, got 0"),
         (lambda: HeldOut(n=5)([]), "`accuracy` must hold at least one number, got none"),
         (lambda: HeldOut(n=5)([NAN, NAN]), "`accuracy` must hold at least one number"),
+        (lambda: HeldOut(n=5)([60.0, 78.0]), r"`accuracy` must hold shares in \[0, 1\], got 78"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(make, words):
@@ -213,7 +230,7 @@ def test_selection_counted_by_hand():
     ("margin", "noisy", "expected"),
     [
         ([1, 2], [True, False], (NAN, 0.0, 0.0)),  # no suspects
-        ([-1, 2], [False, False], (0.0, NAN, NAN)),  # no noisy samples
+        ([-1, 2], [False, False], (NAN, NAN, NAN)),  # no noisy samples
         ([1, 2], [False, False], (NAN, NAN, NAN)),
         ([NAN, -1], [True, True], (1.0, 0.5, 2 / 3)),  # a sample never seen is no suspect
         ([-1, 2], [True, False], (1.0, 1.0, 1.0)),

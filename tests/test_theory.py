@@ -145,10 +145,10 @@ def test_only_a_trajectory_can_be_checked():
 
 
 def test_a_run_that_diverged_at_once_has_no_claim_that_holds():
-    draw = replace(problem(), mu_norm=1e154).sample(seed=0)
-    run = simulate(draw, lr=1e3, steps=5, test_draws=10)
+    draw = replace(problem(), mu_norm=1e149).sample(seed=0)
+    run = simulate(draw, lr=1e12, steps=5, test_draws=10)
     assert run.status != "ok"
-    assert not [c.claim for c in checks(run) if c.verdict == HOLDS]
+    assert {(c.verdict, c.reason) for c in checks(run)} == {(NOT_APPLICABLE, run.status)}
 
 
 # ------------------------------------------------------------------------------------------------- Thm 4.1 and Prop 4.3
@@ -333,9 +333,8 @@ def test_the_seen_error_is_compared_in_counts(strong):
         assert check(with_last(strong, test_error_seen=error), "Thm 4.2, test error (seen)").verdict == verdict
 
 
-@pytest.mark.parametrize("kind", ["perturbed", "fresh"])
-def test_sampled_errors_are_undecided_within_two_standard_errors(strong, kind):
-    claim, stem = f"Thm 4.2, test error ({kind})", f"test_error_{kind}"
+def test_the_sampled_error_is_undecided_within_two_standard_errors(strong):
+    claim, stem = "Thm 4.2, test error (perturbed)", "test_error_perturbed"
     bound, se = smaller_rate(strong.draws[0]) / 2, 0.01
     for error, verdict in (
         (bound + 0.021, HOLDS),
@@ -348,9 +347,8 @@ def test_sampled_errors_are_undecided_within_two_standard_errors(strong, kind):
         assert ("undecided within two standard errors" in found.reason) == (verdict == NOT_APPLICABLE)
 
 
-@pytest.mark.parametrize("kind", ["perturbed", "fresh"])
-def test_no_error_at_all_is_decided_by_its_upper_bound(strong, kind):
-    claim, stem = f"Thm 4.2, test error ({kind})", f"test_error_{kind}"
+def test_no_error_at_all_is_decided_by_its_upper_bound(strong):
+    claim, stem = "Thm 4.2, test error (perturbed)", "test_error_perturbed"
     bound = smaller_rate(strong.draws[0]) / 2
     none = {stem: 0.0, f"{stem}_se": NAN}
     assert check(with_last(strong, **none, **{f"{stem}_upper": 0.9 * bound}), claim).verdict == FAILS
@@ -361,8 +359,8 @@ def test_fresh_noise_escapes_the_bound_that_recurring_noise_obeys(weak):
     """In the run in which noise wins at once: nearly every mistake is a recognised patch."""
     assert check(weak, "Thm 4.2, test error (perturbed)").verdict == HOLDS
     found = check(weak, "Thm 4.2, test error (fresh)")
-    assert found.verdict == FAILS and found.reason.startswith("beyond the theorem")
-    assert found.statement.endswith("(not claimed by the theorem)")
+    assert found.verdict == NOT_APPLICABLE and found.reason.startswith("not claimed by the theorem")
+    assert found.measured < found.bound
 
 
 def test_the_bound_is_0_where_a_class_has_no_noisy_samples(one_class):
@@ -413,11 +411,13 @@ def test_lemma_5_1_measures_predicted_against_actual_margins(strong, short):
     actual, predicted = strong.values["margin"][1:].ravel(), strong.values["margin_predicted"][1:].ravel()
     found = check(strong, "Lemma 5.1")
     assert found.measured == pytest.approx(np.corrcoef(actual, predicted)[0, 1] ** 2)
-    assert found.constant == pytest.approx(np.abs(actual - predicted).max())
+    gap = np.abs(actual - predicted).max()
+    assert f"largest gap {gap:.3g}" in found.reason
     slope = np.cov(actual, predicted)[0, 1] / predicted.var(ddof=1)
     assert found.verdict == NOT_APPLICABLE and f"slope {slope:.3f}" in found.reason
     exact = replace(strong, values={**strong.values, "margin_predicted": strong.values["margin"]})
-    assert (check(exact, "Lemma 5.1").measured, check(exact, "Lemma 5.1").constant) == (pytest.approx(1), 0)
+    assert check(exact, "Lemma 5.1").measured == pytest.approx(1)
+    assert "slope 1.000" in check(exact, "Lemma 5.1").reason and "gap 0 " in check(exact, "Lemma 5.1").reason
     assert check(short, "Lemma 5.1").reason == 'it needs record=("margin", "margin_predicted")'
     start = simulate(strong.draws[0], lr=LR, steps=0, record=("margin", "margin_predicted"))
     assert check(start, "Lemma 5.1").reason == "it needs a record after step 0"
@@ -429,12 +429,12 @@ def test_lemma_5_1_measures_predicted_against_actual_margins(strong, short):
 def test_a_batch_counts_the_runs_in_which_a_claim_holds(batch):
     found = check(batch, "Thm 4.1, stages")
     assert (found.verdict, found.holds, found.runs) == (FAILS, 2, 3)  # the run without label noise does not count
-    assert found.reason == f"holds in 2 of 3 runs; one that fails: {batch[1].stages.reason}"
+    assert found.reason == f"holds in 2 of 3 runs; seed {batch.draws[1].seed}: {batch[1].stages.reason}"
     found = check(batch, "Prop 4.3, selection")
     assert (found.verdict, found.holds, found.runs) == (HOLDS, 2, 2)
-    assert found.reason.startswith("holds in 2 of 2 runs; one that holds: precision 1.000")
-    found = check(batch, "Thm 4.2, test error (fresh)")
-    singles = [check(run, "Thm 4.2, test error (fresh)").verdict for run in batch.runs]
+    assert found.reason.startswith(f"holds in 2 of 2 runs; seed {batch.draws[0].seed}: precision 1.000")
+    found = check(batch, "Thm 4.2, test error (perturbed)")
+    singles = [check(run, "Thm 4.2, test error (perturbed)").verdict for run in batch.runs]
     assert (found.holds, found.runs) == (singles.count(HOLDS), 4 - singles.count(NOT_APPLICABLE))
 
 
@@ -450,5 +450,5 @@ def test_numbers_of_a_batch_are_medians_over_the_runs_that_have_them(batch):
 def test_the_reason_of_a_batch_belongs_to_its_number(batch):
     """The first run has label noise, the third has the number."""
     found = check(batch, "Thm 4.4, test error")
-    assert found.reason.startswith("the constant C_D is unknown")
+    assert found.reason.startswith(f"seed {batch.draws[2].seed}: the constant C_D is unknown")
     assert found.constant == check(batch[2], "Thm 4.4, test error").constant

@@ -145,9 +145,8 @@ def test_progress_is_told_after_each_epoch():
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_stop_ends_the_run_where_the_rule_says(monkeypatch):
-    monkeypatch.setattr("labelnoise.train._held_out_rule", lambda held_out: HeldOut(int(held_out.sum()), patience=3))
-    data, config = digits(0.4), short(epochs=40, lr=0.05)
+def test_stop_ends_the_run_where_the_rule_says():
+    data, config = digits(0.4), short(epochs=40, lr=0.05, patience=3)
     whole, stopped = fit(network(data), data, config), fit(network(data), data, config, stop=True)
     at = HeldOut(1, patience=3)(whole.table["held_out_accuracy"].to_numpy()).stopped
     assert at is not None and at < 39

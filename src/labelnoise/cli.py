@@ -39,14 +39,14 @@ class Output:
 
 def simulate(arguments: Sequence[str]) -> int:
     """Train the paper's two-layer network on signal-noise data, exactly."""
-    from labelnoise.experiments import SimulateRun
+    from labelnoise.simulate_run import SimulateRun
 
     return _experiment("simulate", SimulateRun, arguments)
 
 
 def train(arguments: Sequence[str]) -> int:
     """Train a network on real data with flipped labels and follow every sample."""
-    from labelnoise.experiments import TrainRun
+    from labelnoise.train_run import TrainRun
 
     return _experiment("train", TrainRun, arguments)
 
@@ -89,6 +89,10 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
+EXTRAS = {"torch": "train", "sklearn": "train", "matplotlib": "report", "jinja2": "report"}
+"""Which extra brings a package that the core does without."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -105,6 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as refusal:
         print(f"labelnoise: {refusal}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as absent:
+        if absent.name not in EXTRAS:
+            raise
+        extra = EXTRAS[absent.name]
+        print(f"labelnoise: this command needs {absent.name}; pip install 'labelnoise[{extra}]'", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("labelnoise: stopped; the same command starts the unfinished part again", file=sys.stderr)
         return 130
@@ -116,14 +126,14 @@ def _usage() -> str:
 
 
 def _experiment(command: str, kind: type, arguments: Sequence[str]) -> int:
-    from labelnoise.experiments import run_experiment
+    from labelnoise.runs import run_experiment
 
     config, output = _parse(command, kind, arguments)
     with _progress(command) as told:
         outcome = run_experiment(config, output.out, output.overwrite, progress=told)
     if outcome.reused:
         print(f"{outcome.path} already holds this run; pass --overwrite to run it again")
-    print(f"run: {outcome.path} ({outcome.status})")
+    print(f"run: {outcome.path} ({outcome.status}); see it with: labelnoise report {outcome.path}")
     return _exit_code(outcome.path)
 
 
@@ -148,7 +158,7 @@ def _parse(command: str, kind: type, arguments: Sequence[str]) -> tuple[Any, Out
     run.__annotations__ = {"config": kind, "output": Output}
     run.__defaults__ = (kind(), Output())
     run.__doc__ = COMMANDS[command].__doc__
-    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff)
+    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
     with _one_sentence(command):
         found, unknown = tyro.cli(
             run, args=[*_from_toml(arguments, known), *arguments], prog=f"labelnoise {command}", config=markers,
@@ -166,20 +176,31 @@ def _from_toml(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
     given += [flag.removeprefix("--config=") for flag in arguments if flag.startswith("--config=")]
     if not given:
         return []
+    from labelnoise.runs import leaves
+
     path = Path(given[-1])
     try:
         table = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read: {error}") from None
     flags: list[str] = []
-    for key, value in table.items():
+    for key, value in leaves(table):
         name = key.replace("_", "-")
         if name not in known or name == "config":
-            raise InputError(f"{path} has a key {key!r} that is no setting{did_you_mean(name, known)}")
-        if value is not False:
-            values = value if isinstance(value, list) else [] if value is True else [value]
-            flags += [f"--{name}", *map(str, values)]
+            options = [flag for flag in known if flag != "config"]
+            raise InputError(f"{path} has a key {key!r} that is no setting{did_you_mean(name, options)}")
+        values = value if isinstance(value, list) else [] if isinstance(value, bool) else [value]
+        flags += [f"--no-{name}" if value is False else f"--{name}", *map(str, values)]
     return flags
+
+
+PARSER_WORDS = {
+    r"^Error parsing (--[\w-]+): invalid literal for int.*?: ('.*)": r"`\1` must be a whole number, got \2",
+    r"^Error parsing (--[\w-]+): could not convert string to float: (.*)": r"`\1` must be a number, got \2",
+    r"^Error parsing (--[\w-]+): Could not find valid parse for arguments: \[(.*)\]": r"`\1` cannot hold \2",
+    r"^Missing value for argument '(--[\w-]+)'.*": r"`\1` needs a value, got none",
+}
+"""The parser's most common messages, and ours."""
 
 
 @contextlib.contextmanager
@@ -195,7 +216,9 @@ def _one_sentence(command: str) -> Iterator[None]:
         lines = [line.strip("│| ") for line in said.getvalue().splitlines()][1:]  # below the title
         below = itertools.dropwhile(lambda line: not line.strip("─-"), lines)
         body = itertools.takewhile(lambda line: line.strip("─-╰╯"), below)  # what follows a rule is help
-        sentence = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(body))
+        sentence = re.sub(r"^Error parsing (?!-)[^:]*: ", "", " ".join(body)).rstrip(".")
+        for pattern, words in PARSER_WORDS.items():
+            sentence = re.sub(pattern, words, sentence)
         raise InputError(f"{sentence}; see labelnoise {command} --help") from None
 
 

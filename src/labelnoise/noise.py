@@ -9,14 +9,14 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, did_you_mean, is_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +66,9 @@ class Symmetric:
 
     rate: float
     """Probability in [0, 1]."""
-    include_true: bool = False
+    include_true: bool = field(default=False, kw_only=True)
     """Draw the new label from all classes, the true one included: only rate (K-1)/K of the labels become wrong."""
-    exact: bool = False
+    exact: bool = field(default=False, kw_only=True)
     """Flip exactly int(rate n) of all labels, as the paper's release does."""
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class ClassConditional:
     """Probability that a label of the + class (y = +1; the first listed class of real data) is flipped."""
     tau_minus: float
     """Probability that a label of the - class is flipped."""
-    exact: bool = False
+    exact: bool = field(default=False, kw_only=True)
     """Flip exactly int(tau n_class) labels of each class."""
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class Pair:
 
     rate: float
     """Probability in [0, 1]."""
-    exact: bool = False
+    exact: bool = field(default=False, kw_only=True)
     """Flip exactly int(rate n) of all labels."""
 
     def __post_init__(self) -> None:
@@ -134,7 +134,7 @@ class Matrix:
 
     rows: tuple[tuple[float, ...], ...]
     """K rows of K probabilities (nested sequences or an array)."""
-    exact: bool = False
+    exact: bool = field(default=False, kw_only=True)
     """Flip exactly int((1 - T[a, a]) n_a) labels of each class a."""
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ class Matrix:
             table = np.asarray(self.rows, dtype=float)
         except (TypeError, ValueError):
             raise InputError(f"`rows` must be a square table of numbers, got {self.rows!r}") from None
-        if table.ndim != 2 or table.shape[0] != table.shape[1]:
+        if table.ndim != 2 or table.shape[0] != table.shape[1] or table.size == 0:
             raise InputError(f"`rows` must be a square table of numbers, got shape {table.shape}; give K rows of K")
         if not (np.isfinite(table).all() and (table >= 0).all()):
             raise InputError("`rows` must hold probabilities >= 0, got a negative or non-finite entry; correct it")
@@ -161,6 +161,10 @@ class Matrix:
                 f"`Matrix` has {len(self.rows)} rows but the data has {n_classes} classes; give one row a class"
             )
         return np.array(self.rows)
+
+
+MODELS = (Symmetric, ClassConditional, Pair, Matrix)
+"""The models that are a transition matrix."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,8 @@ def flip_labels(
         return NoisyLabels(y_true, y_true.copy(), n_classes)
     if isinstance(noise, FromFile):
         return NoisyLabels(y_true, noise.read(y_true.size, n_classes), n_classes)
+    if not isinstance(noise, MODELS):
+        raise InputError(f"`label_noise` must be a model such as Symmetric(0.2), got {noise!r}; parse_noise reads text")
     transition = noise.matrix(n_classes)
     rng = seed if isinstance(seed, np.random.Generator) else stream(seed, "flips")
     whether, where = rng.random((2, y_true.size))
@@ -288,7 +294,7 @@ KINDS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], str]] = {
 
 
 def _check_rate(name: str, rate: float) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+    if not is_number(rate) or not 0 <= rate <= 1:
         raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20 % write 0.2")
 
 
@@ -302,6 +308,9 @@ def _read_array(path: Path, key: str) -> np.ndarray:
                 return np.asarray(archive[key], dtype=float)
         if path.suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False), dtype=float)
-        return np.loadtxt(path, delimiter="," if "," in path.read_text() else None, ndmin=1)
+        text = path.read_text()
+        if not text.strip():
+            raise ValueError("the file is empty")
+        return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=1)
     except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} could not be read as numbers ({error}); save it with numpy.save") from None

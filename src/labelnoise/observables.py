@@ -188,24 +188,27 @@ def sampled_errors(view: View, draws: tuple[Draw, ...], noise: list[EvaluationNo
 
     *fresh*: a new patch, <W, xi> ~ N(0, sigma_xi^2 W W^T). *perturbed*: a training patch plus N(0, zeta_std^2 I), the
     paper's own test distribution. Both are sampled in R^(2m). *given_fresh* is the fresh error against flipped test
-    labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]. NaN for runs without a problem or with broken weights.
+    labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]. NaN where the distribution is not
+    known (fresh: without a problem; perturbed: without zeta_std) and for broken weights.
     """
     table = {name: np.full(len(draws), np.nan) for name in SAMPLED}
     signal, w_xi = _signal_outputs(to_numpy(view.w_mu)), to_numpy(view.w_xi)
     roots = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
     for run, draw in enumerate(draws):
-        problem = draw.problem
-        if problem is None or not np.isfinite(roots[False][run]).all():
+        if not np.isfinite(roots[False][run]).all():
             continue
-        fresh = (problem.noise_std * roots[problem.orthogonal_noise][run]) @ noise[run].normal
         perturbed = (zeta_std[run] * roots[False][run]) @ noise[run].normal
         perturbed += w_xi[run].take(noise[run].patch, axis=1)
-        for name, products in (("fresh", fresh), ("perturbed", perturbed)):
+        kinds = {"perturbed": perturbed} if np.isfinite(zeta_std[run]) else {}
+        if draw.problem is not None:
+            root = roots[draw.problem.orthogonal_noise][run]
+            kinds["fresh"] = (draw.problem.noise_std * root) @ noise[run].normal
+        for name, products in kinds.items():
             wrong = _errors(signal[run][None], _readout(products[None]))[0]
             stem = f"test_error_{name}"
             table[stem][run], table[f"{stem}_se"][run], table[f"{stem}_upper"][run] = _estimate(wrong.mean(0))
-            if name == "fresh":
-                tau, error = np.array(problem.taus), wrong.mean(1)
+            if name == "fresh" and draw.problem is not None:
+                tau, error = np.array(draw.problem.taus), wrong.mean(1)
                 table["test_error_given_fresh"][run] = ((1 - tau) * error + tau * (1 - error)).mean()
     return table
 

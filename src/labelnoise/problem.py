@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError
-from labelnoise.noise import ClassConditional, Matrix, Pair, Symmetric, flip_labels
+from labelnoise.errors import InputError, check_integer, check_positive
+from labelnoise.noise import MODELS, ClassConditional, Matrix, Pair, Symmetric, flip_labels
+
+MAX_D = 10**15
+"""Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,21 @@ class SignalNoise:
     """Project the noise patches off mu: xi ~ N(0, noise_std^2 (I - mu mu^T / ||mu||^2))."""
 
     def __post_init__(self) -> None:
-        for name in ("n", "d", "m"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"`{name}` must be an integer >= 1, got {value!r}; use for example {name}=20")
-        for name in ("mu_norm", "noise_std", "init_std"):
-            value = getattr(self, name)
-            if not np.isfinite(value) or value <= 0:
-                remedy = (
-                    "all activations start at 0, where the ReLU's slope is 0, so nothing would ever train; use 0.001"
-                    if name == "init_std"
-                    else f"use for example {name}=1.0"
-                )
-                raise InputError(f"`{name}` must be a finite number > 0, got {value!r}; {remedy}")
+        for name, example in (("n", 200), ("d", 40_000), ("m", 20)):
+            check_integer(name, getattr(self, name), 1, example)
+        if self.d > MAX_D:
+            raise InputError(f"`d` must be at most 10^15, got {self.d:g}; beyond, float64 loses the patches' overlaps")
+        no_slope = "all activations start at 0, where the ReLU's slope is 0, so nothing would ever train; use 0.001"
+        check_positive("mu_norm", self.mu_norm, 40.0)
+        check_positive("noise_std", self.noise_std, 1.0)
+        check_positive("init_std", self.init_std, 0.001, no_slope)
+        if not isinstance(self.label_noise, MODELS):
+            raise InputError(
+                f"`label_noise` must be a model such as ClassConditional(0.2, 0.2), got {self.label_noise!r}; "
+                "for labels of your own use Draw.from_vectors"
+            )
+        if not isinstance(self.orthogonal_noise, bool):
+            raise InputError(f"`orthogonal_noise` must be True or False, got {self.orthogonal_noise!r}; leave it out")
         for tau, name in zip(self.taus, ("tau_plus", "tau_minus"), strict=True):
             if not tau < 0.5:
                 raise InputError(
@@ -93,8 +98,7 @@ class SignalNoise:
             vectors: also keep mu, xi and the initial weights (memory (n + 2m) d), as the dense engine needs.
             n_holdout: extra samples that join the inner products but not the training.
         """
-        if isinstance(n_holdout, bool) or not isinstance(n_holdout, int | np.integer) or n_holdout < 0:
-            raise InputError(f"`n_holdout` must be an integer >= 0, got {n_holdout!r}; 0 holds nothing out")
+        check_integer("n_holdout", n_holdout, 0, 200)
         y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
         extra = stream(seed, "held_out")
         held_out_true, held_out_given = self._labels(n_holdout, extra, extra)
@@ -265,9 +269,9 @@ def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
     Raises:
         InputError: no draw, or draws that differ in n, m or the number of held-out samples.
     """
-    draws = tuple(draws)
-    if not draws:
-        raise InputError("`draws` must hold at least one draw, got none; use stack([problem.sample(seed=0)])")
+    draws = () if isinstance(draws, Draw) else tuple(draws)
+    if not draws or not all(isinstance(draw, Draw) for draw in draws):
+        raise InputError("`draws` must be a list of at least one draw; use stack([problem.sample(seed=0)])")
     sizes = {(draw.n, draw.m, draw.n_holdout) for draw in draws}
     if len(sizes) > 1:
         raise InputError(f"`draws` must agree in (n, m, n_holdout) to run as one batch, got {sorted(sizes)}")
@@ -326,7 +330,12 @@ def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
 
 
 def _finite(name: str, value: np.ndarray) -> np.ndarray:
-    array = np.asarray(value, dtype=np.float64)
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`{name}` must be an array of numbers, got {type(value).__name__}; convert it first"
+        ) from None
     if not np.isfinite(array).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise InputError(f"`{name}` must be finite, got {array[at]} at {at}; remove or replace it")

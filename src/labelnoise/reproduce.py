@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelnoise.experiments import SimulateRun, TrainRun, run_experiment
 from labelnoise.noise import ClassConditional
 from labelnoise.problem import SignalNoise
 from labelnoise.report import write_report
-from labelnoise.runs import RunFolder, default_path, open_run, settings_of
+from labelnoise.runs import RunFolder, default_path, open_run, run_experiment, settings_of
+from labelnoise.simulate_run import SimulateRun
 from labelnoise.simulation import Schedule
 from labelnoise.train import TrainConfig
+from labelnoise.train_run import TrainRun
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def figures(quick: bool = False) -> tuple[Figure, ...]:
         Figure(
             "synthetic-b",
             "The same model at d = 400: where stopping in time pays",
-            "Fewer dimensions than twice the samples: memorised noise now reaches fresh test patches as well, and the "
+            "Only twice as many dimensions as samples: memorised noise now reaches fresh test patches as well, and the "
             f"fresh-noise error rises in Stage II. {BANDS}",
             _with_and_without_noise("b", costly),
         ),
@@ -152,7 +153,7 @@ def _run_all(
     """Status of each experiment by name; longest first, so that no process is left alone with a long one."""
     order = sorted(experiments, key=lambda name: isinstance(experiments[name], SimulateRun))
     statuses = {}
-    workers = min(len(order), os.cpu_count() or 1)
+    workers = min(len(order), len(os.sched_getaffinity(0)))
     with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(run_experiment, experiments[name], folder.path / name): name for name in order}
         try:

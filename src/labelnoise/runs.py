@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -44,10 +44,13 @@ class RunFolder:
 
     def begin(self) -> None:
         """Make the folder and write `config.json`; called once all input is accepted, so that a refusal leaves none."""
-        if self.overwrite and self.path.exists():
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_text("config.json", _to_json(self.config))
+        try:
+            if self.overwrite:
+                _delete_run(self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_text("config.json", _to_json(self.config))
+        except OSError as error:
+            raise InputError(f"`out` must be a folder that can be written, but {self.path} is not: {error}") from None
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Write `history.csv`, one row a record; a fixed number format keeps equal runs equal to the byte."""
@@ -114,6 +117,33 @@ class RunRecord:
             raise InputError(f"{self.path} is damaged ({error}); make the run again with --overwrite") from None
 
 
+Progress = Callable[[int, int], object]
+"""Called as progress(done, total)."""
+
+
+class Experiment(Protocol):
+    """One config in, one run directory out: a frozen dataclass of every setting."""
+
+    @property
+    def command(self) -> str:
+        """The command that makes such runs."""
+
+    def run(self, folder: RunFolder, progress: Progress | None) -> None:
+        """Compute, and only then write: `begin`, the files, `finish`; a refusal or a kill before leaves no trace."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an experiment."""
+
+    path: Path
+    """Its run directory."""
+    status: str
+    """`ok`, or why a run ended early."""
+    reused: bool
+    """Whether the folder already held the finished run."""
+
+
 def settings_of(config: Any) -> dict[str, Any]:
     """Return a config dataclass as plain JSON values; a nested dataclass keeps its class name under `kind`."""
 
@@ -163,19 +193,41 @@ def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: b
     if path.exists() and not path.is_dir():
         raise InputError(f"`out` must be a folder, got the file {path}; choose another name")
     config = {"command": command, "settings": settings, "versions": _versions(), "git_commit": _git_commit()}
-    if (path / "config.json").exists():
-        if overwrite:
-            return RunFolder(path, False, config, overwrite=True)
-        held = _read_json(path / "config.json")
-        if (held.get("command"), held.get("settings")) != (command, json.loads(_to_json(settings))):
-            raise InputError(
-                f"`out` must be empty or hold the same run, but {path} holds another one"
-                f"{_first_difference(held, command, settings)}; choose another folder or pass --overwrite"
-            )
-        return RunFolder(path, (path / "summary.json").exists(), config)
-    if path.exists() and any(path.iterdir()):
+    files = [file for file in path.iterdir() if not file.name.endswith(".tmp")] if path.exists() else []
+    if not files:
+        return RunFolder(path, False, config)
+    held = _read_json(path / "config.json") if (path / "config.json").exists() else {}
+    if not (isinstance(held.get("command"), str) and isinstance(held.get("settings"), dict)):
         raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
-    return RunFolder(path, False, config)
+    if overwrite:
+        return RunFolder(path, False, config, overwrite=True)
+    if (held["command"], held["settings"]) != (command, json.loads(_to_json(settings))):
+        raise InputError(
+            f"`out` must be empty or hold the same run, but {path} holds another one"
+            f"{_first_difference(held, command, settings)}; choose another folder or pass --overwrite"
+        )
+    return RunFolder(path, (path / "summary.json").exists(), config)
+
+
+def run_experiment(
+    config: Experiment, out: Path | None = None, overwrite: bool = False, progress: Progress | None = None
+) -> Outcome:
+    """Run a config into a run directory; the same config again is not run twice.
+
+    Args:
+        config: every setting, a frozen dataclass that knows its command and how to run.
+        out: the folder; runs/<command>-<hash of the config> by default.
+        overwrite: delete the run that the folder holds.
+        progress: called as progress(done, total).
+
+    Raises:
+        InputError: the folder holds something else, or a setting is refused.
+    """
+    settings = settings_of(config)
+    folder = open_run(out or default_path(config.command, settings), config.command, settings, overwrite)
+    if not folder.finished:
+        config.run(folder, progress)
+    return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
 
 
 def read_run(path: Path) -> RunRecord:
@@ -188,9 +240,23 @@ def read_run(path: Path) -> RunRecord:
     for name, meaning in (("config.json", "is no run"), ("summary.json", "is a run that has not finished")):
         if not (path / name).is_file():
             raise InputError(f"{path} {meaning} ({name} is missing); give the folder of a finished run")
-    config = _read_json(path / "config.json")
-    known: dict[str, Any] = {name: config.get(name) for name in ("command", "settings", "versions", "git_commit")}
-    return RunRecord(path, **known, summary=_read_json(path / "summary.json"))
+    config, summary = _read_json(path / "config.json"), _read_json(path / "summary.json")
+    names = ("command", "settings", "versions", "git_commit")
+    if not all(name in config for name in names) or "status" not in summary:
+        raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
+    return RunRecord(path, **{name: config[name] for name in names}, summary=summary)
+
+
+def _delete_run(path: Path) -> None:
+    """Delete what runs write, here and in runs inside, and nothing else."""
+    for name in ("summary.json", "config.json", "history.csv", "samples.npz", "report.html"):
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / "figures", ignore_errors=True)
+    for inner in path.iterdir():
+        if inner.is_dir() and (inner / "config.json").exists():
+            _delete_run(inner)
+            if not any(inner.iterdir()):
+                inner.rmdir()
 
 
 def _first_difference(held: Mapping[str, Any], command: str, settings: Mapping[str, Any]) -> str:
@@ -205,9 +271,12 @@ def _first_difference(held: Mapping[str, Any], command: str, settings: Mapping[s
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); remove the folder and make the run again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged (no table); remove the folder and make the run again")
+    return found
 
 
 def _to_json(value: Any) -> str:
@@ -236,12 +305,16 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """Commit of the checkout that this package is run from, if it is one."""
-    try:
+    """Commit of the checkout that this package is run from, if it is one; `-dirty` where files were changed since."""
+
+    def git(*words: str) -> str:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy may lie inside another checkout
+        return git("rev-parse", "HEAD") + "-dirty" * bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from labelnoise import dense, span
 from labelnoise.arrays import stream, to_numpy
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, check_integer, did_you_mean, is_number
 from labelnoise.observables import (
     ARRAYS,
     TRACKED,
@@ -25,13 +25,11 @@ from labelnoise.observables import (
     tracked,
 )
 from labelnoise.problem import Draw, stack
+from labelnoise.runs import Progress
 from labelnoise.stages import CONVERGED_LOSS, Stages, find_stages
 
 ENGINES = {"span": span, "dense": dense}
 """Modules with `init(draws, lr, device, dtype) -> state`, `step(state) -> state` and `view(state) -> View`."""
-
-Progress = Callable[[int, int], object]
-"""Called as progress(done, total)."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,12 @@ class Schedule:
     """Standard deviation of the noise that perturbs a training patch; noise_std / 2 if not given."""
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.lr) or self.lr <= 0:
+        if not is_number(self.lr) or not np.isfinite(self.lr) or self.lr <= 0:
             raise InputError(f"`lr` must be a finite number > 0, got {self.lr!r}; use for example lr=0.005")
-        for name, least in (("steps", 0), ("record_every", 1), ("test_draws", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise InputError(f"`{name}` must be an integer >= {least}, got {value!r}")
-        if self.zeta_std is not None and not (np.isfinite(self.zeta_std) and self.zeta_std >= 0):
+        for name, least, example in (("steps", 0, 2_000), ("record_every", 1, 10), ("test_draws", 0, 2_000)):
+            check_integer(name, getattr(self, name), least, example)
+        zeta = self.zeta_std
+        if zeta is not None and not (is_number(zeta) and np.isfinite(zeta) and zeta >= 0):
             raise InputError(f"`zeta_std` must be a finite number >= 0, got {self.zeta_std!r}; leave it out")
 
     @property
@@ -168,6 +165,8 @@ def simulate(
         InputError: an argument is out of its range or a name unknown.
     """
     schedule = Schedule(lr, steps, record_every, test_draws, zeta_std)
+    if not isinstance(draw, Draw | tuple | list):
+        raise InputError(f"`draw` must come from sample(...) or stack(...), got {type(draw).__name__}; draw one first")
     draws = (draw,) if isinstance(draw, Draw) else stack(draw)
     _check_names("record", record, ARRAYS)
     _check_names("engine", [engine], ENGINES)
@@ -243,13 +242,13 @@ def _replay(module: Any, state: Any, observe: Observe, at: list[int | None]) -> 
 def _observer(draws: tuple[Draw, ...], schedule: Schedule) -> Observe:
     """Return what computes one row of the table; the test noise is drawn once, so rows differ by the network alone."""
     noise = [EvaluationNoise.draw(stream(draw.seed or 0, "evaluation"), schedule.test_draws, draw) for draw in draws]
-    zeta_std = [_zeta_std(draw, schedule) for draw in draws]
+    zetas = [zeta_std(draw, schedule) for draw in draws]
     held_out = np.stack([draw.held_out_true for draw in draws]), np.stack([draw.held_out_given for draw in draws])
 
     def observe(view: View) -> Columns:
         row = {**summary(view), "test_error_seen": seen_errors(view)}
         if schedule.test_draws:
-            row |= sampled_errors(view, draws, noise, zeta_std)
+            row |= sampled_errors(view, draws, noise, zetas)
         if draws[0].n_holdout:
             row["held_out_accuracy"] = held_out_accuracy(view, *held_out)
         return row
@@ -257,7 +256,8 @@ def _observer(draws: tuple[Draw, ...], schedule: Schedule) -> Observe:
     return observe
 
 
-def _zeta_std(draw: Draw, schedule: Schedule) -> float:
+def zeta_std(draw: Draw, schedule: Schedule) -> float:
+    """Return the standard deviation that perturbs a training patch: as given, else sigma_xi / 2; NaN if unknown."""
     if schedule.zeta_std is not None:
         return schedule.zeta_std
     return draw.problem.noise_std / 2 if draw.problem else np.nan

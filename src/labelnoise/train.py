@@ -57,13 +57,15 @@ class TrainConfig:
     """Optimiser: sgd or adam."""
     held_out: float = 0.1
     """Share of the training images, given labels and all, that is kept out of the training to judge it."""
+    patience: int = 20
+    """Epochs without a best held-out accuracy after which the held-out rule ends a run."""
     seed: int = 0
     """Seed of every random draw: split, flips, weights, batches, held-out images."""
     device: str = "auto"
     """torch device; auto takes a GPU if there is one, else the CPU."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "patience"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise InputError(f"`{name}` must be an integer >= 1, got {value!r}; leave it out for the default")
@@ -139,6 +141,7 @@ def fit(
     device = _find_device(config.device)
     recorder, everyone = Recorder(len(data.y_given), data.n_classes), np.arange(len(data.y_given))
     trained, batches = np.flatnonzero(~held_out), stream(config.seed, "batches")
+    rule = HeldOut(max(int(held_out.sum()), 1), config.patience)
     rows: list[dict[str, float]] = []
     status, start = "ok", time.perf_counter()
     with torch_stream(config.seed, "batches"), _repeatable():
@@ -157,10 +160,7 @@ def fit(
             rows.append({"epoch": epoch, "seconds": time.perf_counter() - start} | row)
             if progress:
                 progress(epoch, config.epochs)
-            if (
-                stop
-                and _held_out_rule(held_out)(np.array([row["held_out_accuracy"] for row in rows])).stopped is not None
-            ):
+            if stop and rule(np.array([row["held_out_accuracy"] for row in rows])).stopped is not None:
                 break
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: float for name in COLUMNS[1:]} | {"epoch": int})
     return TrainLog(config, data.name, data.y_true, data.y_given, held_out, recorder, table, status)
@@ -172,10 +172,6 @@ def _draw_held_out(n: int, config: TrainConfig) -> np.ndarray:
     held_out = np.zeros(n, dtype=bool)
     held_out[stream(config.seed, "held_out").permutation(n)[:count]] = True
     return held_out
-
-
-def _held_out_rule(held_out: np.ndarray) -> HeldOut:
-    return HeldOut(int(held_out.sum()))
 
 
 def _find_device(name: str) -> str:
@@ -203,7 +199,13 @@ def _repeatable() -> Iterator[None]:
 
 
 def _check_outputs(model: nn.Module, images: DeviceData, n_classes: int) -> None:
-    shape = tuple(_outputs(model, images, images.x_test[:2]).shape)
+    try:
+        shape = tuple(_outputs(model, images, images.x_test[:2]).shape)
+    except RuntimeError as error:
+        size = tuple(images.x_test.shape[1:])
+        raise InputError(
+            f"`model` must take images {size}, but fails: {error}; build it with in_channels={size[0]}"
+        ) from None
     if len(shape) != 2 or shape[1] != n_classes:
         raise InputError(
             f"`model` must return {n_classes} logits an image, got outputs of shape {shape} for {shape[0]} images; "
