@@ -15,7 +15,7 @@ ORDER = (
     "record", "stages",  # record
     "problem", "observables", "span", "dense", "simulation", "theory", "simulate_run",  # the paper's model
     "data", "models", "train", "train_run",  # real data
-    "report", "reproduce", "cli",  # face
+    "figures", "report", "reproduce", "cli",  # face
 )  # fmt: skip
 """A module imports only modules that stand before it."""
 WITHOUT_TORCH = ORDER[: ORDER.index("simulate_run") + 1]

@@ -119,23 +119,23 @@ class HeldOut:
     """Stop by accuracy on held-out samples against their *given* labels; the truth is never seen.
 
     Wrong labels are as frequent in the held-out part, so its accuracy peaks where the network is closest to the true
-    labels (rate tau, K classes: near 1 - tau) and falls as the wrong labels are memorised. The record kept is the last
-    with the largest accuracy, so that a flat series gives no reason to stop.
-
-    *Falls* compares the mean of five records around the one kept with the mean of the last five (in a series of fewer
-    than 20 records: that record with the last). On 200 records
-    without any trend and with independent binomial errors, two standard errors of one accuracy are exceeded in fewer
-    than 1 % of the series; records of one run are positively correlated, which makes a false alarm rarer.
+    labels (rate tau, K classes: near 1 - tau) and falls as the wrong labels are memorised. One accuracy is noisy, so
+    the rule looks for the largest mean of `smooth` records, the last one on ties (a flat series gives no reason to
+    stop), and keeps the best record among them. *Falls* compares that mean with the mean of the last records: with
+    independent errors and no trend, 200 records exceed two standard errors of one accuracy in about 7 % of the cases.
     """
 
     n: int
     """Number of held-out samples; it fixes how large a fall must be to count."""
     patience: int = 20
-    """Records without a best accuracy after which the run is ended."""
+    """Records without a new best mean after which the run is ended."""
+    smooth: int = 5
+    """Records of one mean."""
 
     def __post_init__(self) -> None:
         check_integer("n", self.n, 1, 100)
         check_integer("patience", self.patience, 1, 20)
+        check_integer("smooth", self.smooth, 1, 5)
 
     def __call__(self, accuracy: np.ndarray) -> Stop:
         """Decide from the accuracies so far (records,), shares in [0, 1]; serves a finished run and a running one."""
@@ -145,20 +145,31 @@ class HeldOut:
             raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
         if accuracy[known].min() < 0 or accuracy[known].max() > 1:
             raise InputError(f"`accuracy` must hold shares in [0, 1], got {accuracy[known].max():g}; 78 % is 0.78")
-        value = np.where(known, accuracy, -np.inf)
-        best = np.maximum.accumulate(value)
-        leader = np.maximum.accumulate(np.where(value == best, np.arange(value.size), 0))  # the last best one so far
-        waited = np.flatnonzero((np.arange(value.size) - leader >= self.patience) & (best > -np.inf))
+        mean = _running_mean(accuracy, self.smooth)
+        best = np.maximum.accumulate(mean)
+        leader = np.maximum.accumulate(np.where(mean >= best - 1e-12, np.arange(mean.size), 0))  # the last best so far
+        waited = np.flatnonzero((np.arange(mean.size) - leader >= self.patience) & (best > -np.inf))
         stopped = int(waited[0]) if waited.size else None
-        chosen = int(leader[-1 if stopped is None else stopped])
-        near = 2 if known.sum() >= 20 else 0
-        high = float(np.nanmean(accuracy[max(chosen - near, 0) : chosen + near + 1]))
-        low = float(accuracy[known][-(2 * near + 1) :].mean())
+        end = int(leader[-1 if stopped is None else stopped])
+        start = max(end + 1 - self.smooth, 0)
+        window = np.where(known, accuracy, -np.inf)[start : end + 1]
+        chosen = start + int(np.flatnonzero(window == window.max())[-1])
+        high, low = float(mean[end]), float(mean[np.flatnonzero(mean > -np.inf)[-1]])
         chance = 2 * np.sqrt(max(high * (1 - high), 1 / self.n) / self.n)
         falls = bool(high - low > chance)
         verdict = "a fall of more than" if falls else "it sees no reason to stop, as no fall exceeds"
         reason = f"held-out accuracy {high:.3f}, at the end {low:.3f}: {verdict} two standard errors ({chance:.3f})"
         return Stop(chosen, stopped, falls, reason)
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Mean of the last `width` known records up to each one; -inf before the first known."""
+    known = ~np.isnan(values)
+    total = np.cumsum(np.where(known, values, 0.0))
+    count = np.cumsum(known)
+    total, count = (np.concatenate([np.zeros(width), sums]) for sums in (total, count))
+    found, records = total[width:] - total[:-width], count[width:] - count[:-width]
+    return np.divide(found, records, out=np.full(values.shape, -np.inf), where=records > 0)
 
 
 SELECTION = ("selection_precision", "selection_recall", "selection_f1")

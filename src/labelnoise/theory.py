@@ -64,21 +64,35 @@ def stage_one_scale(problem: SignalNoise, lr: float) -> float:
 def conditions(problem: SignalNoise, lr: float) -> dict[str, float]:
     """Return the quantities of the paper's conditions as numbers; their constants are unspecified, so none is a pass.
 
-    Large in the paper's regime: d/n^2, d sigma_xi/(n ||mu||), m/log n, n/log m. Of order one: n SNR^2. Small: the rest.
+    `REGIME` says what each is in the paper's regime.
     """
     p = problem
-    numbers = {
-        "n SNR^2": p.n_snr2,
-        "d / n^2": p.d / p.n**2,
-        "d sigma_xi / (n ||mu||)": p.d * p.noise_std / (p.n * p.mu_norm),
-        "m / log n": p.m / np.log(p.n) if p.n > 1 else np.inf,
-        "n / log m": p.n / np.log(p.m) if p.m > 1 else np.inf,
-        "sigma_0 sigma_xi sqrt(d)": p.init_std * p.noise_std * np.sqrt(p.d),
-        "sigma_0 ||mu||": p.init_std * p.mu_norm,
-        "eta sigma_xi^2 d / (n m)": lr * p.noise_std**2 * p.d / (p.n * p.m),
-        "eta ||mu||^2 / m": lr * p.mu_norm**2 / p.m,
-    }
-    return {name: float(value) for name, value in numbers.items()}
+    numbers = (
+        p.n_snr2,
+        p.d / p.n**2,
+        p.d * p.noise_std / (p.n * p.mu_norm),
+        p.m / np.log(p.n) if p.n > 1 else np.inf,
+        p.n / np.log(p.m) if p.m > 1 else np.inf,
+        p.init_std * p.noise_std * np.sqrt(p.d),
+        p.init_std * p.mu_norm,
+        lr * p.noise_std**2 * p.d / (p.n * p.m),
+        lr * p.mu_norm**2 / p.m,
+    )
+    return dict(zip(REGIME, map(float, numbers), strict=True))
+
+
+REGIME = {
+    "n SNR^2": "of order one",
+    "d / n^2": "large",
+    "d sigma_xi / (n ||mu||)": "large",
+    "m / log n": "at least of order one",
+    "n / log m": "at least of order one",
+    "sigma_0 sigma_xi sqrt(d)": "small",
+    "sigma_0 ||mu||": "small",
+    "eta sigma_xi^2 d / (n m)": "small",
+    "eta ||mu||^2 / m": "small",
+}
+"""The quantities of the paper's conditions, and what they are in its regime."""
 
 
 def checks(trajectory: Trajectory) -> list[Check]:
