@@ -135,3 +135,41 @@ def test_a_killed_run_leaves_whole_files_and_starts_again_to_the_same_result(tmp
         assert main(["simulate", *flags, "--out", str(folder)]) == 0
     for name in ("history.csv", "summary.json"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_toml_switches_work_both_ways_and_tables_may_be_nested(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text(
+        "exact = true\nsteps = 2\ntest_draws = 0\nseeds = [1]\n[problem]\nn = 20\nd = 300\northogonal_noise = false\n"
+    )
+    assert main(["simulate", "--config", str(file), "--no-exact", "--out", str(tmp_path / "a")]) == 0
+    problem = read_run(tmp_path / "a").settings["problem"]
+    assert problem["label_noise"]["exact"] is False and (problem["n"], problem["orthogonal_noise"]) == (20, False)
+    assert main(["simulate", "--config", str(file), "--out", str(tmp_path / "b")]) == 0
+    assert read_run(tmp_path / "b").settings["problem"]["label_noise"]["exact"] is True
+
+
+@pytest.mark.parametrize(
+    ("blocked", "words", "code"),
+    [
+        ("torch", ["simulate", *TINY, "--out", "OUT"], 0),  # the model world does without
+        ("torch", ["train", "--epochs", "1", "--out", "OUT"], 2),
+        ("jinja2", ["report", "OUT"], 2),
+    ],
+)
+def test_a_missing_extra_is_named(blocked, words, code, tmp_path):
+    script = f"""
+import sys
+class Absent:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] == {blocked!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from labelnoise.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    words = [word.replace("OUT", str(tmp_path / "a")) for word in words]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    if code:
+        assert done.stderr.startswith(f"labelnoise: this command needs {blocked}; pip install 'labelnoise[")

@@ -179,3 +179,17 @@ def test_refused_input_leaves_no_folder(tmp_path):
 def test_bad_simulation_settings_are_refused(settings, words):
     with pytest.raises(InputError, match=words):
         SimulateRun(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"device": "nowhere"}, {"device": "cuda:77"}])
+def test_a_refused_run_leaves_the_old_one_alone(settings, tmp_path):
+    train_in(tmp_path / "a")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()}
+    with pytest.raises(InputError, match="`device` must be a torch device"):
+        run_experiment(TrainRun(training=TrainConfig(epochs=1, **settings)), tmp_path / "a", overwrite=True)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
+
+
+def test_the_summary_names_the_perturbation_that_was_used(tmp_path):
+    run_experiment(SMALL, tmp_path / "a")
+    assert read_run(tmp_path / "a").summary["zeta_std"] == 0.5

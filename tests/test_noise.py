@@ -223,3 +223,20 @@ def test_files_that_are_no_numbers_are_refused(tmp_path):
 def test_bad_true_labels_are_refused(y, message):
     with pytest.raises(InputError, match=message):
         flip_labels(y, Symmetric(0.1), 2)
+
+
+@pytest.mark.parametrize("text", ["symmetric:0.2,0.3", "pair:0.2,1", "class-conditional:0.2,0.3,0.4", "pair:0.2:exakt"])
+def test_a_number_too_many_is_refused(text):
+    with pytest.raises(InputError, match="could not be read; write it like"):
+        parse_noise(text)
+
+
+def test_an_empty_matrix_file_is_refused(tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError, match="the file is empty"):
+        parse_noise(f"matrix:{tmp_path / 'empty.csv'}")
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(InputError, match="`label_noise` must be a model such as"):
+        flip_labels(np.array([0, 1]), "symmetric:0.2", 2)

@@ -6,8 +6,8 @@ import pytest
 from helpers import assert_close
 from labelnoise import dense, span
 from labelnoise.noise import ClassConditional
-from labelnoise.observables import SAMPLED, EvaluationNoise, sampled_errors, seen_errors, summary
-from labelnoise.problem import SignalNoise
+from labelnoise.observables import SAMPLED, EvaluationNoise, _estimate, sampled_errors, seen_errors, summary
+from labelnoise.problem import Draw, SignalNoise
 from labelnoise.simulation import simulate
 
 
@@ -154,3 +154,31 @@ def test_predicted_margin_is_lemma_5_1_written_out():
         clean = draw.y_given[i] == draw.y_true[i]
         expected = rho[own, :, i].mean() + (gamma[own].mean() if clean else -gamma[other].mean())
         assert run.values["margin_predicted"][-1, i] == pytest.approx(expected)
+
+
+def test_the_perturbation_is_half_the_noise_unless_it_is_given():
+    draw = SignalNoise(n=20, d=40, m=3, mu_norm=12.0, init_std=0.1, noise_std=3.0).sample(seed=0)
+    default, given, other = (
+        simulate(draw, lr=0.01, steps=10, test_draws=500, zeta_std=zeta).table["test_error_perturbed"][-1]
+        for zeta in (None, 1.5, 3.0)
+    )
+    assert default == given != other
+
+
+def test_perturbed_noise_needs_no_problem_if_its_scale_is_given():
+    v = SignalNoise(n=20, d=40, m=3, mu_norm=2.0, init_std=0.1).sample(seed=0, vectors=True)
+    draw = Draw.from_vectors(v.vectors.mu[0], v.vectors.xi, v.vectors.w0, v.y_true, v.y_given)
+    table = simulate(draw, lr=0.3, steps=20, test_draws=200, zeta_std=0.5).table
+    assert 0 < table["test_error_perturbed"][-1] < 1 and np.isnan(table["test_error_fresh"]).all()
+
+
+def test_the_upper_bound_is_one_sided_at_95_percent():
+    """Of 2,000 estimates of a known error, 5 % of the bounds lie below it: 2.5 % to 8 % allows 5 standard errors."""
+    rng = np.random.default_rng(0)
+    truth, below = 0.2, 0
+    for _ in range(2_000):
+        pairs = rng.binomial(2, truth, size=300) / 2
+        mean, error, upper = _estimate(pairs)
+        assert upper > mean and error > 0
+        below += upper < truth
+    assert 0.025 < below / 2_000 < 0.08

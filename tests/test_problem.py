@@ -191,3 +191,18 @@ def test_bad_seeds_and_batches_are_refused():
         stack([problem.sample(seed=0), SignalNoise(n=6, d=6, m=1).sample(seed=0)])
     with pytest.raises(InputError, match="at least one draw"):
         stack([])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"d": 10**22}, r"`d` must be at most 10\^15"),
+        ({"mu_norm": 1e200}, "its square leaves float64"),
+        ({"mu_norm": "4"}, "`mu_norm` must be a finite number > 0, got '4'"),
+        ({"label_noise": 0.2}, "`label_noise` must be a model such as"),
+        ({"orthogonal_noise": "no"}, "`orthogonal_noise` must be True or False"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(change, words):
+    with pytest.raises(InputError, match=words):
+        SignalNoise(**change)

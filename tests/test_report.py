@@ -102,3 +102,20 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     (tmp_path / "a/summary.json").unlink()
     with pytest.raises(InputError, match="has not finished"):
         write_report(tmp_path / "a")
+
+
+def test_a_stop_is_marked_only_where_the_held_out_rule_saw_a_fall():
+    from matplotlib.figure import Figure
+
+    from labelnoise.figures import Column, _mark_stages
+    from labelnoise.runs import RunRecord
+
+    stops = [
+        {"rule": "oracle", "seed": 0, "at": 7, "reason": ""},
+        {"rule": "held_out", "seed": 0, "at": 20, "reason": "", "falls": True},
+        {"rule": "held_out", "seed": 1, "at": 90, "reason": "", "falls": False},
+    ]
+    run = RunRecord(None, "simulate", {}, {}, None, {"stops": stops})
+    axis = Figure().add_subplot()
+    _mark_stages(axis, Column("a", (run,)), labelled=True)
+    assert [line.get_xdata()[0] for line in axis.lines] == [7, 20]

@@ -162,3 +162,57 @@ def test_the_default_path_depends_on_the_settings_alone():
     assert path == default_path("toy", {"b": 2, "a": 1})
     assert path.parent == Path("runs") and path.name.startswith("toy-")
     assert path != default_path("toy", {"a": 1, "b": 3})
+
+
+def test_overwrite_deletes_what_a_run_wrote_and_nothing_else(tmp_path):
+    finish(tmp_path / "a", status="ok").write_figure("x.svg", b"<svg/>")
+    finish(tmp_path / "a/inner", status="ok")
+    (tmp_path / "a/notes.txt").write_text("mine")
+    (tmp_path / "a/other").mkdir()
+    open_run(tmp_path / "a", "toy", {"lr": 0.2}, overwrite=True).begin()
+    left = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*"))
+    assert left == ["config.json", "notes.txt", "other"]
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "bert"}', "[1]", '{"command": "toy"}'])
+def test_a_folder_with_a_config_of_something_else_is_never_deleted(content, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/config.json").write_text(content)
+    (tmp_path / "a/weights.bin").write_text("precious")
+    with pytest.raises(InputError, match=r"holds other files|is damaged"):
+        open_run(tmp_path / "a", "toy", SETTINGS, overwrite=True)
+    assert (tmp_path / "a/weights.bin").read_text() == "precious"
+
+
+def test_a_first_write_that_was_killed_does_not_lock_the_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/.config.json.tmp").write_text("{")
+    assert not finish(tmp_path / "a", status="ok").finished
+    assert read_run(tmp_path / "a").summary == {"status": "ok"}
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="`out` must be a folder that can be written"):
+        open_run(tmp_path / "file/a", "toy", SETTINGS).begin()
+
+
+def test_the_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):
+    """A copy of the package inside another checkout must not report that one's commit."""
+    import shutil
+    import subprocess
+
+    import labelnoise.runs as module
+
+    copy = tmp_path / "venv/runs.py"
+    copy.parent.mkdir()
+    shutil.copy(module.__file__, copy)
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    monkeypatch.setattr(module, "__file__", str(copy))
+    assert module._git_commit() is None
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    assert module._git_commit().endswith("-dirty")

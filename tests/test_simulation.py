@@ -116,3 +116,9 @@ def test_progress_ends_at_the_last_step():
 def test_bad_arguments_are_refused_in_one_sentence(change, words):
     with pytest.raises(InputError, match=words):
         simulate(PROBLEM.sample(seed=0), **{"lr": 0.01, "steps": 2, **change})
+
+
+@pytest.mark.parametrize("draw", [PROBLEM, 3, [PROBLEM]])
+def test_what_is_no_draw_is_refused(draw):
+    with pytest.raises(InputError, match="draw"):
+        simulate(draw, lr=0.1, steps=1)

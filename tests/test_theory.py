@@ -452,3 +452,13 @@ def test_the_reason_of_a_batch_belongs_to_its_number(batch):
     found = check(batch, "Thm 4.4, test error")
     assert found.reason.startswith(f"seed {batch.draws[2].seed}: the constant C_D is unknown")
     assert found.constant == check(batch[2], "Thm 4.4, test error").constant
+
+
+def test_the_dense_engine_says_nothing_on_coefficients_that_are_not_unique():
+    draw = SignalNoise(n=40, d=20, m=6, mu_norm=20.0, init_std=0.01).sample(seed=0, vectors=True)
+    options = {"lr": 0.02, "steps": 60, "test_draws": 0}
+    span, dense = simulate(draw, **options), simulate(draw, engine="dense", **options)
+    assert span.stages.t1 == dense.stages.t1 is not None
+    assert check(span, "Thm 4.1, signal").verdict != NOT_APPLICABLE
+    found = check(dense, "Thm 4.1, signal")
+    assert found.verdict == NOT_APPLICABLE and "not unique for d < n + 1" in found.reason
