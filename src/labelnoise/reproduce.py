@@ -55,19 +55,22 @@ LEAD = (
     "time gains."
 )
 
-BANDS = "Lines are means over the seeds, bands their range; the dotted lines are medians over the seeds."
+BANDS = "Lines are means over the seeds, bands their range."
+
+
+WITH, WITHOUT = "labels flipped with probability 0.2", "no label noise"
 
 
 def figures(quick: bool = False) -> tuple[Figure, ...]:
     """Return every figure with the experiments that it needs."""
+    return *_synthetic_figures(quick), _digits_figure(quick)
+
+
+def _synthetic_figures(quick: bool) -> tuple[Figure, Figure]:
+    """The paper's synthetic figure, where both stages are clearest and where stopping pays."""
     seeds = tuple(range(2 if quick else 5))
     fine = {"steps": 600, "record_every": 6, "test_draws": 500} if quick else {"steps": 2_000, "record_every": 4}
-    clear = SimulateRun(SignalNoise(), Schedule(lr=0.005, **fine), seeds)
-    costly = SimulateRun(
-        SignalNoise(d=400, mu_norm=5.66, init_std=0.01), Schedule(lr=0.3, **fine), seeds, n_holdout=1_000
-    )
-    digit_seeds = range(1 if quick else 3)
-    digits = TrainRun(training=TrainConfig(epochs=40 if quick else 120))
+    few_dimensions = SignalNoise(d=400, mu_norm=5.66, init_std=0.01)
     return (
         Figure(
             "synthetic-a",
@@ -76,46 +79,40 @@ def figures(quick: bool = False) -> tuple[Figure, ...]:
             "patches of wrongly labelled samples overtake it after T1. Middle: meanwhile the accuracy on noisy "
             "samples, against their wrong labels, stays at 0 and then rises to 1. Bottom: the test error against true "
             f"labels. At d far above n only test patches that recur from the training set suffer. {BANDS}",
-            _with_and_without_noise("a", clear),
+            _with_and_without_noise("a", SimulateRun(SignalNoise(), Schedule(lr=0.005, **fine), seeds)),
         ),
         Figure(
             "synthetic-b",
             "The same model at d = 400: where stopping in time pays",
             "Only twice as many dimensions as samples: memorised noise now reaches fresh test patches as well, and the "
             f"fresh-noise error rises in Stage II. {BANDS}",
-            _with_and_without_noise("b", costly),
-        ),
-        Figure(
-            "digits",
-            "Real images: handwritten digits, ten classes, one label in five flipped",
-            "Top: a small convolutional network fits the clean samples within some ten epochs while it still rejects "
-            "the wrong labels; then it memorises them, and the accuracy on test images falls. Bottom: samples with a "
-            "negative margin are suspects; precision and recall say how well they are the wrong labels. The held-out "
-            f"accuracy, which sees given labels only, falls too. {BANDS}",
-            tuple(
-                Panel(
-                    title,
-                    {f"digits-{name}-seed{seed}": _digits(digits, noise, seed) for seed in digit_seeds},
-                )
-                for name, title, noise in (
-                    ("noise", "labels flipped with probability 0.2", "symmetric:0.2"),
-                    ("clean", "no label noise", "none"),
-                )
-            ),
+            _with_and_without_noise("b", SimulateRun(few_dimensions, Schedule(lr=0.3, **fine), seeds, n_holdout=1_000)),
         ),
     )
 
 
 def _with_and_without_noise(name: str, run: SimulateRun) -> tuple[Panel, ...]:
     without = replace(run, problem=replace(run.problem, label_noise=ClassConditional(0.0, 0.0)))
-    return (
-        Panel("labels flipped with probability 0.2", {f"{name}-noise": run}),
-        Panel("no label noise", {f"{name}-clean": without}),
+    return Panel(WITH, {f"{name}-noise": run}), Panel(WITHOUT, {f"{name}-clean": without})
+
+
+def _digits_figure(quick: bool) -> Figure:
+    """The same stages on real images."""
+    epochs, seeds = (40, range(1)) if quick else (120, range(3))
+
+    def panel(title: str, name: str, noise: str) -> Panel:
+        runs = {seed: TrainRun(noise=noise, training=TrainConfig(epochs=epochs, seed=seed)) for seed in seeds}
+        return Panel(title, {f"digits-{name}-seed{seed}": run for seed, run in runs.items()})
+
+    return Figure(
+        "digits",
+        "Real images: handwritten digits, ten classes, one label in five flipped",
+        "Top: a small convolutional network fits the clean samples within some ten epochs while it still rejects "
+        "the wrong labels; then it memorises them, and the accuracy on test images falls. Bottom: samples with a "
+        "negative margin are suspects; precision and recall say how well they are the wrong labels. The held-out "
+        f"accuracy, which sees given labels only, falls too. {BANDS}",
+        (panel(WITH, "noise", "symmetric:0.2"), panel(WITHOUT, "clean", "none")),
     )
-
-
-def _digits(run: TrainRun, noise: str, seed: int) -> TrainRun:
-    return replace(run, noise=noise, training=replace(run.training, seed=seed))
 
 
 def run_reproduce(
