@@ -119,3 +119,10 @@ def test_a_stop_is_marked_only_where_the_held_out_rule_saw_a_fall():
     axis = Figure().add_subplot()
     _mark_stages(axis, Column("a", (run,)), labelled=True)
     assert [line.get_xdata()[0] for line in axis.lines] == [7, 20]
+
+
+def test_a_damaged_summary_is_refused(tmp_path):
+    run_experiment(SIMULATE, tmp_path / "a")
+    (tmp_path / "a/summary.json").write_text('{"status": "ok"}')
+    with pytest.raises(InputError, match="or a damaged one"):
+        write_report(tmp_path / "a")

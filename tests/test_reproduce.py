@@ -1,6 +1,12 @@
 """The main job, at a size that a test can bear: it resumes, and gives the same summary twice."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +76,28 @@ def test_the_report_has_both_settings_with_and_without_noise_and_digits():
     assert sorted((run.noise, run.training.seed) for run in digits) == [
         (noise, seed) for noise in ("none", "symmetric:0.2") for seed in range(3)
     ]
+
+
+def test_workers_end_with_a_main_process_that_is_killed():
+    """Else they would go on writing into a folder in which the run is resumed."""
+    script = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from labelnoise.reproduce import _end_with_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 600).result()
+"""
+    main = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    worker = int(main.stdout.readline())
+    os.kill(worker, 0)  # alive
+    main.kill()
+    main.wait()
+    main.stdout.close()
+    for _ in range(200):
+        if not Path(f"/proc/{worker}").exists() or "\tZ" in Path(f"/proc/{worker}/status").read_text():
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived its parent")

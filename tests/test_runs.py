@@ -169,9 +169,11 @@ def test_overwrite_deletes_what_a_run_wrote_and_nothing_else(tmp_path):
     finish(tmp_path / "a/inner", status="ok")
     (tmp_path / "a/notes.txt").write_text("mine")
     (tmp_path / "a/other").mkdir()
+    (tmp_path / "a/model").mkdir()
+    (tmp_path / "a/model/config.json").write_text('{"model_type": "bert"}')
     open_run(tmp_path / "a", "toy", {"lr": 0.2}, overwrite=True).begin()
     left = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*"))
-    assert left == ["config.json", "notes.txt", "other"]
+    assert left == ["config.json", "model", "model/config.json", "notes.txt", "other"]
 
 
 @pytest.mark.parametrize("content", ['{"model_type": "bert"}', "[1]", '{"command": "toy"}'])

@@ -122,3 +122,8 @@ def test_bad_arguments_are_refused_in_one_sentence(change, words):
 def test_what_is_no_draw_is_refused(draw):
     with pytest.raises(InputError, match="draw"):
         simulate(draw, lr=0.1, steps=1)
+
+
+def test_an_output_that_no_record_could_hold_counts_as_infinite():
+    run = simulate(PROBLEM.sample(seed=0), lr=1e37, steps=20, record_every=20)
+    assert run.status.startswith("diverged")

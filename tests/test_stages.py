@@ -162,7 +162,7 @@ def test_held_out_says_whether_accuracy_falls_beyond_chance():
     assert fell.falls and not stayed.falls
     for part in ("0.800", "0.700", "a fall of more than two standard errors (0.080)"):
         assert part in fell.reason
-    for part in ("0.800", "0.730", "it sees no reason to stop", "two standard errors (0.080)"):
+    for part in ("0.800", "0.730", "no reason to stop is seen", "two standard errors (0.080)"):
         assert part in stayed.reason
     assert HeldOut(n=1_000, smooth=1)([0.5, 0.8, 0.73]).falls  # more samples see a smaller fall
     assert not HeldOut(n=100, smooth=1)([0.5, 0.8, 0.9]).falls

@@ -61,7 +61,7 @@ def reproduce(arguments: Sequence[str]) -> int:
             config, output.out, output.overwrite, done=lambda name, at, total: told(at, total, name)
         )
     if reused:
-        print(f"{page.parent} already holds this run; pass --overwrite to run it again")
+        print(f"{page.parent} already holds this run{_maker(page.parent)}; pass --overwrite to run it again")
     print(f"report: {page}")
     return _exit_code(page.parent)
 
@@ -132,9 +132,19 @@ def _experiment(command: str, kind: type, arguments: Sequence[str]) -> int:
     with _progress(command) as told:
         outcome = run_experiment(config, output.out, output.overwrite, progress=told)
     if outcome.reused:
-        print(f"{outcome.path} already holds this run; pass --overwrite to run it again")
+        print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     print(f"run: {outcome.path} ({outcome.status}); see it with: labelnoise report {outcome.path}")
     return _exit_code(outcome.path)
+
+
+def _maker(path: Path) -> str:
+    """Which version and commit made a run that is reused: its settings are compared, not its code or input files."""
+    from labelnoise.runs import read_run
+
+    run = read_run(path)
+    return f", made by labelnoise {run.versions.get('labelnoise')}" + f" at commit {run.git_commit}" * bool(
+        run.git_commit
+    )
 
 
 def _exit_code(path: Path) -> int:
@@ -164,6 +174,8 @@ def _parse(command: str, kind: type, arguments: Sequence[str]) -> tuple[Any, Out
             run, args=[*_from_toml(arguments, known), *arguments], prog=f"labelnoise {command}", config=markers,
             return_unknown_args=True,
         )  # fmt: skip
+    if unknown and not unknown[0].startswith("-"):
+        raise InputError(f"`{command}` takes flags only, got {unknown[0]!r}; see labelnoise {command} --help")
     if unknown:
         near = did_you_mean(unknown[0].lstrip("-").split("=")[0], known)
         raise InputError(f"`{command}` has no flag {unknown[0]!r}{near}")

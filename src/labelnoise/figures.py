@@ -114,12 +114,12 @@ def _grid(columns: Sequence[Column], height: float, ratios: tuple[int, ...]) -> 
 
 
 def _finished(figure: Figure, axes: Any, labels: tuple[str, ...]) -> Figure:
-    """Name the rows, and put one legend beside each: of the column that shows most."""
+    """Name the rows, and put one legend for all its columns beside each."""
     for row, label in zip(axes, labels, strict=True):
         row[0].set_ylabel(label)
-        handles, names = max((axis.get_legend_handles_labels() for axis in row), key=lambda found: len(found[0]))
-        if handles:
-            row[-1].legend(handles, names, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        found = {name: handle for axis in row for handle, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+        if found:
+            row[-1].legend(found.values(), found.keys(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 

@@ -101,6 +101,9 @@ ARRAYS: dict[str, Callable[[View], Array]] = {
 """What `record` may name: arrays that are kept at each record."""
 
 
+LARGEST = 1e38
+"""A sum of margins beyond this counts as infinite: the float32 of a record could not hold it."""
+
 TRACKED = ("margin_clean_min", "margin_noisy_max", "gamma_min", "rho_bar_max")
 """The series of every step: where clean and noisy samples stand, and signal against noise."""
 
@@ -120,7 +123,7 @@ def tracked(view: View) -> tuple[np.ndarray, np.ndarray]:
         xp.sum(z, axis=-1),  # not finite where an output is not
     ]
     series = to_numpy(xp.concat(rows)).reshape(len(rows), -1)  # one transfer a step
-    return series[:-1], np.isfinite(series[-1])
+    return series[:-1], np.abs(series[-1]) < LARGEST
 
 
 def summary(view: View) -> dict[str, np.ndarray]:

@@ -98,7 +98,7 @@ def _groups(record: RunRecord) -> list[Group]:
         )
     several = len(record.settings.get("seeds", [])) > 1
     text = "Lines are means over the seeds, bands their range." if several else ""
-    return [Group("curves", record.path.name, text, (Column(_noise_of([record]), (record,)),))]
+    return [Group("curves", record.path.name, text, (Column(record.path.name, (record,)),))]
 
 
 def _noise_of(runs: Sequence[RunRecord]) -> str:

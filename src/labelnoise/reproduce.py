@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -75,17 +76,18 @@ def _synthetic_figures(quick: bool) -> tuple[Figure, Figure]:
         Figure(
             "synthetic-a",
             "The paper's model, d = 40,000: the clean picture of both stages",
-            "Top: the largest signal coefficient and the largest noise coefficients. Signal leads at first; the noise "
-            "patches of wrongly labelled samples overtake it after T1. Middle: meanwhile the accuracy on noisy "
-            "samples, against their wrong labels, stays at 0 and then rises to 1. Bottom: the test error against true "
-            f"labels. At d far above n only test patches that recur from the training set suffer. {BANDS}",
+            "What to look for. Top, the largest signal coefficient and the largest noise coefficients: does signal lead "
+            "at first, and do the noise patches of wrongly labelled samples overtake it after T1? Middle: does the "
+            "accuracy on noisy samples, against their wrong labels, stay at 0 until then? Bottom, the test error "
+            "against true labels: at d far above n only test patches that recur from the training set should suffer. "
+            f"{BANDS}",
             _with_and_without_noise("a", SimulateRun(SignalNoise(), Schedule(lr=0.005, **fine), seeds)),
         ),
         Figure(
             "synthetic-b",
             "The same model at d = 400: where stopping in time pays",
-            "Only twice as many dimensions as samples: memorised noise now reaches fresh test patches as well, and the "
-            f"fresh-noise error rises in Stage II. {BANDS}",
+            "Only twice as many dimensions as samples. What to look for: memorised noise now reaches fresh test patches "
+            f"as well, and the fresh-noise error should rise in Stage II. {BANDS}",
             _with_and_without_noise("b", SimulateRun(few_dimensions, Schedule(lr=0.3, **fine), seeds, n_holdout=1_000)),
         ),
     )
@@ -107,10 +109,10 @@ def _digits_figure(quick: bool) -> Figure:
     return Figure(
         "digits",
         "Real images: handwritten digits, ten classes, one label in five flipped",
-        "Top: a small convolutional network fits the clean samples within some ten epochs while it still rejects "
-        "the wrong labels; then it memorises them, and the accuracy on test images falls. Bottom: samples with a "
-        "negative margin are suspects; precision and recall say how well they are the wrong labels. The held-out "
-        f"accuracy, which sees given labels only, falls too. {BANDS}",
+        "What to look for. Top: does the network fit the clean samples while it still rejects the wrong labels, and "
+        "does the accuracy on test images fall when it memorises them? Bottom: samples with a negative margin are "
+        "suspects; precision and recall say how well they are the wrong labels. The held-out accuracy sees given "
+        f"labels only. {BANDS}",
         (panel(WITH, "noise", "symmetric:0.2"), panel(WITHOUT, "clean", "none")),
     )
 
@@ -150,8 +152,12 @@ def _run_all(
     """Status of each experiment by name; longest first, so that no process is left alone with a long one."""
     order = sorted(experiments, key=lambda name: isinstance(experiments[name], SimulateRun))
     statuses = {}
-    workers = min(len(order), len(os.sched_getaffinity(0)))
-    with _one_thread_each(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(len(order), cores)
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool,
+    ):
         running = {pool.submit(run_experiment, experiments[name], folder.path / name): name for name in order}
         try:
             for finished, future in enumerate(as_completed(running), 1):
@@ -163,6 +169,18 @@ def _run_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {name: statuses[name] for name in experiments}
+
+
+def _end_with_parent() -> None:
+    """End this worker when the main process is killed: an orphan would go on writing into a run that was resumed."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

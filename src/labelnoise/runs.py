@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import math
 import os
-import shutil
 import subprocess
 import zipfile
 import zlib
@@ -28,6 +27,14 @@ import pandas as pd
 from labelnoise.errors import InputError
 
 PACKAGES = ("labelnoise", "numpy", "scipy", "pandas", "torch", "scikit-learn")
+
+
+SUMMARIES = {
+    "simulate": ("noise", "stops", "stages", "checks", "conditions", "stage_one_scale", "zeta_std"),
+    "train": ("noise", "stops"),
+    "reproduce": ("groups",),
+}
+"""What the summary of each command must hold beside its status."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,14 @@ class RunFolder:
             if self.overwrite:
                 _delete_run(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
+            for left_by_a_kill in self.path.glob(".*.tmp"):
+                left_by_a_kill.unlink()
             self.write_text("config.json", _to_json(self.config))
         except OSError as error:
             raise InputError(f"`out` must be a folder that can be written, but {self.path} is not: {error}") from None
 
     def write_history(self, frame: pd.DataFrame) -> None:
-        """Write `history.csv`, one row a record; a fixed number format keeps equal runs equal to the byte."""
+        """Write `history.csv`, one row a record."""
         self._write("history.csv", lambda file: file.write(frame.to_csv(index=False).encode()))
 
     def write_samples(self, **arrays: np.ndarray) -> None:
@@ -80,7 +89,7 @@ class RunFolder:
     def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
         """Write under a temporary name, then rename: a killed process leaves the old file or the new one."""
         target = self.path / name
-        temporary = target.with_name(f".{target.name}.tmp")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
@@ -192,12 +201,15 @@ def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: b
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"`out` must be a folder, got the file {path}; choose another name")
+    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise InputError(f"`out` must be a folder that can be written, but {parent} is not; choose another place")
     config = {"command": command, "settings": settings, "versions": _versions(), "git_commit": _git_commit()}
     files = [file for file in path.iterdir() if not file.name.endswith(".tmp")] if path.exists() else []
     if not files:
         return RunFolder(path, False, config)
     held = _read_json(path / "config.json") if (path / "config.json").exists() else {}
-    if not (isinstance(held.get("command"), str) and isinstance(held.get("settings"), dict)):
+    if not _is_run(held):
         raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
     if overwrite:
         return RunFolder(path, False, config, overwrite=True)
@@ -242,7 +254,8 @@ def read_run(path: Path) -> RunRecord:
             raise InputError(f"{path} {meaning} ({name} is missing); give the folder of a finished run")
     config, summary = _read_json(path / "config.json"), _read_json(path / "summary.json")
     names = ("command", "settings", "versions", "git_commit")
-    if not all(name in config for name in names) or "status" not in summary:
+    needed = ("status", *SUMMARIES.get(config.get("command", ""), ()))
+    if not all(name in config for name in names) or not all(name in summary for name in needed):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
     return RunRecord(path, **{name: config[name] for name in names}, summary=summary)
 
@@ -251,12 +264,19 @@ def _delete_run(path: Path) -> None:
     """Delete what runs write, here and in runs inside, and nothing else."""
     for name in ("summary.json", "config.json", "history.csv", "samples.npz", "report.html"):
         (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / "figures", ignore_errors=True)
+    for figure in [*path.glob("figures/*.png"), *path.glob("figures/*.svg")]:
+        figure.unlink()
+    if (path / "figures").is_dir() and not any((path / "figures").iterdir()):
+        (path / "figures").rmdir()
     for inner in path.iterdir():
-        if inner.is_dir() and (inner / "config.json").exists():
+        if inner.is_dir() and (inner / "config.json").exists() and _is_run(_read_json(inner / "config.json")):
             _delete_run(inner)
             if not any(inner.iterdir()):
                 inner.rmdir()
+
+
+def _is_run(config: Mapping[str, Any]) -> bool:
+    return isinstance(config.get("command"), str) and isinstance(config.get("settings"), dict)
 
 
 def _first_difference(held: Mapping[str, Any], command: str, settings: Mapping[str, Any]) -> str:

@@ -45,11 +45,12 @@ class SimulateRun:
         summary = self._summary(runs)
         folder.begin()
         folder.write_history(runs.to_frame())
+        whole = runs if len(draws) > 1 else runs[0]  # one seed: margin (records, n), labels (n,)
         folder.write_samples(
-            margin=np.squeeze(runs.values["margin"].astype(np.float32), 0 if len(draws) == 1 else ()),
+            margin=whole.values["margin"].astype(np.float32),
             seeds=np.array(self.seeds),
-            y_true=np.stack([draw.y_true for draw in draws]).astype(np.int8),
-            y_given=np.stack([draw.y_given for draw in draws]).astype(np.int8),
+            y_true=np.squeeze([draw.y_true for draw in draws]).astype(np.int8),
+            y_given=np.squeeze([draw.y_given for draw in draws]).astype(np.int8),
         )
         folder.finish(summary)
 

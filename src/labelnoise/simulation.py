@@ -85,6 +85,11 @@ class Trajectory:
         """Recorded steps (k,)."""
         return self.schedule.recorded
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each run; its position where the draw has none."""
+        return tuple(at if draw.seed is None else draw.seed for at, draw in enumerate(self.draws))
+
     @cached_property
     def stages(self) -> Any:
         """`Stages` of the run; a tuple of them for a batch."""
@@ -117,9 +122,8 @@ class Trajectory:
     def to_frame(self) -> pd.DataFrame:
         """Return a row per record: step, time (= lr step) and the table; for a batch with `seed` first."""
         frames = []
-        for r, run in enumerate(self.runs):
-            seed = run.draws[0].seed
-            label = {"seed": r if seed is None else seed} if self.batched else {}
+        for seed, run in zip(self.seeds, self.runs, strict=True):
+            label = {"seed": seed} if self.batched else {}
             with np.errstate(over="ignore"):
                 clock = {"step": self.steps, "time": self.schedule.lr * self.steps}
             frames.append(pd.DataFrame({**clock, **run.table}).assign(**label))

@@ -111,7 +111,7 @@ def _over_runs(trajectory: Trajectory, claim: str, statement: str, find: Callabl
     typical = next((at for at in alike if not np.isnan(found[at].measured)), alike[0])  # explains the number
     reason = found[typical].reason
     if len(found) > 1 and not np.isnan(found[typical].measured):
-        reason = f"seed {trajectory.draws[typical].seed}: {reason}"
+        reason = f"seed {trajectory.seeds[typical]}: {reason}"
     if len(found) > 1 and decided:
         reason = f"holds in {holds} of {len(decided)} runs; {reason}"
     numbers = {name: _median([getattr(f, name) for f in found]) for name in ("measured", "bound", "constant")}
