@@ -76,8 +76,8 @@ def _synthetic_figures(quick: bool) -> tuple[Figure, Figure]:
         Figure(
             "synthetic-a",
             "The paper's model, d = 40,000: the clean picture of both stages",
-            "What to look for. Top, the largest signal coefficient and the largest noise coefficients: does signal lead "
-            "at first, and do the noise patches of wrongly labelled samples overtake it after T1? Middle: does the "
+            "What to look for. Top, the largest signal coefficient and the largest noise coefficients: does signal "
+            "lead at first, and do the noise patches of wrongly labelled samples overtake it after T1? Middle: does the "
             "accuracy on noisy samples, against their wrong labels, stay at 0 until then? Bottom, the test error "
             "against true labels: at d far above n only test patches that recur from the training set should suffer. "
             f"{BANDS}",
@@ -86,7 +86,7 @@ def _synthetic_figures(quick: bool) -> tuple[Figure, Figure]:
         Figure(
             "synthetic-b",
             "The same model at d = 400: where stopping in time pays",
-            "Only twice as many dimensions as samples. What to look for: memorised noise now reaches fresh test patches "
+            "Only twice as many dimensions as samples. What to look for: memorised noise reaches fresh test patches "
             f"as well, and the fresh-noise error should rise in Stage II. {BANDS}",
             _with_and_without_noise("b", SimulateRun(few_dimensions, Schedule(lr=0.3, **fine), seeds, n_holdout=1_000)),
         ),
