@@ -76,10 +76,11 @@ def _synthetic_figures(quick: bool) -> tuple[Figure, Figure]:
         Figure(
             "synthetic-a",
             "The paper's model, d = 40,000: the clean picture of both stages",
-            "What to look for. Top, the largest signal coefficient and the largest noise coefficients: does signal "
-            "lead at first, and do the noise patches of wrongly labelled samples overtake it after T1? Middle: does the "
-            "accuracy on noisy samples, against their wrong labels, stay at 0 until then? Bottom, the test error "
-            "against true labels: at d far above n only test patches that recur from the training set should suffer. "
+            "What to look for. Top, the largest signal coefficient and the largest noise coefficients: does "
+            "signal lead at first, and do the noise patches of wrongly labelled samples overtake it after T1? "
+            "Middle: does the accuracy on noisy samples, against their wrong labels, stay at 0 until then? "
+            "Bottom, the test error against true labels: at d far above n only test patches that recur from the "
+            "training set should suffer. "
             f"{BANDS}",
             _with_and_without_noise("a", SimulateRun(SignalNoise(), Schedule(lr=0.005, **fine), seeds)),
         ),
