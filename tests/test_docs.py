@@ -71,3 +71,8 @@ def test_the_version_stands_in_one_place():
 
     assert importlib.metadata.version("labelnoise") == labelnoise.__version__
     assert labelnoise.__version__ not in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_package_ships_its_template_and_its_types():
+    for name in ("py.typed", "report.html.j2"):
+        assert (Path(labelnoise.__file__).parent / name).is_file()
