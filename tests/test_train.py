@@ -17,12 +17,7 @@ from labelnoise.train import COLUMNS, TrainConfig, fit
 TWO = (3, 8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def digits(noise=0.2, seed=0, classes=TWO):

@@ -86,7 +86,6 @@ class TrainLog:
     """What a training run recorded."""
 
     config: TrainConfig
-    data_name: str
     y_true: np.ndarray
     """(n,) true labels of the training images."""
     y_given: np.ndarray
@@ -163,7 +162,7 @@ def fit(
             if stop and rule(np.array([row["held_out_accuracy"] for row in rows])).stopped is not None:
                 break
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: float for name in COLUMNS[1:]} | {"epoch": int})
-    return TrainLog(config, data.name, data.y_true, data.y_given, held_out, recorder, table, status)
+    return TrainLog(config, data.y_true, data.y_given, held_out, recorder, table, status)
 
 
 def _draw_held_out(n: int, config: TrainConfig) -> np.ndarray:

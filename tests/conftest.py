@@ -1,0 +1,14 @@
+"""Fixtures that several files share."""
+
+import pytest
+
+
+@pytest.fixture
+def one_thread():
+    """One torch thread, so that equal runs are equal to the bit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
