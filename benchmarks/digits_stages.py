@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from labelnoise.runs import read_run, run_experiment
-from labelnoise.train import TrainConfig
+from labelnoise.train_config import TrainConfig
 from labelnoise.train_run import TrainRun
 
 COLUMNS = ["test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", "selection_precision", "selection_recall"]

@@ -76,7 +76,10 @@ def test_a_toml_file_holds_flags_and_flags_override_it(tmp_path):
         (["train", "--classes", "3", "77"], "77"),
         (["train", "--model", "small-cn"], "did you mean 'small-cnn'?"),
         (["report", "nowhere"], "nowhere is no run"),
-        (["report"], "`report` takes one run directory, got 0 arguments"),
+        (["report"], "`report` needs a run directory first: labelnoise report RUN"),
+        (["report", "a", "b"], "`report` takes one run directory, got 'b', too"),
+        (["explain", "--clean", "3"], "`explain` needs a run directory first: labelnoise explain RUN"),
+        (["explain", "nowhere"], "nowhere is no run"),
     ],
 )
 def test_what_is_refused_gets_one_sentence_exit_code_2_and_no_folder(words, sentence, tmp_path, monkeypatch, capsys):
@@ -107,7 +110,7 @@ def test_a_run_that_diverges_exits_with_1_and_keeps_its_directory(tmp_path, caps
 @pytest.mark.parametrize("command", ["simulate", "train", "reproduce"])
 def test_a_command_without_flags_takes_every_default(command):
     kind = {"simulate": SimulateRun, "train": TrainRun, "reproduce": Reproduce}[command]
-    assert _parse(command, kind, []) == (kind(), Output())
+    assert _parse(command, [], kind, Output) == (kind(), Output())
 
 
 def test_help_and_version(capsys):

@@ -1,4 +1,4 @@
-"""Data sets: reading, choosing classes, flips that move nothing else, and one sentence for each bad file."""
+"""Data sets: choosing classes and images, flips that move nothing else, people's labels, and what a device does."""
 
 import numpy as np
 import pytest
@@ -6,40 +6,18 @@ import pytest
 from helpers import assert_close
 from labelnoise.data import load_data
 from labelnoise.errors import InputError
-from labelnoise.noise import Matrix, Symmetric, flip_labels
-
-
-def arrays(channels=1, n=40, n_test=12, ids=(7, 2, 5), size=6):
-    """Images whose first pixel is the sample's number, with unsorted class ids."""
-    rng = np.random.default_rng(3)
-    out = {}
-    for part, count, offset in (("train", n, 0), ("test", n_test, 100)):
-        x = rng.integers(0, 256, (count, channels, size, size), dtype=np.uint8)
-        x[:, 0, 0, 0] = np.arange(count) + offset
-        out[f"x_{part}"], out[f"y_{part}"] = x, np.resize(np.array(ids, dtype=np.uint8), count)
-    return out
-
-
-def save(path, **changes):
-    content = {**arrays(), **changes}
-    np.savez(path, **{key: value for key, value in content.items() if value is not None})
-    return str(path)
+from labelnoise.noise import FromFile, Matrix, Symmetric, flip_labels
+from test_sources import arrays, save, write_images
 
 
 def test_digits():
     data = load_data("digits", seed=4)
     assert (data.name, data.n_classes, data.in_channels, data.classes) == ("digits", 10, 1, tuple(range(10)))
+    assert data.class_names == tuple("0123456789")
     assert (data.x_train.shape, data.x_test.shape) == ((1258, 1, 8, 8), (539, 1, 8, 8))
     assert data.x_train.dtype == np.uint8 and data.x_train.max() == 255
-    from sklearn.datasets import load_digits
-
-    values, labels = load_digits(return_X_y=True)
-    assert_close(data.x_train.reshape(-1, 64) / 255 * 16, values[data.index], atol=0.5 * 16 / 255 + 1e-9)
-    assert_close(data.y_true, labels[data.index])
     assert_close(data.y_given, data.y_true)
     assert not data.noisy.any()
-    whole = np.sort(np.concatenate([data.x_train, data.x_test]).reshape(-1, 64).sum(1))
-    assert_close(whole, np.sort(np.rint(values * 255 / 16).astype(np.uint64).sum(1)))
 
 
 def test_the_split_follows_the_seed():
@@ -95,12 +73,6 @@ def test_npz_images_and_scale(tmp_path, channels):
     assert_close(data.std, content["x_train"].std(axis=(0, 2, 3)) / 255)
 
 
-def test_images_without_a_channel_axis(tmp_path):
-    content = arrays()
-    flat = {key: value[:, 0] if key[0] == "x" else value for key, value in content.items()}
-    assert_close(load_data(save(tmp_path / "flat.npz", **flat)).x_test, content["x_test"])
-
-
 def test_scale_belongs_to_the_chosen_training_images(tmp_path):
     data = load_data(save(tmp_path / "a.npz"), classes=(7, 2))
     assert_close(data.mean, np.array([data.x_train.mean() / 255]))
@@ -122,62 +94,182 @@ def test_device_images_are_normalised_there(tmp_path):
     assert_close(there.y_test, data.y_test)
 
 
-def test_where_files_are_looked_for(tmp_path, monkeypatch):
-    (tmp_path / "root").mkdir(), (tmp_path / "env").mkdir()
-    save(tmp_path / "root" / "a.npz"), save(tmp_path / "env" / "b.npz", **arrays(3))
-    assert load_data("a", root=tmp_path / "root").in_channels == 1
-    assert load_data("a.npz", root=tmp_path / "root").in_channels == 1
-    with pytest.raises(InputError, match="'b' is not known"):
-        load_data("b", root=tmp_path / "root")
-    monkeypatch.setenv("LABELNOISE_DATA", str(tmp_path / "env"))
-    assert load_data("b", root=tmp_path / "root").in_channels == 3
-    with pytest.raises(InputError, match="did you mean 'digits'"):
-        load_data("digit")
+def test_the_scale_of_many_images_is_exact(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (400, 3, 32, 32), dtype=np.uint8)  # more than one block
+    images[:, 1] = 9
+    images[7, 2] = 255
+    y = np.resize([1, 2], 400)
+    data = load_data(save(tmp_path / "a.npz", x_train=images, y_train=y, x_test=images[:2], y_test=y[:2]))
+    assert_close(data.mean, images.mean(axis=(0, 2, 3)) / 255)
+    assert_close(data.std[[0, 2]], images.std(axis=(0, 2, 3))[[0, 2]] / 255)
+    assert data.std[1] == 1
 
 
-def labels(n=40, **kinds):
-    return np.resize(np.array([7, 2, 5]), n).astype(**kinds)
+def test_crop_and_mirror_equal_a_loop_over_images(tmp_path):
+    import torch
+
+    rng = np.random.default_rng(5)
+    images = load_data(save(tmp_path / "a.npz")).on("cpu")
+    pixels = rng.integers(1, 256, (9, 3, 7, 5), dtype=np.uint8)
+    shifts = rng.integers(0, (9, 9, 2), (9, 3))
+    shifts[:4] = [[4, 4, 0], [4, 4, 1], [0, 8, 0], [8, 0, 1]]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = images.augment(torch.as_tensor(pixels).to(memory_format=layout), torch.as_tensor(shifts))
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        for image, (down, across, mirror), result in zip(pixels, shifts, found, strict=True):
+            expected = np.pad(image, ((0, 0), (4, 4), (4, 4)))[:, down : down + 7, across : across + 5]
+            assert_close(result, expected[:, :, ::-1] if mirror else expected)
+    assert_close(found[0], pixels[0])
+    assert_close(found[1], pixels[1, :, :, ::-1])
 
 
-BAD_FILES = {
-    "missing key": ({"y_test": None}, "y_test is missing"),
-    "float images": ({"x_train": arrays()["x_train"] / 255}, "x_train must be uint8 .* got float64; "),
-    "NaN images": ({"x_test": np.full((12, 6, 6), np.nan)}, "x_test must be uint8 .* got float64 with NaN"),
-    "channels last": ({"x_train": np.zeros((40, 6, 6, 3), np.uint8)}, r"got \(40, 6, 6, 3\); move the channels"),
-    "vectors": ({"x_train": np.zeros((40, 36), np.uint8)}, "x_train must have shape"),
-    "no images": ({"x_test": np.zeros((0, 6, 6), np.uint8)}, "x_test must have shape"),
-    "length": ({"y_train": labels(39, dtype=int)}, r"y_train must hold one label an image \(40\), got shape \(39,\)"),
-    "column": ({"y_train": labels(dtype=int)[:, None]}, r"got shape \(40, 1\)"),
-    "float labels": ({"y_train": labels(dtype=float)}, "y_train must hold integers, got float64"),
-    "NaN labels": ({"y_test": np.full(12, np.nan)}, "y_test must hold integers"),
-    "pickle": ({"y_train": labels(dtype=object)}, "damaged or holds pickled objects"),
-    "sizes": ({"x_test": np.zeros((12, 5, 6), np.uint8)}, "images of one shape"),
+CLASS_FREE = {
     "absent from test": ({"y_test": np.resize([7, 2], 12)}, "class 5 has no test image"),
     "absent from training": ({"y_train": np.resize([7, 5], 40)}, "class 2 has no training image"),
     "one class": ({"y_train": np.full(40, 3), "y_test": np.full(12, 3)}, "two or more"),
 }
 
 
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_bad_files_are_refused_in_one_sentence(tmp_path, case):
-    changes, message = BAD_FILES[case]
-    with pytest.raises(InputError, match=message) as refusal:
+@pytest.mark.parametrize("case", CLASS_FREE)
+def test_classes_that_the_data_do_not_hold(tmp_path, case):
+    changes, message = CLASS_FREE[case]
+    with pytest.raises(InputError, match=message):
         load_data(save(tmp_path / "bad.npz", **changes))
-    assert "\n" not in str(refusal.value)
 
 
-def test_damaged_files(tmp_path):
-    path = tmp_path / "a.npz"
-    save(path)
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], whole[:700] + b"\xff" * 60 + whole[760:], b"", b"no archive"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match="a.npz is damaged or holds"):
-            load_data(str(path))
-    with open(path, "wb") as file:
-        np.save(file, np.zeros(3))
-    with pytest.raises(InputError, match="must be an .npz archive, got a single array"):
-        load_data(str(path))
+def test_a_folder_of_images(tmp_path):
+    counts = {"train/ant": 3, "train/bee": 2, "train/cat": 4, "test/ant": 1, "test/bee": 1, "test/cat": 1}
+    write_images(tmp_path / "pets", counts)
+    data = load_data("pets", root=tmp_path, classes=(2, 0))
+    assert (data.name, data.classes, data.class_names) == ("pets", (2, 0), ("cat", "ant"))
+    assert_close(data.index, np.array([0, 1, 2, 5, 6, 7, 8]))
+    assert_close(data.y_true, np.array([1, 1, 1, 0, 0, 0, 0]))
+    (tmp_path / "pets/test/bee/0.png").unlink()
+    (tmp_path / "pets/test/bee").rmdir()
+    with pytest.raises(InputError, match=r"class 1 \(bee\) has no test image"):
+        load_data("pets", root=tmp_path)
+    with pytest.raises(InputError, match="must be two or more, got .*; the data holds 0"):
+        write_images(tmp_path / "one", {"only": 9})
+        load_data("one", root=tmp_path)
+
+
+def test_so_many_images_of_each_class(tmp_path):
+    whole, some, more = (load_data("digits", classes=(8, 3), per_class=n, seed=2) for n in (None, 20, 50))
+    assert_close(np.bincount(some.y_true), np.array([20, 20]))
+    assert_close(some.index, np.sort(some.index))
+    assert set(some.index) < set(more.index) < set(whole.index)
+    rows = np.searchsorted(whole.index, some.index)
+    assert_close(some.x_train, whole.x_train[rows])
+    assert_close(some.y_true, whole.y_true[rows])
+    assert_close(some.x_test, whole.x_test)
+    assert_close(some.mean, np.array([some.x_train.mean() / 255]))
+    assert rows.max() > 150 and set(rows) != set(range(40))  # drawn, not the first ones
+    path = save(tmp_path / "a.npz")
+    assert set(load_data(path, per_class=5, seed=2).index) != set(load_data(path, per_class=5, seed=3).index)
+    beside = load_data("digits", classes=(8, 1, 3), per_class=20, seed=2)
+    assert set(some.index) < set(beside.index)  # another class moves no choice
+
+
+def test_flips_come_after_the_choice():
+    data = load_data("digits", per_class=30, label_noise=Symmetric(0.3, exact=True), seed=2)
+    assert_close(data.y_given, flip_labels(data.y_true, Symmetric(0.3, exact=True), 10, 2).y_given)
+    assert data.noisy.sum() == 90
+
+
+@pytest.mark.parametrize(
+    ("per_class", "message"),
+    [
+        (11, "each class, got 11 but class 5 has 10; use for example 10"),
+        (0, "`per_class` must be an integer >= 1, got 0"),
+        (2.5, "`per_class` must be an integer >= 1, got 2.5"),
+    ],
+)
+def test_too_many_or_too_few_of_each_class(tmp_path, per_class, message):
+    y = np.array([7] * 12 + [5] * 10 + [2] * 18)
+    with pytest.raises(InputError, match=message):
+        load_data(save(tmp_path / "a.npz", y_train=y), per_class=per_class)
+
+
+# labels that people gave
+
+
+def label_file(path, right, share=0.7, ids=(7, 2, 5), **more):
+    """Given labels that are right with that probability, in a file; returned too."""
+    rng = np.random.default_rng(4)
+    given = np.where(rng.random(len(right)) < share, right, rng.choice(ids, len(right)))
+    np.savez(path, y_given=given, **more)
+    return given
+
+
+def test_labels_of_a_file_follow_the_images(tmp_path):
+    source = arrays()["y_train"].astype(int)
+    given = label_file(tmp_path / "y.npz", source, y_true=source)
+    path = save(tmp_path / "a.npz")
+    data = load_data(path, label_noise=FromFile(str(tmp_path / "y.npz")), classes=(5, 2, 7), per_class=9)
+    assert_close(np.array(data.classes)[data.y_given], given[data.index])
+    assert_close(np.array(data.classes)[data.y_true], source[data.index])
+    assert 0 < data.noisy.sum() < 27
+    np.savez(tmp_path / "z.npz", aggregate=given, clean_label=source)
+    again = load_data(path, label_noise=FromFile(str(tmp_path / "z.npz"), "aggregate"), classes=(5, 2, 7), per_class=9)
+    assert_close(again.y_given, data.y_given)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy", "txt"])
+def test_labels_of_a_file_are_in_the_order_of_the_whole_source(tmp_path, suffix):
+    """For digits that is scikit-learn's order of all 1797, of which the split takes some."""
+    from sklearn.datasets import load_digits
+
+    labels = load_digits().target
+    given = label_file(tmp_path / "y.npz", labels, ids=range(10))
+    np.save(tmp_path / "y.npy", given)
+    np.savetxt(tmp_path / "y.txt", given, fmt="%d")
+    data = load_data("digits", label_noise=FromFile(str(tmp_path / f"y.{suffix}")), seed=6)
+    assert_close(data.y_given, given[data.index])
+    assert_close(data.y_true, labels[data.index])
+
+
+def test_a_label_file_in_another_order_is_refused(tmp_path):
+    from sklearn.datasets import load_digits
+
+    labels = load_digits().target
+    order = np.random.default_rng(0).permutation(1797)
+    label_file(tmp_path / "y.npz", labels[order], share=1.0)
+    with pytest.raises(InputError, match=r"agrees with 0.\d+ of the 1258 true .* \(0.1\d+\); sort it .* as `y_true`"):
+        load_data("digits", label_noise=FromFile(str(tmp_path / "y.npz")))
+    label_file(tmp_path / "y.npz", labels[order], share=1.0, y_true=labels[order])
+    first = load_data("digits").index
+    first = first[labels[order][first] != labels[first]][0]
+    message = f"at position {first} its true label is {labels[order][first]} and the data's {labels[first]}; sort"
+    with pytest.raises(InputError, match=message):
+        load_data("digits", label_noise=FromFile(str(tmp_path / "y.npz")))
+
+
+def test_true_labels_vouch_for_labels_worse_than_chance(tmp_path):
+    y = arrays()["y_train"].astype(int)
+    np.savez(tmp_path / "y.npz", y_given=np.roll([7, 2, 5], 1)[np.searchsorted([2, 5, 7], y)], y_true=y)
+    np.save(tmp_path / "y.npy", np.load(tmp_path / "y.npz")["y_given"])
+    path = save(tmp_path / "a.npz")
+    assert load_data(path, label_noise=FromFile(str(tmp_path / "y.npz"))).noise.rate > 0.6
+    with pytest.raises(InputError, match="or vouch for it"):
+        load_data(path, label_noise=FromFile(str(tmp_path / "y.npy")))
+
+
+def test_label_files_that_do_not_fit(tmp_path):
+    y = arrays()["y_train"].astype(int)
+    path = save(tmp_path / "a.npz")
+    noise = FromFile(str(tmp_path / "y.npz"))
+    label_file(tmp_path / "y.npz", y[1:])
+    with pytest.raises(InputError, match=r"y.npz must hold one label a sample \(40\), got 39"):
+        load_data(path, label_noise=noise)
+    given = label_file(tmp_path / "y.npz", y)
+    at = np.flatnonzero((given == 2) & (y != 2))
+    message = rf"among the chosen classes 7, 5, got 2 at position {at[0]} \({len(at)} in all\); use all classes"
+    with pytest.raises(InputError, match=message):
+        load_data(path, label_noise=noise, classes=(7, 5))
+    given[3] = 4
+    np.savez(tmp_path / "y.npz", y_given=given)
+    with pytest.raises(InputError, match=r"among the chosen classes 2, 5, 7, got 4 at position 3 \(1 in all\)"):
+        load_data(path, label_noise=noise)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers import assert_close
+from labelnoise import checkpoints
 from labelnoise.data import load_data
 from labelnoise.errors import InputError
 from labelnoise.models import build_model
@@ -16,7 +17,9 @@ from labelnoise.runs import read_run, run_experiment
 from labelnoise.simulate_run import SimulateRun
 from labelnoise.simulation import Schedule
 from labelnoise.stages import HeldOut
-from labelnoise.train import COLUMNS, TrainConfig, fit
+from labelnoise.train import fit
+from labelnoise.train_config import TrainConfig
+from labelnoise.train_log import COLUMNS
 from labelnoise.train_run import TrainRun
 
 TWO = (3, 8)
@@ -70,8 +73,18 @@ def test_a_training_directory_holds_the_run(tmp_path):
     for name in ("y_true", "y_given", "index"):
         assert_close(run.samples[name], getattr(data, name))
     assert_close(run.samples["held_out"], log.held_out)
+    assert_close(run.samples["epoch"], np.arange(1, 5))
+    for name, expected in (("loss", log.recorder.loss), ("prediction", log.recorder.prediction)):
+        assert_close(run.samples[name].astype(float), expected.astype(float), rtol=2e-3, atol=1e-3)
+    margin_train = run.samples["margin_train"]
+    assert margin_train.shape == (4, len(data.y_given)) and (np.isnan(margin_train) == log.held_out).all()
+    assert_close(margin_train[:, ~log.held_out], log.batches.margin[:, ~log.held_out], rtol=1e-3, atol=1e-3)
+    assert run.summary["precision"] == "float32"
+    kept = sorted({4, *(row["at"] for row in run.summary["stops"])})
+    assert run.summary["checkpoints"] == checkpoints.kept_epochs(tmp_path / "a") == kept
+    assert not (tmp_path / "a/checkpoints/state.pt").exists()
     n = len(data.y_given)
-    sizes = {"train": n, "held_out": round(n / 10), "test": len(data.y_test), "image": [1, 8, 8]}
+    sizes = {"train": n, "held_out": round(n / 10), "test": len(data.y_test), "image": [1, 8, 8], "outputs": 2}
     assert run.summary["sizes"] == sizes and run.summary["classes"] == [3, 8]
     assert run.summary["noise"]["count"] == data.noisy.sum() and run.summary["noise"]["text"] == str(data.noise)
 
@@ -179,10 +192,10 @@ def test_bad_simulation_settings_are_refused(settings, words):
 @pytest.mark.parametrize("settings", [{"device": "nowhere"}, {"device": "cuda:77"}])
 def test_a_refused_run_leaves_the_old_one_alone(settings, tmp_path):
     train_in(tmp_path / "a")
-    before = {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "a").rglob("*.*")}
     with pytest.raises(InputError, match="`device` must be a torch device"):
         run_experiment(TrainRun(training=TrainConfig(epochs=1, **settings)), tmp_path / "a", overwrite=True)
-    assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
+    assert {file.name: file.read_bytes() for file in (tmp_path / "a").rglob("*.*")} == before
 
 
 def test_the_summary_names_the_perturbation_that_was_used(tmp_path):

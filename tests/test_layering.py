@@ -14,7 +14,8 @@ ORDER = (
     "errors", "arrays", "noise", "runs",  # ground
     "record", "stages",  # record
     "problem", "observables", "span", "dense", "simulation", "theory", "simulate_run",  # the paper's model
-    "data", "models", "train", "train_run",  # real data
+    "archives", "sources", "data", "models",  # real data
+    "checkpoints", "train_config", "train_log", "train", "train_run", "attribution", "explain",  # training on it
     "figures", "report", "reproduce", "cli",  # face
 )  # fmt: skip
 """A module imports only modules that stand before it."""

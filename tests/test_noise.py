@@ -108,6 +108,8 @@ def test_report():
         ("class-conditional:0.1,0.3:exact", ClassConditional(0.1, 0.3, exact=True)),
         ("pair:0.4", Pair(0.4)),
         ("file:some/labels.npy", FromFile("some/labels.npy")),
+        ("file:C:/labels.npz", FromFile("C:/labels.npz")),
+        ("file:C:/labels.npz:worse_label", FromFile("C:/labels.npz", "worse_label")),
     ],
 )
 def test_parse(text, expected):
@@ -187,10 +189,11 @@ def test_labels_from_a_file(tmp_path):
     ("content", "message"),
     [
         ([0, 1, 2], r"one label a sample \(4\), got 3"),
-        ([0, 1, 2, 3], "class positions 0..2, got 3.0 at position 3"),
-        ([0, 1, -1, 2], "got -1.0 at position 2"),
+        ([0, 1, 2, 3], "class positions 0..2, got 3 at position 3"),
+        ([0, 1, -1, 2], "got -1 at position 2"),
         ([0, 1.5, 1, 2], "got 1.5 at position 1"),
-        ([0, 1, 1, np.nan], "got nan at position 3"),
+        ([0, 1, 1, np.nan], "must hold integers, got nan at position 3"),
+        ([0, np.inf, 1, 1], "must hold integers, got inf at position 1"),
     ],
 )
 def test_bad_label_files_are_refused(tmp_path, content, message):
@@ -205,9 +208,24 @@ def test_files_that_are_no_numbers_are_refused(tmp_path):
     np.savez(tmp_path / "y.npz", labels=[1])
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04 cut")
     (tmp_path / "empty.npz").write_bytes(b"")
-    for name in ("y.txt", "y.npy", "y.npz", "cut.npz", "empty.npz"):
+    for name in ("y.txt", "y.npy", "cut.npz", "empty.npz"):
         with pytest.raises(InputError, match="could not be read as numbers"):
-            FromFile(str(tmp_path / name)).read(1, 2)
+            FromFile(str(tmp_path / name)).read(1)
+    with pytest.raises(InputError, match="must hold an array 'y_given', got labels; .* write file:.*y.npz:NAME"):
+        FromFile(str(tmp_path / "y.npz")).read(1)
+
+
+def test_true_labels_beside_the_given_ones(tmp_path):
+    for number, more in enumerate(
+        ({}, {"y_true": [2, 0]}, {"clean_label": [2, 0]}, {"y_true": [2, 0], "clean_label": [1, 1]})
+    ):
+        path = tmp_path / f"{number}.npz"
+        np.savez(path, y_given=[1, 0], worse=[0, 2], **more)
+        given, true = FromFile(str(path), "worse").read(2)
+        assert_close(given, np.array([0, 2]))
+        assert (None if true is None else true.tolist()) == ([2, 0] if more else None)
+    with pytest.raises(InputError, match=r"one label a sample \(3\), got 2"):
+        FromFile(str(path)).read(3)
 
 
 @pytest.mark.parametrize(

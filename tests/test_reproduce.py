@@ -51,7 +51,10 @@ def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_p
     assert summary["status"] == "ok" and set(summary["experiments"]) == {
         "a-noise", "a-clean", "b-noise", "b-clean", "digits-noise-seed0", "digits-clean-seed0"
     }  # fmt: skip
-    assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {"synthetic-a", "synthetic-b", "digits"}
+    assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {
+        "synthetic-a-curves", "synthetic-b-curves", "digits-curves", "digits-margins", "digits-attribution",
+        "digits-similarity",
+    }  # fmt: skip
     assert run_reproduce(Reproduce(), tmp_path / "a")[1]
 
     # as if it had been killed: what is finished is kept, the rest runs again

@@ -98,13 +98,13 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     class Unwritable:
         def to_csv(self, index):
-            raise OSError("disk full")
+            raise OSError(28, "disk full")
 
     folder = finish(tmp_path / "a", status="ok")
     before = (tmp_path / "a/history.csv").read_bytes()
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"history.csv could not be written \(disk full\), .* unharmed; make room"):
         folder.write_history(Unwritable())
-    assert (tmp_path / "a/history.csv").read_bytes() == before
+    assert (tmp_path / "a/history.csv").read_bytes() == before and not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,16 @@ import torch
 from torch import nn
 
 from helpers import assert_close
+from labelnoise.arrays import stream
 from labelnoise.data import load_data
 from labelnoise.errors import InputError
 from labelnoise.models import build_model
 from labelnoise.noise import Symmetric
+from labelnoise.record import Recorder
 from labelnoise.stages import HeldOut, select_by_margin
-from labelnoise.train import COLUMNS, TrainConfig, fit
+from labelnoise.train import _parts, fit
+from labelnoise.train_config import TrainConfig
+from labelnoise.train_log import COLUMNS, TIMES
 
 TWO = (3, 8)
 
@@ -68,7 +72,8 @@ def test_the_same_seed_gives_the_same_run_and_leaves_torch_alone():
     a, b, c = (fit(network(data, seed), data, short(seed=seed)) for seed in (0, 0, 1))
     assert_close(torch.get_rng_state(), state)
     assert_close(a.recorder.margin, b.recorder.margin, rtol=0)
-    pd.testing.assert_frame_equal(a.table.drop(columns="seconds"), b.table.drop(columns="seconds"), check_exact=True)
+    tables = (log.table.drop(columns=list(TIMES)) for log in (a, b))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert not np.allclose(a.recorder.margin, c.recorder.margin)
 
 
@@ -136,8 +141,11 @@ def test_adam_learns():
 
 def test_progress_is_told_after_each_epoch():
     calls = []
-    fit(network(digits()), digits(), short(), progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 3), (2, 3), (3, 3)]
+    log = fit(network(digits()), digits(), short(), progress=lambda *told: calls.append(told))
+    names = ("train_accuracy_clean", "train_accuracy_noisy", "test_accuracy", "held_out_accuracy")
+    words = "accuracy clean {:.3f}, noisy {:.3f}, test {:.3f}, held-out {:.3f}"
+    rows = log.to_frame()[list(names)].itertuples(index=False)
+    assert calls == [(epoch, 3, words.format(*row)) for epoch, row in enumerate(rows, 1)]
 
 
 def test_stop_ends_the_run_where_the_rule_says():
@@ -166,7 +174,9 @@ class Breaks(nn.Module):
         return self.head(images.flatten(1)) * (float("nan") if self.training and self.count == self.at else 1.0)
 
 
-@pytest.mark.parametrize(("at", "where", "kept"), [(5, "at epoch 2, batch 2", 1), (1, "at epoch 1, batch 1", 0)])
+@pytest.mark.parametrize(
+    ("at", "where", "kept"), [(5, "at epoch 2, batch 2 (step 5)", 1), (1, "at epoch 1, batch 1 (step 1)", 0)]
+)
 def test_a_run_that_diverges_keeps_its_record_and_says_where(at, where, kept):
     log = fit(Breaks(at), digits(), short(batch_size=80))  # three batches an epoch
     assert log.status == f"the loss is not finite {where}; lower `lr` (now 0.02)"
@@ -185,30 +195,95 @@ def test_weights_broken_by_the_last_batch_of_an_epoch_are_found():
 
 
 def test_wrong_outputs_are_refused():
-    with pytest.raises(InputError, match="`model` must return 2 logits an image"):
-        fit(build_model("small-cnn", n_classes=3, in_channels=1), digits(), short())
+    with pytest.raises(InputError, match="`model` must return at least 3 logits an image, got outputs of shape .2, 2. .* n_classes=3"):
+        fit(network(digits()), digits(classes=(3, 8, 5)), short())
+
+
+def test_batches_record_each_image_where_it_was_trained():
+    data, model = digits(), network(digits())
+    log = fit(model, data, short(epochs=2, batch_size=64))
+    assert log.batches.margin.shape == (2, len(data.y_given))
+    assert (np.isnan(log.batches.margin) == log.held_out).all()
+    fresh, images = network(digits()), data.on("cpu")
+    order = stream(0, "batches").permutation(np.flatnonzero(~log.held_out))[:64]  # the first batch, before any step
+    with torch.no_grad():
+        recorder = Recorder(len(data.y_given), 2)
+        recorder.update(order, fresh(images.normalise(images.x_train[order])), data.y_given[order])
+    assert_close(log.batches.margin[0, order], recorder.end_epoch().margin[order], rtol=1e-4, atol=1e-6)
+
+
+def test_records_can_be_thinned_without_moving_the_training():
+    data = digits()
+    every, thin = (fit(network(data), data, short(epochs=5, eval_every=n)) for n in (1, 2))
+    assert thin.table["epoch"].tolist() == [2, 4, 5]
+    assert_close(thin.recorder.margin, every.recorder.margin[[1, 3, 4]], rtol=0)
+    assert thin.batches.epochs == 5
+    np.testing.assert_array_equal(thin.batches.margin, every.batches.margin)
+
+
+def test_a_schedule_moves_the_weights_by_its_rate():
+    """A rate of next to nothing after epoch 1: the margins stand still there, and the table says the rate."""
+    data = digits()
+    config = short(schedule="multi-step", lr_steps=(1,), lr_factor=1e-12, momentum=0.0)
+    log = fit(network(data), data, config)
+    assert_close(log.table["lr"].to_numpy(), np.array([0.02, 2e-14, 2e-14]))
+    assert_close(log.recorder.margin[1], log.recorder.margin[0], rtol=1e-4, atol=1e-5)
+    other = fit(network(data), data, short())
+    assert np.abs(other.recorder.margin[1] - other.recorder.margin[0]).max() > 0.01
+
+
+def test_weight_decay_shrinks_the_weights():
+    data = digits()
+    sizes = []
+    for decay in (0.0, 0.5):
+        model = network(data)
+        fit(model, data, short(weight_decay=decay))
+        sizes.append(sum(float(weight.detach().square().sum()) for weight in model.parameters()))
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_augmentation_trains_on_shifted_images_and_records_unshifted_ones():
+    data = digits()
+    seen = Watched(2)
+    log = fit(seen, data, short(epochs=1, batch_size=50, augment=True))
+    plain = Watched(2)
+    fit(plain, data, short(epochs=1, batch_size=50))
+    images, order = data.on("cpu"), stream(0, "batches").permutation(np.flatnonzero(~log.held_out))
+    shifts = stream(0, "augment").integers(0, (9, 9, 2), (len(order), 3))
+    expected = images.normalise(images.augment(images.x_train[order], torch.as_tensor(shifts))).flatten(1)
+    assert torch.equal(torch.cat(seen.seen), expected)
+    assert not torch.equal(torch.cat(seen.seen), torch.cat(plain.seen))
+
+
+def test_bf16_trains_too_and_keeps_float32_weights():
+    data, model = digits(0), network(digits(0))
+    log = fit(model, data, short(precision="bf16"))
+    assert log.precision == "bf16" and {weight.dtype for weight in model.parameters()} == {torch.float32}
+    exact = fit(network(data), data, short())
+    assert exact.precision == "float32" and not np.allclose(log.recorder.margin[0], exact.recorder.margin[0], rtol=1e-5)
+    assert_close(log.recorder.margin[0], exact.recorder.margin[0], rtol=0.2, atol=0.2)
+    assert log.table["test_accuracy"].iloc[-1] > 0.9
+
+
+def test_more_outputs_than_classes():
+    data = digits(0)
+    log = fit(build_model("small-cnn", n_classes=10, in_channels=1), data, short(optimizer="adam", lr=0.003, epochs=5))
+    assert log.recorder.n_classes == 10 and log.table["test_accuracy"].iloc[-1] > 0.9
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"epochs": 0}, "`epochs` must be an integer >= 1, got 0"),
-        ({"batch_size": 1.5}, "`batch_size` must be an integer"),
-        ({"lr": 0.0}, "`lr` must be a positive number"),
-        ({"lr": float("nan")}, "`lr` must be a positive number"),
-        ({"momentum": 1.0}, "`momentum` must lie in"),
-        ({"held_out": 1.0}, "`held_out` must lie in"),
-        ({"held_out": -0.1}, "`held_out` must lie in"),
-        ({"optimizer": "sdg"}, "did you mean 'sgd'"),
-        ({"seed": -1}, "`seed` must be an integer >= 0"),
-    ],
+    ("n", "size", "expected"), [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (4, 4, [4]), (1, 4, [1]), (3, 1, [1, 1, 1])]
 )
-def test_bad_settings_are_refused(settings, message):
-    with pytest.raises(InputError, match=message):
-        TrainConfig(**settings)
+def test_a_last_batch_of_one_joins_the_one_before_it(n, size, expected):
+    parts = _parts(n, size)
+    assert [part.stop - part.start for part in parts] == expected
+    assert [i for part in parts for i in range(n)[part]] == list(range(n))
 
 
-@pytest.mark.parametrize("device", ["gpu7", "cuda:99"])
-def test_a_device_that_is_not_there_is_refused(device):
-    with pytest.raises(InputError, match=f"`device` must be .* got '{device}'"):
-        fit(network(digits()), digits(), short(device=device))
+def test_batch_norm_needs_batches_of_two():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    data = digits()
+    rest = (len(data.y_given) - round(0.1 * len(data.y_given))) - 1
+    assert fit(model, data, short(epochs=1, batch_size=rest)).status == "ok"  # the last batch would be of one
+    with pytest.raises(InputError, match="`batch_size` must be 2 or more for batch norm, got 1"):
+        fit(model, data, short(batch_size=1))

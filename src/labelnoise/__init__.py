@@ -32,7 +32,7 @@ _PUBLIC = {
     "load_data": "data",
     "build_model": "models",
     "fit": "train",
-    "TrainConfig": "train",
+    "TrainConfig": "train_config",
     # run directories
     "read_run": "runs",
     "InputError": "errors",

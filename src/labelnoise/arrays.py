@@ -14,7 +14,10 @@ from labelnoise.errors import InputError
 Array = Any
 """A NumPy array or a torch tensor."""
 
-STREAMS = ("data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out")
+STREAMS = (
+    "data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out",
+    "subset", "augment", "explain",
+)  # fmt: skip
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import itertools
 import os
@@ -37,25 +38,55 @@ class Output:
     """Delete the run that the folder holds."""
 
 
+@dataclass(frozen=True)
+class Download:
+    """Whether data may come from the network."""
+
+    download: bool = False
+    """Fetch the official files of the data set into `root` first, where they are missing."""
+
+
 def simulate(arguments: Sequence[str]) -> int:
     """Train the paper's two-layer network on signal-noise data, exactly."""
     from labelnoise.simulate_run import SimulateRun
 
-    return _experiment("simulate", SimulateRun, arguments)
+    config, output = _parse("simulate", arguments, SimulateRun, Output)
+    return _experiment(config, output)
 
 
 def train(arguments: Sequence[str]) -> int:
-    """Train a network on real data with flipped labels and follow every sample."""
+    """Train a network on real data with flipped labels and follow every sample; an interrupted run goes on."""
     from labelnoise.train_run import TrainRun
 
-    return _experiment("train", TrainRun, arguments)
+    config, output, source = _parse("train", arguments, TrainRun, Output, Download)
+    if source.download:
+        _download(config.data, Path(config.root))
+    return _experiment(config, output)
+
+
+def explain(arguments: Sequence[str]) -> int:
+    """Attribute clean and noisy samples of a training run to their pixels, at T1 and at its end."""
+    path, flags = _run_directory("explain", arguments)
+    from labelnoise.explain import ExplainConfig, explain_run
+    from labelnoise.report import write_report
+
+    (config,) = _parse("explain", flags, ExplainConfig)
+    with _progress("explain") as told:
+        attribution = explain_run(path, config, progress=told)
+    for gap in attribution.facts["gaps"]:
+        print(
+            f"epoch {gap['epoch']}: sum of attributions and difference of logits differ by at most "
+            f"{gap['largest']:.2g} ({gap['relative']:.2g} of the mean difference)"
+        )
+    print(f"{attribution}\nattribution: {path / 'attribution.npz'}\nreport: {write_report(path)}")
+    return 0
 
 
 def reproduce(arguments: Sequence[str]) -> int:
     """Run the experiments of the report and write the page."""
     from labelnoise.reproduce import Reproduce, run_reproduce
 
-    config, output = _parse("reproduce", Reproduce, arguments)
+    config, output = _parse("reproduce", arguments, Reproduce, Output)
     with _progress("experiments") as told:
         page, reused = run_reproduce(
             config, output.out, output.overwrite, done=lambda name, at, total: told(at, total, name)
@@ -67,29 +98,33 @@ def reproduce(arguments: Sequence[str]) -> int:
 
 
 def report(arguments: Sequence[str]) -> int:
-    """Write figures and report.html of a finished run."""
+    """Write figures and report.html of a finished run, or of a train.csv of the paper's released code."""
     from labelnoise.report import write_report
 
-    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        print("usage: labelnoise report RUN\n\nWrite figures and report.html of the run directory RUN.")
-        if arguments[:1] in (["-h"], ["--help"]):
-            return 0
-        raise InputError(
-            f"`report` takes one run directory, got {len(arguments)} arguments; see labelnoise report --help"
-        )
-    print(f"report: {write_report(Path(arguments[0]))}")
+    path, rest = _run_directory("report", arguments)
+    if rest:
+        raise InputError(f"`report` takes one run directory, got {rest[0]!r}, too; see labelnoise --help")
+    print(f"report: {write_report(path)}")
     return 0
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "simulate": simulate,
     "train": train,
+    "explain": explain,
     "reproduce": reproduce,
     "report": report,
 }
 
 
-EXTRAS = {"torch": "train", "sklearn": "train", "matplotlib": "report", "jinja2": "report"}
+EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "PIL": "train",
+    "shap": "explain",
+    "matplotlib": "report",
+    "jinja2": "report",
+}
 """Which extra brings a package that the core does without."""
 
 
@@ -125,16 +160,33 @@ def _usage() -> str:
     return "usage: labelnoise COMMAND [FLAGS]\n\n" + "\n".join(lines) + "\n\nlabelnoise COMMAND --help lists the flags."
 
 
-def _experiment(command: str, kind: type, arguments: Sequence[str]) -> int:
+def _experiment(config: Any, output: Output) -> int:
     from labelnoise.runs import run_experiment
 
-    config, output = _parse(command, kind, arguments)
-    with _progress(command) as told:
+    with _progress(config.command) as told:
         outcome = run_experiment(config, output.out, output.overwrite, progress=told)
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     print(f"run: {outcome.path} ({outcome.status}); see it with: labelnoise report {outcome.path}")
     return _exit_code(outcome.path)
+
+
+def _download(name: str, root: Path) -> None:
+    from labelnoise.archives import fetch
+
+    with _progress(f"download {name}") as told:
+        fetch(name, root, progress=told)
+
+
+def _run_directory(command: str, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The run directory that a command line begins with, and its flags."""
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        raise InputError(f"`{command}` needs a run directory first: labelnoise {command} RUN")
+    if arguments[0] in ("-h", "--help") and command == "report":
+        print(f"usage: labelnoise report RUN\n\n{COMMANDS[command].__doc__}")
+        raise SystemExit(0)
+    at = 0 if arguments[0] in ("-h", "--help") else 1
+    return Path(arguments[0]), arguments[at:]
 
 
 def _maker(path: Path) -> str:
@@ -156,17 +208,19 @@ def _exit_code(path: Path) -> int:
     return 0 if status == "ok" else 1
 
 
-def _parse(command: str, kind: type, arguments: Sequence[str]) -> tuple[Any, Output]:
-    """Config and output of a command line; the keys of a TOML file count as flags that stand before the others."""
+def _parse(command: str, arguments: Sequence[str], *kinds: type) -> tuple[Any, ...]:
+    """The dataclasses that a command line fills; the keys of a TOML file are flags that stand before the others."""
     from labelnoise.runs import leaves, settings_of
 
-    known = [name.replace("_", "-") for part in (kind(), Output()) for name, _ in leaves(settings_of(part))]
+    known = [name.replace("_", "-") for kind in kinds for name, _ in leaves(settings_of(kind()))]
 
-    def run(config: Any, output: Output) -> tuple[Any, Output]:
-        return config, output
+    def run(**parts: Any) -> tuple[Any, ...]:
+        return tuple(parts.values())
 
-    run.__annotations__ = {"config": kind, "output": Output}
-    run.__defaults__ = (kind(), Output())
+    run.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        inspect.Parameter(kind.__name__.lower(), inspect.Parameter.KEYWORD_ONLY, default=kind(), annotation=kind)
+        for kind in kinds
+    ])  # fmt: skip
     run.__doc__ = COMMANDS[command].__doc__
     markers = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
     with _one_sentence(command):

@@ -1,26 +1,24 @@
-"""Real images with given labels: read, choose classes, flip training labels, put on a device.
+"""Real images with given labels: choose classes and images, flip training labels, put on a device.
 
 Images stay uint8 until the device normalises them: a quarter of the memory, and one copy for the whole run.
 """
 
 from __future__ import annotations
 
-import os
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from labelnoise.archives import Fetched
 from labelnoise.arrays import Array, stream, to_device
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, check_integer
 from labelnoise.noise import FromFile, LabelNoise, NoisyLabels, flip_labels
+from labelnoise.sources import Source, read_source
 
-TEST_SHARE = 0.3
-"""Share of a data set without a test split of its own that becomes the test set."""
+PADDING = 4
+"""Zeros around an image before `DeviceData.augment` crops it to its size."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +42,8 @@ class Data:
     """(n_test,) true labels."""
     classes: tuple[int, ...]
     """Original class ids in the order of their positions."""
+    class_names: tuple[str, ...]
+    """Their names; the id where a class has no name."""
     index: np.ndarray
     """(n,) position of each training image in the source."""
     mean: np.ndarray
@@ -99,15 +99,23 @@ class DeviceData:
         """Return uint8 images (b, C, H, W) as float32 with mean 0 and standard deviation 1 over the training set."""
         return (pixels.float() - self.mean) / self.std
 
+    def augment(self, pixels: Array, shifts: Array) -> Array:
+        """Put zeros of width 4 around uint8 images, crop each to its size again, and mirror some crops.
 
-class Source(NamedTuple):
-    """What a reader returns: images (n, C, H, W) uint8, original class ids, positions of the training images."""
+        Args:
+            pixels: (b, C, H, W) uint8 images.
+            shifts: (b, 3) integers: the crop's first row and column in 0..8 (4 leaves the image in place), and 1 to
+                mirror it left to right, else 0.
+        """
+        import torch
 
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    position: np.ndarray
+        height, width = pixels.shape[2:]
+        padded = torch.nn.functional.pad(pixels, (PADDING,) * 4).movedim(1, -1)
+        which, down, across = (torch.arange(size, device=pixels.device) for size in (len(pixels), height, width))
+        down_shift, across_shift, mirror = shifts[:, :, None].unbind(1)
+        rows = down + down_shift
+        columns = torch.where(mirror.bool(), width - 1 - across, across) + across_shift
+        return padded[which[:, None, None], rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
 def load_data(
@@ -117,130 +125,121 @@ def load_data(
     classes: Sequence[int] | None = None,
     label_noise: LabelNoise | FromFile | None = None,
     seed: int = 0,
+    per_class: int | None = None,
+    download: bool = False,
+    progress: Fetched | None = None,
 ) -> Data:
-    """Read a data set, choose classes and flip training labels.
+    """Read a data set, choose classes and images, and flip training labels.
 
-    The split (of a data set without one) and the flips come from two streams of `seed`: another `label_noise` or
-    other `classes` move no image from one side to the other. The test labels are never flipped.
+    The split (of a data set without one), the choice of `per_class` images and the flips come from three streams of
+    `seed`: other noise or other classes move no image from one side to the other, and fewer images of a class are
+    among more of them. The test labels are never flipped.
 
     Args:
-        name: a key of `DATASETS`, or an .npz file with x_train, y_train, x_test, y_test (uint8 images (n, H, W),
-            (n, 1, H, W) or (n, 3, H, W); integer labels). A file is looked for as given, then in `root`, then in
-            the folder that the environment variable LABELNOISE_DATA names; there `.npz` may be left out.
-        root: folder with data files.
+        name: a key of `sources.DATASETS`; or an .npz file with x_train, y_train, x_test, y_test (uint8 images
+            (n, H, W), (n, 1, H, W) or (n, 3, H, W); integer labels); or a folder that holds a folder of images for
+            each class, or such folders in `train` and `test`. Looked for as given, then in `root`, then in the folder
+            that the environment variable LABELNOISE_DATA names; there `.npz` may be left out.
+        root: folder with data; official archives lie in it or in its subfolder `name`.
         classes: original class ids, two or more; their order gives the positions 0..K-1. None takes all, ascending.
-        label_noise: a model of `labelnoise.noise`; None leaves the labels as they are.
+        label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are.
         seed: a non-negative integer.
+        per_class: number of training images drawn of each class; None takes all.
+        download: fetch the official archive into `root / name` if it is not at hand.
+        progress: called as progress(done, total) in bytes while a file is fetched.
 
     Raises:
-        InputError: an unknown name, a damaged or unsuitable file, or classes that it does not hold.
+        InputError: unknown, missing, damaged or unsuitable data, classes or images that they do not hold, or a label
+            file that does not fit.
 
     Example:
-        >>> data = load_data("digits", classes=(3, 8))
-        >>> data.x_train.shape[1:], data.classes, data.noisy.any()
-        ((1, 8, 8), (3, 8), np.False_)
+        >>> data = load_data("digits", classes=(3, 8), per_class=20)
+        >>> data.x_train.shape, data.classes, data.class_names, data.noisy.any()
+        ((40, 1, 8, 8), (3, 8), ('3', '8'), np.False_)
     """
-    label, source = _read(name, Path(root), seed)
+    label, source = read_source(name, Path(root), seed, download, progress)
     chosen = _choose_classes(source, classes)
-    train, test = (np.isin(labels, chosen) for labels in (source.y_train, source.y_test))
-    labels = flip_labels(_positions(source.y_train[train], chosen), label_noise, len(chosen), seed)
-    x_train = source.x_train[train]
+    keep = _choose_images(source, chosen, per_class, seed)
+    y_true = _positions(source.y_train[keep], chosen)
+    if isinstance(label_noise, FromFile):
+        labels = NoisyLabels(y_true, _positions(_read_given(label_noise, source, keep, chosen), chosen), len(chosen))
+    else:
+        labels = flip_labels(y_true, label_noise, len(chosen), seed)
+    x_train = _take(source.x_train, keep)
     mean, std = _channel_scale(x_train)
+    test = np.flatnonzero(np.isin(source.y_test, chosen))
     return Data(
         name=label,
         x_train=x_train,
         y_true=labels.y_true,
         y_given=labels.y_given,
-        x_test=source.x_test[test],
+        x_test=_take(source.x_test, test),
         y_test=_positions(source.y_test[test], chosen),
         classes=chosen,
-        index=source.position[train],
+        class_names=tuple(source.names[k] if source.names else str(k) for k in chosen),
+        index=source.position[keep],
         mean=mean,
         std=std,
     )
 
 
-def _read(name: str, root: Path, seed: int) -> tuple[str, Source]:
-    """Short name and content of a known data set or of an .npz file."""
-    if name in DATASETS:
-        return name, DATASETS[name](seed)
-    folders = [root, *(Path(folder) for folder in [os.environ.get("LABELNOISE_DATA")] if folder)]
-    for path in (Path(name), *(folder / f"{name}{end}" for folder in folders for end in ("", ".npz"))):
-        if path.is_file():
-            return path.stem, _read_npz(path)
-    looked = " nor in ".join(map(str, folders))
-    raise InputError(
-        f"data set {name!r} is not known and is no file, neither here nor in {looked}{did_you_mean(name, DATASETS)}"
-    )
+def _take(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some of the images, without a copy where these are all; `rows` ascend."""
+    return images if len(rows) == len(images) else images[rows]
 
 
-def _read_digits(seed: int) -> Source:
-    """Return scikit-learn's bundled handwritten digits, 1797 images of 8 x 8."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise InputError("data set 'digits' needs scikit-learn; pip install 'labelnoise[train]'") from None
-    values, labels = load_digits(return_X_y=True)
-    images = np.rint(values * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    order = stream(seed, "split").permutation(labels.size)
-    n_test = round(TEST_SHARE * labels.size)
-    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
-    return Source(images[train], labels[train], images[test], labels[test], train)
+def _choose_images(source: Source, chosen: tuple[int, ...], per_class: int | None, seed: int) -> np.ndarray:
+    """Rows of the training images to use, ascending: all of the chosen classes, or `per_class` drawn of each."""
+    labels = source.y_train
+    if per_class is None:
+        return np.flatnonzero(np.isin(labels, chosen))
+    check_integer("per_class", per_class, 1, 100)
+    rank = stream(seed, "subset").random(labels.size)
+    rows = []
+    for class_id in chosen:
+        members = np.flatnonzero(labels == class_id)
+        if members.size < per_class:
+            raise InputError(
+                f"`per_class` must be at most the number of training images of each class, got {per_class} but "
+                f"{_called(source, class_id)} has {members.size}; use for example {members.size}"
+            )
+        rows.append(members[np.argsort(rank[members])[:per_class]])
+    return np.sort(np.concatenate(rows))
 
 
-DATASETS: dict[str, Callable[[int], Source]] = {"digits": _read_digits}
-"""Each known data set by name: its reader takes the seed of the split."""
-
-
-def _read_npz(path: Path) -> Source:
-    """Read and check an .npz file."""
-    keys = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in keys if key in archive.files}
-    except TypeError:
-        raise InputError(f"{path} must be an .npz archive, got a single array; save it with numpy.savez") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+def _read_given(noise: FromFile, source: Source, keep: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
+    """Given class ids of the rows to keep, out of a file in the source's order."""
+    given, true = noise.read(source.size)
+    given = given[source.position]
+    _check_order(noise.path, source, given, None if true is None else true[source.position])
+    outside = np.flatnonzero(~np.isin(given[keep], chosen))
+    if outside.size:
+        row = keep[outside[0]]
         raise InputError(
-            f"{path} is damaged or holds pickled objects ({error}); save plain arrays with numpy.savez"
-        ) from None
-    missing = [key for key in keys if key not in arrays]
-    if missing:
-        raise InputError(f"{path} must hold {', '.join(keys)}, but {missing[0]} is missing; save it too")
-    for part in ("train", "test"):
-        arrays[f"x_{part}"] = _checked_images(path, f"x_{part}", arrays[f"x_{part}"])
-        _check_labels(path, f"y_{part}", arrays[f"y_{part}"], len(arrays[f"x_{part}"]))
-    x_train, y_train, x_test, y_test = (arrays[key] for key in keys)
-    if x_train.shape[1:] != x_test.shape[1:]:
-        raise InputError(
-            f"{path} must hold images of one shape, got {x_train.shape[1:]} in x_train and {x_test.shape[1:]} in "
-            "x_test; resize one of them"
+            f"{noise.path} must give labels among the chosen classes {_listing(list(chosen))}, got {given[row]} at "
+            f"position {source.position[row]} ({outside.size} in all); use all classes, or correct the file"
         )
-    return Source(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), np.arange(len(x_train)))
+    return given[keep]
 
 
-def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
-    """Images as (n, C, H, W), or a refusal."""
-    if images.dtype != np.uint8:
-        found = str(images.dtype)
-        if images.dtype.kind == "f" and np.isnan(images).any():
-            found += " with NaN"
-        raise InputError(f"{path}: {key} must be uint8 (0..255), got {found}; scale, round and convert it first")
-    if images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+def _check_order(path: str, source: Source, given: np.ndarray, true: np.ndarray | None) -> None:
+    """Refuse a label file in another order: its true labels differ, or the given ones agree by chance only."""
+    if true is not None:
+        wrong = np.flatnonzero(true != source.y_train)
+        if wrong.size:
+            raise InputError(
+                f"{path} must be in the order of the data, but at position {source.position[wrong[0]]} its true label "
+                f"is {true[wrong[0]]} and the data's {source.y_train[wrong[0]]}; sort it as the data"
+            )
+        return
+    n, ids = len(given), np.unique(source.y_train)
+    chance = sum(float(np.mean(given == k) * np.mean(source.y_train == k)) for k in ids)
+    agreement = float(np.mean(given == source.y_train))
+    if not agreement > chance + 5 * np.sqrt(chance * (1 - chance) / n):  # 5 standard errors of a shuffled file
         raise InputError(
-            f"{path}: {key} must have shape (n, H, W), (n, 1, H, W) or (n, 3, H, W), got {images.shape}; move the "
-            "channels to the second axis"
+            f"{path} agrees with {agreement:.3f} of the {n} true labels, no more than a file in another order would "
+            f"({chance:.3f}); sort it as the data, or vouch for it by the true labels as `y_true` in the same .npz file"
         )
-    return images
-
-
-def _check_labels(path: Path, key: str, labels: np.ndarray, n: int) -> None:
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"{path}: {key} must hold integers, got {labels.dtype}; number the classes")
-    if labels.shape != (n,):
-        raise InputError(f"{path}: {key} must hold one label an image ({n}), got shape {labels.shape}; correct it")
 
 
 def _choose_classes(source: Source, classes: Sequence[int] | None) -> tuple[int, ...]:
@@ -261,9 +260,14 @@ def _choose_classes(source: Source, classes: Sequence[int] | None) -> tuple[int,
         absent = [class_id for class_id in chosen if class_id not in present]
         if absent:
             raise InputError(
-                f"each class must be in both parts, but class {absent[0]} has no {part} image; leave it out"
+                f"each class must be in both parts, but {_called(source, absent[0])} has no {part} image; leave it out"
             )
     return chosen
+
+
+def _called(source: Source, class_id: int) -> str:
+    """A class for a message."""
+    return f"class {class_id}" + (f" ({source.names[class_id]})" if source.names else "")
 
 
 def _listing(classes: list[int]) -> str:
@@ -278,12 +282,13 @@ def _positions(labels: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
 
 
 def _channel_scale(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (C,) of images / 255, exact and without a float copy of the images."""
-    counts = np.zeros((images.shape[1], 256))
-    for part in np.array_split(images, max(1, images.size // 10**7)):
-        for channel, row in enumerate(counts):
-            row += np.bincount(part[:, channel].ravel(), minlength=256)
-    share, value = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
-    mean = share @ value
-    std = np.sqrt((share * (value - mean[:, None]) ** 2).sum(axis=1))
-    return mean, np.where(std > 0, std, 1.0)
+    """Mean and standard deviation (C,) of images / 255, from exact sums, in blocks that stay in the cache."""
+    total, squares = np.zeros((2, images.shape[1]), np.int64)
+    for part in np.array_split(images, max(1, images.size // 10**6)):
+        values = part.astype(np.uint16)  # 255^2 fits
+        total += values.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares += (values * values).sum(axis=(0, 2, 3), dtype=np.int64)
+    count = images.size // images.shape[1]
+    spread = [count * int(square) - int(all_of_it) ** 2 for all_of_it, square in zip(total, squares, strict=True)]
+    std = np.sqrt(np.array(spread, float)) / (255 * count)
+    return total / (255 * count), np.where(std > 0, std, 1.0)

@@ -169,25 +169,36 @@ MODELS = (Symmetric, ClassConditional, Pair, Matrix)
 
 @dataclass(frozen=True)
 class FromFile:
-    """Given labels read from a file (.npy, .npz with `y_given`, or text with one integer a line), in data order."""
+    """Given labels read from a file, for example those that people gave.
+
+    `load_data` takes one original class id for each training image of the source, in the source's order, and checks
+    that order against the true labels; `flip_labels` takes one class position 0..K-1 a sample.
+    """
 
     path: str
-    """The file; its labels are class positions 0..K-1."""
+    """An .npz or .npy file, or text with one integer a line."""
+    key: str = "y_given"
+    """Which array of an .npz file to read; true labels beside it (`y_true` or `clean_label`) vouch for the order."""
 
-    def read(self, n: int, n_classes: int) -> np.ndarray:
-        """Return the labels (n,) after checking their number and range."""
-        labels = _read_array(Path(self.path), key="y_given").ravel()
+    def read(self, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the given labels (n,) and the true ones that the file holds beside them, or None.
+
+        Raises:
+            InputError: a file that cannot be read, another number of labels, or labels that are not integers.
+        """
+        arrays = _read_arrays(Path(self.path), self.key, "y_true", "clean_label")
+        integers = {key: self._integers(array.ravel(), n) for key, array in arrays.items()}
+        return integers[self.key], integers.get("y_true", integers.get("clean_label"))
+
+    def _integers(self, labels: np.ndarray, n: int) -> np.ndarray:
         if labels.size != n:
             raise InputError(f"{self.path} must hold one label a sample ({n}), got {labels.size}; check the file")
-        whole = labels.astype(np.int64, copy=False) if np.isfinite(labels).all() else labels
-        wrong = (whole != labels) | (whole < 0) | (whole >= n_classes)
-        if wrong.any():
-            at = int(np.flatnonzero(wrong)[0])
+        wrong = np.flatnonzero(~(np.abs(labels) < 2**31) | (labels != np.round(labels)))
+        if wrong.size:
             raise InputError(
-                f"{self.path} must hold class positions 0..{n_classes - 1}, got {labels[at]} at position {at}; "
-                "map the labels to positions first"
+                f"{self.path} must hold integers, got {labels[wrong[0]]} at position {wrong[0]}; number the classes"
             )
-        return whole.astype(np.int64)
+        return labels.astype(np.int64)
 
 
 def flip_labels(
@@ -216,7 +227,7 @@ def flip_labels(
     if noise is None:
         return NoisyLabels(y_true, y_true.copy(), n_classes)
     if isinstance(noise, FromFile):
-        return NoisyLabels(y_true, noise.read(y_true.size, n_classes), n_classes)
+        return NoisyLabels(y_true, _read_positions(noise, y_true.size, n_classes), n_classes)
     if not isinstance(noise, MODELS):
         raise InputError(f"`label_noise` must be a model such as Symmetric(0.2), got {noise!r}; parse_noise reads text")
     transition = noise.matrix(n_classes)
@@ -228,6 +239,17 @@ def flip_labels(
     cumulative = np.cumsum(to_others, axis=1)[y_true]
     target = (where[:, None] * cumulative[:, -1:] >= cumulative).sum(axis=1)
     return NoisyLabels(y_true, np.where(flip, target, y_true), n_classes)
+
+
+def _read_positions(noise: FromFile, n: int, n_classes: int) -> np.ndarray:
+    labels, _ = noise.read(n)
+    wrong = np.flatnonzero((labels < 0) | (labels >= n_classes))
+    if wrong.size:
+        raise InputError(
+            f"{noise.path} must hold class positions 0..{n_classes - 1}, got {labels[wrong[0]]} at position "
+            f"{wrong[0]}; map the labels to positions first"
+        )
+    return labels
 
 
 def _exact_flips(y_true: np.ndarray, noise: LabelNoise, leave: np.ndarray, whether: np.ndarray) -> np.ndarray:
@@ -243,7 +265,7 @@ def _exact_flips(y_true: np.ndarray, noise: LabelNoise, leave: np.ndarray, wheth
 
 
 def parse_noise(text: str) -> LabelNoise | FromFile | None:
-    """Read a model from the command line's form `kind:values[:exact]`.
+    """Read a model from the command line's form `kind:values[:exact]`, or `file:PATH[:KEY]`.
 
     Example:
         >>> parse_noise("symmetric:0.2")
@@ -281,14 +303,19 @@ def _none(rest: str) -> None:
         raise ValueError(rest)
 
 
+def _from_file(rest: str) -> FromFile:
+    path, colon, key = rest.rpartition(":")
+    return FromFile(path, key) if colon and path.endswith(".npz") else FromFile(rest)
+
+
 KINDS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], str]] = {
     "none": (_none, "none"),
     "symmetric": (_numbers(Symmetric), "symmetric:0.2"),
     "symmetric-including-true": (_numbers(Symmetric, include_true=True), "symmetric-including-true:0.2"),
     "class-conditional": (_numbers(ClassConditional), "class-conditional:0.1,0.3"),
     "pair": (_numbers(Pair), "pair:0.2"),
-    "matrix": (lambda rest: Matrix(_read_array(Path(rest), key="matrix")), "matrix:T.csv"),  # type: ignore[arg-type]
-    "file": (lambda rest: FromFile(rest), "file:labels.npy"),
+    "matrix": (lambda rest: Matrix(_read_arrays(Path(rest), "matrix")["matrix"]), "matrix:T.csv"),  # type: ignore[arg-type]
+    "file": (_from_file, "file:labels.npz:y_given"),
 }
 """Each kind of label noise by the name the command line uses: how to read it, and an example."""
 
@@ -298,19 +325,27 @@ def _check_rate(name: str, rate: float) -> None:
         raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20 % write 0.2")
 
 
-def _read_array(path: Path, key: str) -> np.ndarray:
-    """Read numbers from .npy, .npz (under `key`) or text; no pickle."""
+def _read_arrays(path: Path, key: str, *more: str) -> dict[str, np.ndarray]:
+    """Read numbers from .npz (`key`, and what is there of `more`), or `key` alone from .npy or text; no pickle."""
     if not path.is_file():
         raise InputError(f"no file at {path}; give the path of an existing .npy, .npz or text file")
     try:
         if path.suffix == ".npz":
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                return np.asarray(archive[key], dtype=float)
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), dtype=float)
-        text = path.read_text()
-        if not text.strip():
-            raise ValueError("the file is empty")
-        return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=1)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+                held = list(archive.files)
+                arrays = {name: np.asarray(archive[name], dtype=float) for name in (key, *more) if name in held}
+        elif path.suffix == ".npy":
+            arrays = {key: np.asarray(np.load(path, allow_pickle=False), dtype=float)}
+        else:
+            text = path.read_text()
+            if not text.strip():
+                raise ValueError("the file is empty")
+            arrays = {key: np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=1)}
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} could not be read as numbers ({error}); save it with numpy.save") from None
+    if key not in arrays:
+        raise InputError(
+            f"{path} must hold an array {key!r}, got {', '.join(held)}; save it under that name, or for labels write "
+            f"file:{path}:NAME"
+        )
+    return arrays

@@ -121,6 +121,22 @@ class Recorder:
         self._buffers = None
         return row
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the ended epochs as arrays, from which `load_state_dict` goes on: for checkpoints."""
+        return {"margin": self.margin, "loss": self.loss, "prediction": self.prediction, "given": self.given}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Take over the ended epochs of another recorder of the same samples and classes.
+
+        Raises:
+            InputError: it has another number of samples.
+        """
+        given, rows = np.asarray(state["given"]), [np.asarray(state[name]) for name in ("margin", "loss", "prediction")]
+        if given.shape != (self.n_samples,):
+            raise InputError(f"the state must be of {self.n_samples} samples, got {given.size}; take that of this data")
+        self._given, self._buffers = given.copy(), None
+        self._rows = [EpochRecord(*(array.copy() for array in epoch)) for epoch in zip(*rows, strict=True)]
+
     def _stack(self, rows: list[np.ndarray], dtype: type) -> np.ndarray:
         return np.array(rows, dtype=dtype).reshape(len(rows), self.n_samples)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,90 +16,213 @@ import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from labelnoise.attribution import FACTS, read_attribution
 from labelnoise.errors import InputError
-from labelnoise.figures import FIGURES, STYLE, Column
+from labelnoise.figures import (
+    STYLE,
+    Column,
+    attribution_figure,
+    column_of,
+    margins_figure,
+    read_released,
+    similarity_figure,
+    simulation_figure,
+    training_figure,
+)  # fmt: skip
 from labelnoise.runs import RunFolder, RunRecord, read_run
 from labelnoise.theory import REGIME
 
 RULES = {"oracle": "T1 (truth known)", "held_out": "held-out (given labels only)", "last": "the end"}
 
 
+LOOK = {
+    "simulate": (
+        "What to look for: does signal lead at first, and do the noise patches of noisy samples overtake it after T1? "
+        "Does the accuracy on noisy samples, against their wrong labels, stay at 0 until then?"
+    ),
+    "train": (
+        "What to look for: does the network fit the clean samples while it still rejects the wrong labels, and does "
+        "the test accuracy fall when it memorises them? Bottom: how well the samples with a negative margin, the "
+        "suspects, are the noisy ones."
+    ),
+}
+"""What to look for in the curves of each command."""
+
+MARGINS = (
+    "What to look for: in Stage I clean samples lie above 0 (fitted) and noisy ones below, so that the sign tells them "
+    "apart; in Stage II the noisy ones cross the line. Held-out samples are left out. The axis is linear between -1 "
+    "and 1, logarithmic beyond."
+)
+
+PIXELS = (
+    "Which pixels speak for a class. What to look for: early, the pixels that speak for the true class should carry a "
+    "noisy image; at the end pixels of its own should hold it to the given class."
+)
+
+ALIKE = (
+    "The cosine of an image's attribution and the mean attribution of the other clean images of the class, at each "
+    "epoch whose weights were kept. What to look for: toward the true class, a noisy image near the clean ones is "
+    "carried by what its class has in common; toward the given class, one far below them is held by pixels of its own."
+)
+
+
 @dataclass(frozen=True)
 class Group:
-    """One figure: a title, what to see in it, and its columns, all of one command."""
+    """A section of the page: runs of one command, side by side."""
 
     name: str
+    """What the names of its figures begin with."""
     title: str
     text: str
+    command: str
     columns: tuple[Column, ...]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a section; without a title of its own the section's serves."""
+
+    name: str
+    draw: Callable[[], Figure]
+    title: str = ""
+    text: str = ""
+    """What to look for."""
+
+
 def write_report(path: Path) -> Path:
-    """Write figures and report.html of a run directory, or of all runs of `labelnoise reproduce`.
+    """Write figures and report.html of a run directory, of `labelnoise reproduce`, or of a released train.csv.
+
+    Args:
+        path: a finished run; or a train.csv of the paper's released code, or the folder that holds one.
 
     Raises:
-        InputError: the folder holds no finished run, or a damaged one.
+        InputError: the folder holds neither, or a damaged one.
     """
+    path = Path(path)
+    if path.is_file():
+        return _released_page(path)
+    if (path / "train.csv").is_file() and not (path / "config.json").exists():
+        return _released_page(path / "train.csv")
     record = read_run(path)
-    groups = _groups(record)
-    folder = RunFolder(record.path, finished=True, config={})
-    pictures = {group.name: _write_figure(folder, group) for group in groups}
-    template = files("labelnoise").joinpath("report.html.j2").read_text()
+    return _write_page(path, record.summary.get("text", ""), _groups(record), record.versions, record.git_commit)
+
+
+def _write_page(path: Path, lead: str, groups: Sequence[Group], versions: dict[str, Any], commit: str | None) -> Path:
+    folder = RunFolder(path, finished=True, config={})
+    simulated = [column for group in groups for column in group.columns if group.command == "simulate"]
+    runs = [run for group in groups for column in group.columns for run in column.runs]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.from_string(template).render(
+    page = environment.from_string(files("labelnoise").joinpath("report.html.j2").read_text()).render(
         title="Signal first, wrong labels later",
-        lead=record.summary.get("text", ""),
+        lead=lead,
         groups=[
             {
                 "title": group.title,
                 "text": group.text,
-                "picture": pictures[group.name],
-                "runs": [_facts(column) for column in group.columns],
+                "pictures": [_shown(folder, group, picture) for picture in _pictures(group)],
+                "explained": [_shown(folder, group, picture) for picture in _explained(group)],
+                "runs": [_facts(column) for column in group.columns if column.runs],
                 "stops": _stops_table(group),
                 "stages": _stages_table(group),
             }
             for group in groups
         ],
-        claims=_claims_table(_simulated(groups)),
-        conditions=_conditions_table(_simulated(groups)),
-        settings=[
-            {"name": run.path.name, "text": json.dumps(run.settings, indent=1)}
-            for group in groups
-            for column in group.columns
-            for run in column.runs
-        ],
-        versions=record.versions,
-        commit=record.git_commit,
+        claims=_claims_table(simulated),
+        conditions=_conditions_table(simulated),
+        trained=any(run.command == "train" for run in runs),
+        settings=[{"name": run.path.name, "text": json.dumps(run.settings, indent=1)} for run in runs],
+        versions=versions,
+        commit=commit,
     )
     folder.write_text("report.html", page)
-    return record.path / "report.html"
+    return path / "report.html"
 
 
 def _groups(record: RunRecord) -> list[Group]:
-    """The figures of a page: those that the main job lists, or the one of a single run."""
+    """The sections of a page: those that the main job lists, or the one of a single run."""
     if record.command == "reproduce":
-        return [
-            Group(
-                group["name"],
-                group["title"],
-                group["text"],
-                tuple(
-                    Column(column["title"], tuple(read_run(record.path / name) for name in column["runs"]))
-                    for column in group["columns"]
-                ),
-            )
-            for group in record.summary["groups"]
-        ]
-    if record.command not in FIGURES:
+        return [_listed(record.path, group) for group in record.summary["groups"]]
+    if record.command not in LOOK:
         raise InputError(
             f"{record.path} is a run of {record.command!r}, which has no report; make it with this version"
         )
     several = len(record.settings.get("seeds", [])) > 1
-    text = "Lines are means over the seeds, bands their range." if several else ""
-    return [Group("curves", record.path.name, text, (Column(record.path.name, (record,)),))]
+    text = LOOK[record.command] + several * " Lines are means over the seeds, bands their range."
+    return [Group("", record.path.name, text, record.command, (column_of(record.path.name, [record]),))]
+
+
+def _listed(path: Path, group: dict[str, Any]) -> Group:
+    columns = tuple(
+        column_of(column["title"], [read_run(path / name) for name in column["runs"]]) for column in group["columns"]
+    )
+    return Group(group["name"], group["title"], group["text"], columns[0].runs[0].command, columns)
+
+
+def _pictures(group: Group) -> list[Picture]:
+    """The pictures above the table of stopping points."""
+    if group.command == "simulate":
+        return [Picture("curves", partial(simulation_figure, group.columns))]
+    curves = Picture("curves", partial(training_figure, group.columns))
+    if not group.columns[0].runs:
+        return [curves]
+    which = " One run a column: " + ", ".join(column.runs[0].path.name for column in group.columns) + "."
+    several = any(len(column.runs) > 1 for column in group.columns)
+    return [curves, Picture("margins", partial(margins_figure, group.columns), "Margins", MARGINS + several * which)]
+
+
+def _explained(group: Group) -> list[Picture]:
+    """The pictures below the table: what `labelnoise explain` found in the first run that it was asked about."""
+    runs = [run for column in group.columns for run in column.runs if (run.path / FACTS).is_file()]
+    if not runs:
+        return []
+    run, attribution = runs[0], read_attribution(runs[0].path)
+    text = f"{PIXELS} Of {run.path.name}: {attribution}"
+    return [
+        Picture("attribution", partial(attribution_figure, run, attribution), "Attribution", text),
+        Picture(
+            "similarity", partial(similarity_figure, run, attribution), "Carried by the signal, or memorised", ALIKE
+        ),
+    ]
+
+
+REM_PER_INCH = 5.5
+"""Width on the page of an inch of a figure, so that letters are as large in each."""
+
+
+def _shown(folder: RunFolder, group: Group, picture: Picture) -> dict[str, str]:
+    """Draw a picture, write PNG and SVG, and return what the page needs, the SVG as a data address."""
+    name = f"{group.name}-{picture.name}".removeprefix("-")
+    with matplotlib.rc_context(STYLE):
+        figure = picture.draw()
+        drawn = {}
+        for kind, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, **options)
+            drawn[kind] = buffer.getvalue()
+            folder.write_figure(f"{name}.{kind}", drawn[kind])
+    address = "data:image/svg+xml;base64," + base64.b64encode(drawn["svg"]).decode()
+    return {
+        "title": picture.title,
+        "text": picture.text,
+        "address": address,
+        "alt": picture.title or group.title,
+        "width": f"{REM_PER_INCH * figure.get_figwidth():.0f}",
+    }
+
+
+def _released_page(path: Path) -> Path:
+    """The page of a train.csv of the paper's released code, beside it."""
+    text = LOOK["train"].split(" Bottom:")[0]
+    lead = (
+        f"Curves of {path.name}, written by the paper's released code. Its accuracy on noisy samples is taken in the "
+        "training batches, while the weights move; labelnoise takes it after the epoch, in eval mode."
+    )
+    title = f"{path.resolve().parent.name}/{path.name}"
+    return _write_page(path.parent, lead, [Group("", title, text, "train", (read_released(path),))], {}, None)
 
 
 def _noise_of(runs: Sequence[RunRecord]) -> str:
@@ -109,19 +233,6 @@ def _noise_of(runs: Sequence[RunRecord]) -> str:
         return "no label is wrong"
     text = f"{np.mean(rates):.1%} of the labels wrong"
     return text if min(rates) == max(rates) else f"{text} [{min(rates):.1%}, {max(rates):.1%}]"
-
-
-def _write_figure(folder: RunFolder, group: Group) -> str:
-    """Draw a group, write PNG and SVG, and return the SVG as a data address."""
-    with matplotlib.rc_context(STYLE):
-        figure = FIGURES[group.columns[0].command](group.columns)
-        pictures = {}
-        for kind, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, **options)
-            pictures[kind] = buffer.getvalue()
-            folder.write_figure(f"{group.name}.{kind}", pictures[kind])
-    return "data:image/svg+xml;base64," + base64.b64encode(pictures["svg"]).decode()
 
 
 def _facts(column: Column) -> dict[str, Any]:
@@ -164,7 +275,8 @@ STOP_COLUMNS = {
 
 def _stops_table(group: Group) -> dict[str, Any]:
     """Head and rows of the table of stopping points: mean and range over seeds."""
-    names = STOP_COLUMNS[group.columns[0].command]
+    known = {name for column in group.columns for name in column.stops.columns[column.stops.notna().any()]}
+    names = {name: words for name, words in STOP_COLUMNS[group.command].items() if name in known or name == "at"}
     rows: list[dict[str, Any]] = []
     for column in group.columns:
         stops = column.stops
@@ -201,16 +313,12 @@ def _cell(chosen: pd.DataFrame, name: str) -> str:
     return mean if low == high else f"{mean} [{low}, {high}]"
 
 
-def _simulated(groups: Sequence[Group]) -> list[Column]:
-    return [column for group in groups for column in group.columns if column.command == "simulate"]
-
-
 def _stages_table(group: Group) -> list[dict[str, Any]]:
     """For each simulated column and seed: window, T1, where signal leads, onset, convergence."""
     return [
         {"run": column.title, **stage}
         for column in group.columns
-        if column.command == "simulate"
+        if group.command == "simulate"
         for stage in column.runs[0].summary["stages"]
     ]
 

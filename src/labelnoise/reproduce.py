@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from labelnoise.attribution import FACTS
+from labelnoise.explain import explain_run
 from labelnoise.noise import ClassConditional
 from labelnoise.problem import SignalNoise
 from labelnoise.report import write_report
-from labelnoise.runs import RunFolder, default_path, open_run, run_experiment, settings_of
+from labelnoise.runs import Outcome, RunFolder, default_path, open_run, run_experiment, settings_of
 from labelnoise.simulate_run import SimulateRun
 from labelnoise.simulation import Schedule
-from labelnoise.train import TrainConfig
+from labelnoise.train_config import TrainConfig
 from labelnoise.train_run import TrainRun
 
 
@@ -46,6 +48,8 @@ class Figure:
     title: str
     text: str
     panels: tuple[Panel, ...]
+    explained: str = ""
+    """The experiment whose samples are attributed to their pixels, too."""
 
 
 LEAD = (
@@ -110,11 +114,12 @@ def _digits_figure(quick: bool) -> Figure:
     return Figure(
         "digits",
         "Real images: handwritten digits, ten classes, one label in five flipped",
-        "What to look for. Top: does the network fit the clean samples while it still rejects the wrong labels, and "
-        "does the accuracy on test images fall when it memorises them? Bottom: samples with a negative margin are "
+        "What to look for. Middle: does the network fit the clean samples while it still rejects the wrong labels, "
+        "and does the accuracy on test images fall when it memorises them? Bottom: samples with a negative margin are "
         "suspects; precision and recall say how well they are the wrong labels. The held-out accuracy sees given "
         f"labels only. {BANDS}",
         (panel(WITH, "noise", "symmetric:0.2"), panel(WITHOUT, "clean", "none")),
+        explained="digits-noise-seed0",
     )
 
 
@@ -142,16 +147,19 @@ def run_reproduce(
     if folder.finished:
         return write_report(folder.path), True
     folder.begin()
-    statuses = _run_all(experiments, folder, done)
+    statuses = _run_all(experiments, {figure.explained for figure in shown}, folder, done)
     folder.finish({"status": _overall(statuses), "text": LEAD, "experiments": statuses, "groups": _groups(shown)})
     return write_report(folder.path), False
 
 
 def _run_all(
-    experiments: dict[str, SimulateRun | TrainRun], folder: RunFolder, done: Callable[[str, int, int], object] | None
+    experiments: dict[str, SimulateRun | TrainRun],
+    explained: set[str],
+    folder: RunFolder,
+    done: Callable[[str, int, int], object] | None,
 ) -> dict[str, str]:
     """Status of each experiment by name; longest first, so that no process is left alone with a long one."""
-    order = sorted(experiments, key=lambda name: isinstance(experiments[name], SimulateRun))
+    order = sorted(experiments, key=lambda name: (name not in explained, isinstance(experiments[name], SimulateRun)))
     statuses = {}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(len(order), cores)
@@ -159,7 +167,9 @@ def _run_all(
         _one_thread_each(),
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool,
     ):
-        running = {pool.submit(run_experiment, experiments[name], folder.path / name): name for name in order}
+        running = {
+            pool.submit(_run_one, experiments[name], folder.path / name, name in explained): name for name in order
+        }
         try:
             for finished, future in enumerate(as_completed(running), 1):
                 name, outcome = running[future], future.result()
@@ -170,6 +180,14 @@ def _run_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {name: statuses[name] for name in experiments}
+
+
+def _run_one(experiment: SimulateRun | TrainRun, path: Path, explained: bool) -> Outcome:
+    """Run an experiment and, if its samples are to be explained, explain them once."""
+    outcome = run_experiment(experiment, path)
+    if explained and not (path / FACTS).exists():
+        explain_run(path)
+    return outcome
 
 
 def _end_with_parent() -> None:

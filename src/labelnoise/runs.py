@@ -1,7 +1,7 @@
 """Run directories: each file whole or absent, read back without pickle, never mixed with another run.
 
-A run is `config.json` (written first), `history.csv`, `samples.npz`, `figures/` and `summary.json` (written last: its
-presence means that the run is finished).
+A run is `config.json` (written first), `history.csv`, `samples.npz`, `figures/`, `checkpoints/` and `summary.json`
+(written last: its presence means that the run is finished).
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ SUMMARIES = {
 """What the summary of each command must hold beside its status."""
 
 
+RUN_FILES = (
+    "summary.json", "config.json", "history.csv", "samples.npz", "attribution.json", "attribution.npz", "report.html",
+)  # fmt: skip
+RUN_FOLDERS = {"figures": ("*.png", "*.svg"), "checkpoints": ("*.pt",)}
+"""What runs write, and `overwrite` deletes; `summary.json` first, so that no half of a run looks finished."""
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run directory that is open for writing."""
@@ -55,7 +62,7 @@ class RunFolder:
             if self.overwrite:
                 _delete_run(self.path)
             self.path.mkdir(parents=True, exist_ok=True)
-            for left_by_a_kill in self.path.glob(".*.tmp"):
+            for left_by_a_kill in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:
                 left_by_a_kill.unlink()
             self.write_text("config.json", _to_json(self.config))
         except OSError as error:
@@ -63,20 +70,19 @@ class RunFolder:
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Write `history.csv`, one row a record."""
-        self._write("history.csv", lambda file: file.write(frame.to_csv(index=False).encode()))
+        write_whole(self.path / "history.csv", lambda file: file.write(frame.to_csv(index=False).encode()))
 
     def write_samples(self, **arrays: np.ndarray) -> None:
         """Write `samples.npz`, the per-sample arrays."""
-        self._write("samples.npz", lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+        write_arrays(self.path / "samples.npz", arrays)
 
     def write_figure(self, name: str, data: bytes) -> None:
         """Write `figures/<name>`."""
-        (self.path / "figures").mkdir(exist_ok=True)
-        self._write(f"figures/{name}", lambda file: file.write(data))
+        write_whole(self.path / "figures" / name, lambda file: file.write(data))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file."""
-        self._write(name, lambda file: file.write(text.encode()))
+        write_whole(self.path / name, lambda file: file.write(text.encode()))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`: from here on the run is finished."""
@@ -86,15 +92,45 @@ class RunFolder:
         """Read `summary.json` of a finished run."""
         return _read_json(self.path / "summary.json")
 
-    def _write(self, name: str, write: Callable[[IO[bytes]], object]) -> None:
-        """Write under a temporary name, then rename: a killed process leaves the old file or the new one."""
-        target = self.path / name
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write under a temporary name, then rename: a kill or a full disk leaves the old file or the new one.
+
+    Raises:
+        InputError: the file cannot be written; what was there is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}), what was there is unharmed; make room, then "
+            "give the same command again"
+        ) from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz file, whole or not at all."""
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz file of a run directory.
+
+    Raises:
+        InputError: the file is absent or damaged.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}); make the run again with --overwrite") from None
 
 
 @dataclass(frozen=True)
@@ -119,15 +155,11 @@ class RunRecord:
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
         """`samples.npz`, the per-sample arrays."""
-        try:
-            with open(self.path / "samples.npz", "rb") as file, np.load(file, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(f"{self.path} is damaged ({error}); make the run again with --overwrite") from None
+        return read_arrays(self.path / "samples.npz")
 
 
-Progress = Callable[[int, int], object]
-"""Called as progress(done, total)."""
+Progress = Callable[..., object]
+"""Called as progress(done, total), or with what was done as a third argument."""
 
 
 class Experiment(Protocol):
@@ -262,12 +294,13 @@ def read_run(path: Path) -> RunRecord:
 
 def _delete_run(path: Path) -> None:
     """Delete what runs write, here and in runs inside, and nothing else."""
-    for name in ("summary.json", "config.json", "history.csv", "samples.npz", "report.html"):
+    for name in RUN_FILES:
         (path / name).unlink(missing_ok=True)
-    for figure in [*path.glob("figures/*.png"), *path.glob("figures/*.svg")]:
-        figure.unlink()
-    if (path / "figures").is_dir() and not any((path / "figures").iterdir()):
-        (path / "figures").rmdir()
+    for name, kinds in RUN_FOLDERS.items():
+        for file in [file for kind in kinds for file in (path / name).glob(kind)]:
+            file.unlink()
+        if (path / name).is_dir() and not any((path / name).iterdir()):
+            (path / name).rmdir()
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and _is_run(_read_json(inner / "config.json")):
             _delete_run(inner)

@@ -1,16 +1,19 @@
-"""Train a network on noisy labels, record every sample after each epoch, and say where to stop.
+"""Train a network on noisy labels, record every sample, keep what a kill would lose, and say where to stop.
 
-One loop, float32, on a CPU or a GPU. After each epoch the network reads all training images in eval mode, so that
-clean, noisy and held-out samples are measured with the same weights.
+One loop, on a CPU or a GPU. After an epoch the network reads all training images in eval mode, so that clean, noisy
+and held-out samples are measured with the same weights.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,95 +21,18 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from labelnoise import checkpoints
 from labelnoise.arrays import stream, torch_stream
 from labelnoise.data import Data, DeviceData
-from labelnoise.errors import InputError, did_you_mean
-from labelnoise.record import EpochRecord, Recorder
-from labelnoise.stages import HeldOut, select_by_margin
-
-COLUMNS = (
-    "epoch", "seconds", "train_loss", "train_accuracy", "train_accuracy_clean", "train_accuracy_noisy", "test_loss",
-    "test_accuracy", "held_out_accuracy", "selection_precision", "selection_recall", "selection_f1",
-)  # fmt: skip
-"""Columns of a training history."""
+from labelnoise.errors import InputError
+from labelnoise.record import Recorder
+from labelnoise.runs import Progress, leaves, settings_of
+from labelnoise.stages import HeldOut
+from labelnoise.train_config import OPTIMIZERS, TrainConfig, find_device, find_precision, learning_rate
+from labelnoise.train_log import COLUMNS, TrainLog, describe_epoch, find_stops
 
 EVAL_BATCH = 512
 """Images a batch of the eval pass: large enough for a GPU, small enough for a CPU's caches."""
-
-OPTIMIZERS: dict[str, Callable[[Iterator[nn.Parameter], TrainConfig], torch.optim.Optimizer]] = {
-    # fused: one call for all weights, which a small network on a CPU feels
-    "sgd": lambda weights, config: torch.optim.SGD(weights, config.lr, momentum=config.momentum, fused=True),
-    "adam": lambda weights, config: torch.optim.Adam(weights, config.lr, (config.momentum, 0.999), fused=True),
-}
-"""Each optimiser by name."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train."""
-
-    epochs: int = 120
-    """Passes over the training images."""
-    lr: float = 0.02
-    """Learning rate, constant."""
-    momentum: float = 0.9
-    """Momentum of SGD; the first beta of Adam."""
-    batch_size: int = 32
-    """Images a batch."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """Optimiser: sgd or adam."""
-    held_out: float = 0.1
-    """Share of the training images, given labels and all, that is kept out of the training to judge it."""
-    patience: int = 20
-    """Epochs without a best held-out accuracy after which the held-out rule ends a run."""
-    seed: int = 0
-    """Seed of every random draw: split, flips, weights, batches, held-out images."""
-    device: str = "auto"
-    """torch device; auto takes a GPU if there is one, else the CPU."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InputError(f"`{name}` must be an integer >= 1, got {value!r}; leave it out for the default")
-        if not 0 < self.lr < np.inf:
-            raise InputError(f"`lr` must be a positive number, got {self.lr!r}; use for example 0.02")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"`momentum` must lie in [0, 1), got {self.momentum!r}; use for example 0.9")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"`held_out` must lie in [0, 1), got {self.held_out!r}; for 10 % write 0.1")
-        if self.optimizer not in OPTIMIZERS:
-            near = did_you_mean(str(self.optimizer), OPTIMIZERS)
-            raise InputError(f"`optimizer` must be sgd or adam, got {self.optimizer!r}{near}")
-        stream(self.seed, "init")  # refuses a seed that is none
-
-
-@dataclass(frozen=True, eq=False)
-class TrainLog:
-    """What a training run recorded."""
-
-    config: TrainConfig
-    y_true: np.ndarray
-    """(n,) true labels of the training images."""
-    y_given: np.ndarray
-    """(n,) labels they were trained on."""
-    held_out: np.ndarray
-    """Boolean mask (n,) of the images kept out of the training."""
-    recorder: Recorder
-    """Margin, loss and prediction (epochs, n) of all training images, held-out ones included, in eval mode."""
-    table: pd.DataFrame
-    status: str
-    """`ok`, or why the run ended early and what to do."""
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row an epoch, with the columns `COLUMNS`.
-
-        The train_ columns and the selection leave the held-out images out. Accuracy and loss on training and held-out
-        images are against the given label (so accuracy on noisy ones counts memorised labels), on test images against
-        the true label. Selection: how well margin < 0 finds the noisy images. NaN where no image is noisy or held
-        out.
-        """
-        return self.table.copy()
 
 
 def fit(
@@ -115,74 +41,284 @@ def fit(
     config: TrainConfig | None = None,
     *,
     stop: bool = False,
-    progress: Callable[[int, int], object] | None = None,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> TrainLog:
-    """Train `model` on the given labels of `data` and record every training image after each epoch.
+    """Train `model` on the given labels of `data` and record every training image.
 
-    Batches and held-out images come from streams of `config.seed` that nothing else moves: label noise changes
-    neither. The model is trained in place and left in eval mode with its last weights. A loss that is not finite ends
-    the run; what was recorded before is returned, and the log's `status` says so.
+    Batches, shifts and held-out images come from streams of `config.seed` that nothing else moves: label noise changes
+    none of them. The model is trained in place and left in eval mode with its last weights. A loss that is not finite
+    ends the run; what was recorded before is returned, and the log's `status` says so.
+
+    With a `folder`, the same call goes on from the last checkpoint that it finds there, and comes to the numbers of a
+    run that was never interrupted (to the bit on a CPU with one thread).
 
     Args:
-        model: a network from normalised images (b, C, H, W) to logits (b, K).
+        model: a network from normalised images (b, C, H, W) to logits (b, outputs), outputs >= K.
         data: what `load_data` returns.
         config: how to train; None takes the defaults.
         stop: end the run when the held-out accuracy has found no new best for a while (`stages.HeldOut`).
-        progress: called after each epoch with the number of epochs done and of all.
+        folder: where `checkpoints/` is made; None keeps none.
+        progress: called as progress(epoch, epochs, accuracies) after each record.
 
     Raises:
-        InputError: a device that is not there, outputs of the wrong shape, no held-out images to stop by.
+        InputError: a device that is not there, outputs of the wrong shape, no held-out images to stop by, a
+            checkpoint of another run, or one that cannot be written.
     """
     config = config or TrainConfig()
-    held_out = _draw_held_out(len(data.y_given), config)
-    if stop and not held_out.any():
-        raise InputError(f"`stop` needs held-out images, got none with held_out={config.held_out}; use for example 0.1")
-    device = _find_device(config.device)
-    recorder, everyone = Recorder(len(data.y_given), data.n_classes), np.arange(len(data.y_given))
-    trained, batches = np.flatnonzero(~held_out), stream(config.seed, "batches")
-    rule = HeldOut(max(int(held_out.sum()), 1), config.patience)
-    rows: list[dict[str, float]] = []
-    status, start = "ok", time.perf_counter()
+    check_training(model, data, config, stop)
     with torch_stream(config.seed, "batches"), _repeatable():
-        images = data.on(device)
-        model = model.to(device)
-        _check_outputs(model, images, data.n_classes)
-        optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config)
-        for epoch in range(1, config.epochs + 1):
-            bad = _train_epoch(model, images, optimizer, batches.permutation(trained), config.batch_size)
-            logits, test_logits = (_outputs(model, images, x) for x in (images.x_train, images.x_test))
-            if bad is not None or not torch.isfinite(logits).all():
-                status = _diverged(epoch, bad, config)
+        run = _Run(model, data, config)
+        state = None if folder is None else checkpoints.read_state(Path(folder))
+        if state:
+            run.load(state, Path(folder or ""))
+        status = "ok"
+        while run.epoch < config.epochs and not (stop and run.stopped()):
+            status = run.train_one_epoch()
+            if status != "ok":
                 break
-            recorder.update(everyone, logits, images.y_given)
-            row = _row(recorder.end_epoch(), test_logits, images, data, held_out)
-            rows.append({"epoch": epoch, "seconds": time.perf_counter() - start} | row)
+            if folder is not None:
+                run.keep(Path(folder), ended=run.epoch == config.epochs or (stop and run.stopped()))
             if progress:
-                progress(epoch, config.epochs)
-            if stop and rule(np.array([row["held_out_accuracy"] for row in rows])).stopped is not None:
-                break
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: float for name in COLUMNS[1:]} | {"epoch": int})
-    return TrainLog(config, data.y_true, data.y_given, held_out, recorder, table, status)
+                progress(run.epoch, config.epochs, run.told())
+    return TrainLog(
+        config, data.y_true, data.y_given, run.held_out, run.recorder, run.batches, run.table(), status, run.precision
+    )
+
+
+def check_training(model: nn.Module, data: Data, config: TrainConfig, stop: bool = False) -> None:
+    """Refuse what cannot be trained, before anything is written.
+
+    Raises:
+        InputError: see `fit`.
+    """
+    if stop and not config.held_out:
+        raise InputError(f"`stop` needs held-out images, got none with held_out={config.held_out}; use for example 0.1")
+    if len(data.y_given) < 3:
+        raise InputError(f"there must be three training images or more, got {len(data.y_given)}; add images")
+    if config.batch_size == 1 and any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
+        raise InputError("`batch_size` must be 2 or more for batch norm, got 1; use for example 32")
+    device = find_device(config.device)
+    two = replace(data, **{name: getattr(data, name)[:2] for name in ("x_train", "x_test", "y_given", "y_test")})
+    images, shape = two.on(device), tuple(data.x_test.shape[1:])
+    try:
+        outputs = tuple(_outputs(model.to(device), images, images.x_train).shape)
+    except RuntimeError as error:
+        raise InputError(
+            f"`model` must take images {shape}, but fails: {error}; build it with in_channels={shape[0]} and "
+            f"image_size={shape[1:]}"
+        ) from None
+    if len(outputs) != 2 or outputs[1] < data.n_classes:
+        raise InputError(
+            f"`model` must return at least {data.n_classes} logits an image, got outputs of shape {outputs} for "
+            f"two images; build it with n_classes={data.n_classes}"
+        )
+
+
+class _Run:
+    """A run under way: everything that the next epoch depends on."""
+
+    def __init__(self, model: nn.Module, data: Data, config: TrainConfig) -> None:
+        n, device = len(data.y_given), find_device(config.device)
+        self.data, self.config = data, config
+        self.images = data.on(device)
+        self.model = model.to(device)
+        self.precision = find_precision(config.precision, device)
+        self.optimizer = OPTIMIZERS[config.optimizer](self.model.parameters(), config)
+        self.held_out = _draw_held_out(n, config)
+        outputs = _outputs(self.model, self.images, self.images.x_test[:2]).shape[1]
+        self.recorder, self.batches = Recorder(n, outputs), Recorder(n, outputs)
+        self.orders, self.shifts = stream(config.seed, "batches"), stream(config.seed, "augment")
+        self.rows: list[dict[str, float]] = []
+        self.epoch, self.before, self.start = 0, 0.0, time.perf_counter()
+        self.saved: set[int] = set()
+
+    @property
+    def records(self) -> bool:
+        """Whether this epoch ends with an eval pass."""
+        return self.epoch % self.config.eval_every == 0 or self.epoch == self.config.epochs
+
+    def table(self) -> pd.DataFrame:
+        floats = {name: float for name in COLUMNS if name != "epoch"}
+        return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype({**floats, "epoch": int})
+
+    def told(self) -> str:
+        """The accuracies of the last record, in words."""
+        if not self.rows:
+            return ""
+        names = ("train_accuracy_clean", "train_accuracy_noisy", "test_accuracy", "held_out_accuracy")
+        known = {name: self.rows[-1][name] for name in names if not np.isnan(self.rows[-1][name])}
+        words = {name: name.removeprefix("train_accuracy_").removesuffix("_accuracy") for name in known}
+        return "accuracy " + ", ".join(f"{words[name].replace('_', '-')} {known[name]:.3f}" for name in known)
+
+    def stopped(self) -> bool:
+        """Whether the held-out rule has ended the run."""
+        _, stop = find_stops(self.table(), int(self.held_out.sum()), self.config)
+        return stop is not None and stop.stopped is not None
+
+    def train_one_epoch(self) -> str:
+        """Train, record, and return `ok` or why the run ends here; an epoch that failed leaves no record."""
+        self.epoch += 1
+        start = time.perf_counter()
+        order = self.orders.permutation(np.flatnonzero(~self.held_out))
+        bad = self._train_pass(order)
+        trained = time.perf_counter()
+        if bad is not None:
+            self.epoch -= 1
+            step = self.epoch * len(_parts(len(order), self.config.batch_size)) + bad
+            return _diverged(f"at epoch {self.epoch + 1}, batch {bad} (step {step})", self.config)
+        if self.records:
+            with self._autocast():
+                logits, test_logits = (
+                    _outputs(self.model, self.images, x) for x in (self.images.x_train, self.images.x_test)
+                )
+            if not torch.isfinite(logits).all():
+                self.epoch -= 1
+                return _diverged(f"after epoch {self.epoch + 1}", self.config)
+            self.recorder.update(np.arange(len(logits)), logits, self.images.y_given)
+            row = describe_epoch(self.recorder.end_epoch(), self.data, self.held_out, test_logits, self.images.y_test)
+            now = time.perf_counter()
+            clock = {"seconds": self.before + now - self.start, "train_seconds": trained - start}
+            lr = learning_rate(self.config, self.epoch)
+            self.rows.append({"epoch": self.epoch, "lr": lr, **clock, "eval_seconds": now - trained, **row})
+        self.batches.end_epoch()
+        return "ok"
+
+    def _train_pass(self, order: np.ndarray) -> int | None:
+        """One pass in the order given; returns the number (from 1) of the first batch whose loss is not finite."""
+        images, device = self.images, self.images.y_given.device
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.epoch)
+        shifts = self.shifts.integers(0, (9, 9, 2), (len(order), 3)) if self.config.augment else None
+        self.model.train()
+        everyone = torch.as_tensor(order, device=device)
+        losses, seen = [], []
+        for part in _parts(len(order), self.config.batch_size):
+            batch = everyone[part]
+            pixels = images.x_train[batch]
+            if shifts is not None:
+                pixels = images.augment(pixels, torch.as_tensor(shifts[part], device=device))
+            with self._autocast():
+                logits = self.model(images.normalise(pixels)).float()
+            loss = cross_entropy(logits, images.y_given[batch])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            losses.append(loss.detach())  # looked at once an epoch: a look at each would stop a GPU each time
+            seen.append(logits.detach())
+        bad = torch.nonzero(~torch.isfinite(torch.stack(losses)))
+        self.batches.update(order, torch.cat(seen), images.y_given[everyone])
+        return int(bad[0]) + 1 if len(bad) else None
+
+    def _autocast(self) -> AbstractContextManager:
+        device = self.images.y_given.device.type
+        return torch.autocast(device, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    def keep(self, folder: Path, ended: bool = False) -> None:
+        """Write this epoch's weights and, every so often, the state; delete the weights that nobody will ask for.
+
+        The rules may still choose any of the last records, and a run that goes on from the state needs those that
+        they could choose when it was written.
+        """
+        checkpoint = self.epoch % self.config.checkpoint_every == 0 or ended
+        needed = self._needed(ended)
+        if checkpoint or self.records:
+            checkpoints.write_weights(folder, self.epoch, self.model)
+        if checkpoint:
+            checkpoints.write_state(folder, self.state())
+            self.saved = needed
+        checkpoints.keep_weights(folder, needed | self.saved)
+
+    def _needed(self, ended: bool) -> set[int]:
+        """Epochs whose weights are kept: stopping points, checkpoints, the last, and what may still be chosen."""
+        t1, stop = find_stops(self.table(), int(self.held_out.sum()), self.config)
+        recorded = [int(row["epoch"]) for row in self.rows]
+        chosen = {recorded[at] for at in (t1, stop.chosen if stop else None) if at is not None}
+        regular = set(range(self.config.checkpoint_every, self.epoch + 1, self.config.checkpoint_every))
+        return chosen | regular | {self.epoch} | (set() if ended else set(recorded[-HeldOut.smooth :]))
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on, as tensors and plain values."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            **self._identity(),
+            "epoch": self.epoch,
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": cuda,
+            "orders": json.dumps(self.orders.bit_generator.state),
+            "shifts": json.dumps(self.shifts.bit_generator.state),
+            "rows": self.rows,
+            "records": _tensors(self.recorder.state_dict()),
+            "batches": _tensors(self.batches.state_dict()),
+            "precision": self.precision,
+            "seconds": self.before + time.perf_counter() - self.start,
+            "saved": sorted(self.saved),
+        }
+
+    def load(self, state: dict[str, Any], folder: Path) -> None:
+        """Go on from a state; refuse that of another run."""
+        for name, here in self._identity().items():
+            if state.get(name) != here:
+                found = _difference(name, state.get(name), here)
+                raise InputError(
+                    f"{folder / checkpoints.FOLDER} must hold checkpoints of this run, but {found}; choose another "
+                    "folder, or delete it"
+                )
+        self.model.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_random"])
+        if torch.cuda.is_available() and state["cuda_random"]:
+            torch.cuda.set_rng_state_all(state["cuda_random"])
+        for generator in ("orders", "shifts"):
+            getattr(self, generator).bit_generator.state = json.loads(state[generator])
+        for name, recorder in (("records", self.recorder), ("batches", self.batches)):
+            recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
+        self.rows, self.epoch, self.saved = list(state["rows"]), state["epoch"], set(state["saved"])
+        self.precision, self.before, self.start = state["precision"], state["seconds"], time.perf_counter()
+
+    def _identity(self) -> dict[str, Any]:
+        """What tells this run from another: settings, network and data."""
+        arrays = (self.data.x_train, self.data.y_given, self.data.x_test, self.data.y_test)
+        return {
+            "settings": json.loads(json.dumps(settings_of(self.config))),
+            "network": checkpoints.shapes_of(self.model.state_dict()),
+            "data": [zlib.crc32(array.tobytes()) for array in arrays],
+        }
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    """Where the identity of two runs differs first, in words."""
+    if not isinstance(there, type(here)):
+        return "those there are of another version"
+    if name == "data":
+        return "those there were trained on other data"
+    if name == "network":
+        return "of another network: " + checkpoints.shapes_difference(there, here)
+    old, new = dict(leaves(there)), dict(leaves(here))
+    changed = next((key for key in new if old.get(key) != new[key]), "")
+    return f"{changed} is {old.get(changed)!r} there, {new.get(changed)!r} now"
+
+
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _draw_held_out(n: int, config: TrainConfig) -> np.ndarray:
-    """Mask (n,) of the held-out images: none for a share of 0, otherwise at least one, and never all."""
-    count = min(max(round(config.held_out * n), 1), n - 1) if config.held_out else 0
+    """Mask (n,) of the held-out images: none for a share of 0, otherwise at least one; two are left to train on."""
+    count = min(max(round(config.held_out * n), 1), n - 2) if config.held_out else 0
     held_out = np.zeros(n, dtype=bool)
     held_out[stream(config.seed, "held_out").permutation(n)[:count]] = True
     return held_out
 
 
-def _find_device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):  # torch built without CUDA fails an assertion
-        raise InputError(
-            f"`device` must be a torch device of this machine, got {name!r}; use 'auto' or 'cpu'"
-        ) from None
-    return name
+def _parts(n: int, size: int) -> list[slice]:
+    """Consecutive batches of n images; a last one of a single image joins the one before it."""
+    starts = list(range(0, n, size))
+    if n % size == 1 and len(starts) > 1 and size > 1:
+        starts.pop()
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
 
 
 @contextmanager
@@ -197,70 +333,12 @@ def _repeatable() -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = before
 
 
-def _check_outputs(model: nn.Module, images: DeviceData, n_classes: int) -> None:
-    try:
-        shape = tuple(_outputs(model, images, images.x_test[:2]).shape)
-    except RuntimeError as error:
-        size = tuple(images.x_test.shape[1:])
-        raise InputError(
-            f"`model` must take images {size}, but fails: {error}; build it with in_channels={size[0]}"
-        ) from None
-    if len(shape) != 2 or shape[1] != n_classes:
-        raise InputError(
-            f"`model` must return {n_classes} logits an image, got outputs of shape {shape} for {shape[0]} images; "
-            f"build it with n_classes={n_classes}"
-        )
-
-
-def _train_epoch(
-    model: nn.Module, images: DeviceData, optimizer: torch.optim.Optimizer, order: np.ndarray, batch_size: int
-) -> int | None:
-    """One pass in the order given; returns the number (from 1) of the first batch with a loss that is not finite."""
-    model.train()
-    batches = torch.as_tensor(order, device=images.y_given.device).split(batch_size)
-    losses = torch.empty(len(batches), device=images.y_given.device)
-    for position, batch in enumerate(batches):
-        loss = cross_entropy(model(images.normalise(images.x_train[batch])), images.y_given[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses[position] = loss.detach()  # looked at once an epoch: a look at each would stop a GPU each time
-    bad = torch.nonzero(~torch.isfinite(losses))
-    return int(bad[0]) + 1 if len(bad) else None
-
-
 @torch.no_grad()
 def _outputs(model: nn.Module, images: DeviceData, pixels: torch.Tensor) -> torch.Tensor:
-    """Logits (n, K) in eval mode."""
+    """Logits (n, outputs) in eval mode, float32."""
     model.eval()
-    return torch.cat([model(images.normalise(part)) for part in pixels.split(EVAL_BATCH)])
+    return torch.cat([model(images.normalise(part)) for part in pixels.split(EVAL_BATCH)]).float()
 
 
-def _diverged(epoch: int, batch: int | None, config: TrainConfig) -> str:
-    where = f"after epoch {epoch}" if batch is None else f"at epoch {epoch}, batch {batch}"
+def _diverged(where: str, config: TrainConfig) -> str:
     return f"the loss is not finite {where}; lower `lr` (now {config.lr:g})"
-
-
-def _row(
-    record: EpochRecord, test_logits: torch.Tensor, images: DeviceData, data: Data, held_out: np.ndarray
-) -> dict[str, float]:
-    """The columns of one epoch but its number and time."""
-    fitted, trained, noisy = record.prediction == data.y_given, ~held_out, data.noisy
-    selection = select_by_margin(record.margin[trained], noisy[trained])
-    return {
-        "train_loss": _mean(record.loss, trained),
-        "train_accuracy": _mean(fitted, trained),
-        "train_accuracy_clean": _mean(fitted, trained & ~noisy),
-        "train_accuracy_noisy": _mean(fitted, trained & noisy),
-        "test_loss": float(cross_entropy(test_logits, images.y_test)),
-        "test_accuracy": float((test_logits.argmax(1) == images.y_test).float().mean()),
-        "held_out_accuracy": _mean(fitted, held_out),
-        "selection_precision": float(selection.precision),
-        "selection_recall": float(selection.recall),
-        "selection_f1": float(selection.f1),
-    }
-
-
-def _mean(values: np.ndarray, where: np.ndarray) -> float:
-    """Mean over a mask, in float64; NaN over an empty one."""
-    return float(values[where].mean(dtype=float)) if where.any() else float("nan")

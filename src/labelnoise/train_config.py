@@ -1,0 +1,164 @@
+"""How to train: optimiser, learning-rate schedule, precision and device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from labelnoise.arrays import stream
+from labelnoise.errors import InputError, check_integer, did_you_mean, is_number
+
+OPTIMIZERS: dict[str, Callable[[Iterator[nn.Parameter], TrainConfig], torch.optim.Optimizer]] = {
+    # fused: one call for all weights, which a small network on a CPU feels
+    "sgd": lambda weights, config: torch.optim.SGD(
+        weights, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+    ),
+    "adam": lambda weights, config: torch.optim.Adam(
+        weights, config.lr, (config.momentum, 0.999), weight_decay=config.weight_decay, fused=True
+    ),
+    "adamw": lambda weights, config: torch.optim.AdamW(
+        weights, config.lr, (config.momentum, 0.999), weight_decay=config.weight_decay, fused=True
+    ),
+}
+"""Each optimiser by name."""
+
+SCHEDULES: dict[str, Callable[[TrainConfig, int], float]] = {
+    "constant": lambda config, epoch: 1.0,
+    "step": lambda config, epoch: config.lr_factor ** ((epoch - 1) // config.lr_steps[0]),
+    "multi-step": lambda config, epoch: config.lr_factor ** sum(step < epoch for step in config.lr_steps),
+    "cosine": lambda config, epoch: (
+        (1 + math.cos(math.pi * (epoch - 1 - config.warmup) / max(config.epochs - config.warmup, 1))) / 2
+    ),
+}
+"""Each schedule by name: the share of the learning rate at an epoch, counted from 1."""
+
+PRECISIONS = ("float32", "bf16", "auto")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train."""
+
+    epochs: int = 120
+    """Passes over the training images."""
+    lr: float = 0.02
+    """Learning rate, before the schedule."""
+    momentum: float = 0.9
+    """Momentum of SGD; the first beta of Adam and AdamW."""
+    weight_decay: float = 0.0
+    """Weight decay: added to the gradient as L2 (sgd, adam), or decoupled from it (adamw)."""
+    batch_size: int = 32
+    """Images a batch; a last batch of one image joins the one before it, because batch norm needs two."""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """Optimiser: sgd, adam or adamw."""
+    schedule: Literal["constant", "step", "multi-step", "cosine"] = "constant"
+    """Learning rate over epochs: constant, step (times lr-factor every lr-steps epochs), multi-step (times lr-factor
+    after each of the epochs lr-steps) or cosine (to 0 at the end)."""
+    lr_steps: tuple[int, ...] = ()
+    """One number of epochs for step, the epochs of the drops for multi-step."""
+    lr_factor: float = 0.1
+    """What a step multiplies the learning rate by."""
+    warmup: int = 0
+    """Epochs over which the learning rate rises in equal steps to its full value."""
+    augment: bool = False
+    """Shift each training image by up to 4 pixels and mirror every second one, anew in each epoch."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """Numbers the network computes in; weights stay float32. auto: bf16 where the device has it, else float32."""
+    held_out: float = 0.1
+    """Share of the training images, given labels and all, that is kept out of the training to judge it."""
+    patience: int = 20
+    """Records without a best held-out accuracy after which the held-out rule ends a run."""
+    eval_every: int = 1
+    """Epochs between records (eval passes over all training and test images); the last epoch is always recorded."""
+    checkpoint_every: int = 10
+    """Epochs between checkpoints, from which an interrupted run goes on; their weights are kept, as are those of each
+    stopping point and of the last epoch."""
+    seed: int = 0
+    """Seed of every random draw: split, flips, weights, batches, held-out images."""
+    device: str = "auto"
+    """torch device; auto takes a GPU if there is one, else the CPU."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience", "eval_every", "checkpoint_every"):
+            check_integer(name, getattr(self, name), 1, getattr(TrainConfig, name))
+        check_integer("warmup", self.warmup, 0, 5)
+        for name, least, most, example in (
+            ("momentum", 0, 1, "use for example 0.9"),
+            ("held_out", 0, 1, "for 10 % write 0.1"),
+            ("weight_decay", 0, math.inf, "use for example 0.0005"),
+        ):
+            value = getattr(self, name)
+            if not is_number(value) or not least <= value < most:
+                raise InputError(f"`{name}` must lie in [{least}, {most}), got {value!r}; {example}")
+        for name in ("lr", "lr_factor"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 < value < math.inf:
+                raise InputError(f"`{name}` must be a positive number, got {value!r}; use for example 0.02")
+        for name, options in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+            value = getattr(self, name)
+            if value not in options:
+                raise InputError(
+                    f"`{name}` must be one of {', '.join(options)}, got {value!r}{did_you_mean(str(value), options)}"
+                )
+        self._check_steps()
+        stream(self.seed, "init")  # refuses a seed that is none
+
+    def _check_steps(self) -> None:
+        needed = {"step": "one number of epochs", "multi-step": "the epochs of the drops, ascending"}.get(self.schedule)
+        if not needed:
+            if self.lr_steps:
+                raise InputError(
+                    f"`lr_steps` belongs to the schedules step and multi-step, got {self.lr_steps} with "
+                    f"{self.schedule!r}; leave it out"
+                )
+            return
+        ascending = all(a < b for a, b in zip((0, *self.lr_steps), self.lr_steps, strict=False))
+        if not self.lr_steps or not ascending or (self.schedule == "step" and len(self.lr_steps) > 1):
+            raise InputError(
+                f"`lr_steps` must hold {needed} for the schedule {self.schedule!r}, got {self.lr_steps}; for example "
+                + ("(20,)" if self.schedule == "step" else "(30, 60)")
+            )
+
+
+def learning_rate(config: TrainConfig, epoch: int) -> float:
+    """Return the learning rate of an epoch, counted from 1.
+
+    lr * s(epoch) with s of `SCHEDULES`; during warm-up lr * epoch / warmup. The drops of step and multi-step count
+    epochs from the start of the run, the cosine begins after the warm-up.
+    """
+    if epoch <= config.warmup:
+        return config.lr * epoch / config.warmup
+    return config.lr * SCHEDULES[config.schedule](config, epoch)
+
+
+def find_device(name: str) -> str:
+    """Return the torch device that `name` stands for.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError):  # torch built without CUDA fails an assertion
+        raise InputError(
+            f"`device` must be a torch device of this machine, got {name!r}; use 'auto' or 'cpu'"
+        ) from None
+    return name
+
+
+def find_precision(name: str, device: str) -> str:
+    """Return float32 or bf16: for auto, bf16 where the device computes it natively. Nothing is timed."""
+    if name != "auto":
+        return name
+    if torch.device(device).type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported()  # no public way to ask yet
+    return "bf16" if native else "float32"
