@@ -176,3 +176,38 @@ sys.exit(main(sys.argv[1:]))
     assert done.returncode == code, done.stderr
     if code:
         assert done.stderr.startswith(f"labelnoise: this command needs {blocked}; pip install 'labelnoise[")
+
+
+def test_download_fetches_only_what_is_not_at_hand(monkeypatch, tmp_path, capsys):
+    from labelnoise import archives
+
+    monkeypatch.setitem(archives.URLS, "mnist", "http://127.0.0.1:9/")  # nobody listens there
+    words = ["train", "--data", "mnist", "--root", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert "put train-images-idx3-ubyte.gz" in capsys.readouterr().err
+    assert main([*words, "--download"]) == 2
+    assert "http://127.0.0.1:9/train-images-idx3-ubyte.gz could not be fetched" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    small = ["--data", "digits", "--classes", "3", "8", "--epochs", "1", "--download"]
+    assert main(["train", *small, "--out", str(tmp_path / "digits")]) == 0
+
+
+def test_explain_prints_the_check_of_each_epoch_and_makes_the_page(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--classes", "3", "8", "--epochs", "2", "--device", "cpu", "--out", str(run)]) == 0
+    few = ["--clean", "3", "--noisy", "2", "--background", "5", "--reference", "2"]
+    assert main(["explain", str(run), *few, "--method", "expected-gradients", "--nsamples", "5"]) == 0
+    told = capsys.readouterr().out
+    assert "epoch 2: sum of attributions and difference of logits differ by at most" in told
+    assert "3 clean and 2 noisy samples by expected-gradients, against 5 clean images." in told
+    assert (run / "figures/attribution.png").is_file() and (run / "report.html").is_file()
+    assert main(["explain", str(run), "--methud", "deep"]) == 2
+    assert "did you mean 'method'" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_that_is_not_finite_gives_exit_code_1_and_the_step(tmp_path, capsys):
+    words = ["train", "--classes", "3", "8", "--epochs", "3", "--lr", "1e20", "--out", str(tmp_path / "run")]
+    assert main(words) == 1
+    assert "labelnoise: the loss is not finite at epoch 1, batch" in capsys.readouterr().err
+    assert (tmp_path / "run/summary.json").is_file()

@@ -43,7 +43,7 @@ class Download:
     """Whether data may come from the network."""
 
     download: bool = False
-    """Fetch the official files of the data set into `root` first, where they are missing."""
+    """Fetch the official files of the data set into its folder under `root` first, if they are not at hand."""
 
 
 def simulate(arguments: Sequence[str]) -> int:
@@ -56,11 +56,13 @@ def simulate(arguments: Sequence[str]) -> int:
 
 def train(arguments: Sequence[str]) -> int:
     """Train a network on real data with flipped labels and follow every sample; an interrupted run goes on."""
+    from labelnoise.sources import read_source
     from labelnoise.train_run import TrainRun
 
-    config, output, source = _parse("train", arguments, TrainRun, Output, Download)
-    if source.download:
-        _download(config.data, Path(config.root))
+    config, output, data = _parse("train", arguments, TrainRun, Output, Download)
+    if data.download:
+        with _progress(f"download {config.data}") as told:
+            read_source(config.data, Path(config.root), config.training.seed, download=True, progress=told)
     return _experiment(config, output)
 
 
@@ -169,13 +171,6 @@ def _experiment(config: Any, output: Output) -> int:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     print(f"run: {outcome.path} ({outcome.status}); see it with: labelnoise report {outcome.path}")
     return _exit_code(outcome.path)
-
-
-def _download(name: str, root: Path) -> None:
-    from labelnoise.archives import fetch
-
-    with _progress(f"download {name}") as told:
-        fetch(name, root, progress=told)
 
 
 def _run_directory(command: str, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
