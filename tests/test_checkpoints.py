@@ -100,6 +100,18 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_interrupted(tmp_path, vari
     assert_same(fit(network(), digits(), config, folder=tmp_path / "cut"), whole)  # finished: read back
 
 
+def test_the_precision_that_auto_chose_is_kept_on_another_processor(tmp_path, monkeypatch):
+    config = short(precision="auto")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    whole = fit(network(), digits(), config)
+    with pytest.raises(Killed):
+        fit(network(), digits(), config, folder=tmp_path, progress=killed_after(2))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    log = fit(network(), digits(), config, folder=tmp_path)
+    assert log.precision == "bf16"
+    assert_same(log, whole)
+
+
 def test_checkpoints_change_no_number(tmp_path):
     assert_same(fit(network(), digits(), short(), folder=tmp_path), fit(network(), digits(), short()))
 

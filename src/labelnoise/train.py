@@ -337,7 +337,7 @@ def _repeatable() -> Iterator[None]:
 def _outputs(model: nn.Module, images: DeviceData, pixels: torch.Tensor) -> torch.Tensor:
     """Logits (n, outputs) in eval mode, float32."""
     model.eval()
-    return torch.cat([model(images.normalise(part)) for part in pixels.split(EVAL_BATCH)]).float()
+    return torch.cat([model(images.normalise(pixels[part])) for part in _parts(len(pixels), EVAL_BATCH)]).float()
 
 
 def _diverged(where: str, config: TrainConfig) -> str:
