@@ -15,9 +15,11 @@ import harness  # before NumPy loads: it limits the threads
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from labelnoise.runs import RunRecord, read_run, run_experiment
+from labelnoise.stages import HeldOut
 from labelnoise.train_config import TrainConfig
 from labelnoise.train_run import TrainRun
 
@@ -51,15 +53,18 @@ def main() -> None:
 
 
 def _worth(run: RunRecord, seed: int) -> dict[str, float]:
-    """Test accuracy at the best epoch and at each stop, and the margin rule there."""
+    """Test accuracy at the best epoch and at each stop (found in the recorded margins), and the margin rule there."""
     history = run.history.set_index("epoch")
     best = history["test_accuracy"].idxmax()
     row = {"seed": seed, "best epoch": best, "best": history["test_accuracy"][best]}
-    for stop in run.summary["stops"]:
-        rule = stop["rule"]
-        row |= {f"{rule} epoch": stop["at"], rule: stop["test_accuracy"]}
+    margin = run.samples["margin"][:, run.samples["held_out"]].astype(float)
+    rule = HeldOut(margin.shape[1], run.settings["training"]["patience"])
+    chosen = rule((margin > 0).mean(1), ((1 + np.tanh(margin / 2)) / 2).mean(1)).chosen
+    epochs = {stop["rule"]: stop["at"] for stop in run.summary["stops"]} | {"held_out": history.index[chosen]}
+    for rule_name, epoch in epochs.items():
+        row |= {f"{rule_name} epoch": epoch, rule_name: history["test_accuracy"][epoch]}
         for name in ("train_accuracy_clean", "train_accuracy_noisy", "selection_precision", "selection_recall"):
-            row[f"{rule} {name.removeprefix('train_').removeprefix('selection_')}"] = stop[name]
+            row[f"{rule_name} {name.removeprefix('train_').removeprefix('selection_')}"] = history[name][epoch]
     row["best - held_out"] = row["best"] - row["held_out"]
     return row
 

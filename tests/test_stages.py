@@ -156,6 +156,15 @@ def test_held_out_keeps_the_best_record_of_the_best_mean():
     assert "held-out accuracy 0.733, at the end 0.533" in stop.reason
 
 
+def test_confidence_decides_between_the_records_of_the_best_mean():
+    accuracy = [0.5, 0.7, 0.8, 0.8, 0.75, 0.6, 0.6]
+    rule = HeldOut(n=100, smooth=3)
+    assert rule(accuracy).chosen == 3  # of 0.8 and 0.8 the last
+    assert rule(accuracy, [0.9, 0.6, 0.70, 0.69, 0.71, 0.9, 0.9]).chosen == 4
+    assert rule(accuracy, [0.9, 0.6, 0.72, 0.69, NAN, 0.9, 0.9]).chosen == 2
+    assert rule(accuracy, accuracy[::-1]).reason == rule(accuracy).reason
+
+
 def test_held_out_says_whether_accuracy_falls_beyond_chance():
     """At n = 100 and a best of 0.8 two standard errors are 2 sqrt(0.8 0.2 / 100) = 0.08."""
     fell, stayed = (HeldOut(n=100, smooth=1)([0.5, 0.8, last]) for last in (0.7, 0.73))

@@ -53,6 +53,8 @@ def test_the_table_agrees_with_the_record_and_the_model():
         "held_out_accuracy": log.held_out,
     }.items():
         assert_close(frame[name].to_numpy(), fitted[:, where].mean(1))
+    confidence = 1 / (1 + np.exp(-log.recorder.margin[:, log.held_out].astype(float)))
+    assert_close(frame["held_out_confidence"].to_numpy(), confidence.mean(1), rtol=1e-6)
     assert_close(frame["train_loss"].to_numpy(), log.recorder.loss[:, trained].mean(1, dtype=float))
     selection = select_by_margin(log.recorder.margin[:, trained], noisy[trained])
     for name in ("precision", "recall", "f1"):
@@ -151,7 +153,7 @@ def test_progress_is_told_after_each_epoch():
 def test_stop_ends_the_run_where_the_rule_says():
     data, config = digits(0.4), short(epochs=40, lr=0.05, patience=3)
     whole, stopped = fit(network(data), data, config), fit(network(data), data, config, stop=True)
-    at = HeldOut(1, patience=3)(whole.table["held_out_accuracy"].to_numpy()).stopped
+    at = HeldOut(1, patience=3)(whole.table["held_out_accuracy"].to_numpy()).stopped  # confidence moves no end
     assert at is not None and at < 39
     assert (stopped.recorder.epochs, len(stopped.table), stopped.status) == (at + 1, at + 1, "ok")
     assert_close(stopped.recorder.margin, whole.recorder.margin[: at + 1], rtol=0)
@@ -195,7 +197,9 @@ def test_weights_broken_by_the_last_batch_of_an_epoch_are_found():
 
 
 def test_wrong_outputs_are_refused():
-    with pytest.raises(InputError, match="`model` must return at least 3 logits an image, got outputs of shape .2, 2. .* n_classes=3"):
+    with pytest.raises(
+        InputError, match="`model` must return at least 3 logits an image, got outputs of shape .2, 2. .* n_classes=3"
+    ):
         fit(network(digits()), digits(classes=(3, 8, 5)), short())
 
 

@@ -27,7 +27,7 @@ from labelnoise.models import NO_ATTRIBUTION
 from labelnoise.record import Recorder
 from labelnoise.runs import Progress, RunRecord, read_run, settings_of
 from labelnoise.train_config import find_device
-from labelnoise.train_run import TrainRun
+from labelnoise.train_run import TrainRun, _threads
 
 PACKAGES = {"deep": ("labelnoise", "torch", "shap"), "expected-gradients": ("labelnoise", "torch")}
 """What made an attribution, by method."""
@@ -55,9 +55,11 @@ class ExplainConfig:
     """Seed of the draw of samples, background and gradients."""
     device: str = "auto"
     """torch device; auto takes a GPU if there is one, else the CPU."""
+    threads: int = 1
+    """CPU threads; the last digits of a result depend on their number."""
 
     def __post_init__(self) -> None:
-        for name in ("clean", "noisy", "background", "nsamples"):
+        for name in ("clean", "noisy", "background", "nsamples", "threads"):
             check_integer(name, getattr(self, name), 1, getattr(ExplainConfig, name))
         check_integer("reference", self.reference, 2, ExplainConfig.reference)  # a sample leaves itself out
         if self.method not in METHODS:
@@ -91,7 +93,8 @@ def explain_run(path: Path, config: ExplainConfig | None = None, progress: Progr
     source, model, found = data.on(device), run.build(data).to(device).eval(), []
     rows = np.concatenate([chosen.sample, chosen.reference])
     images, background = (source.normalise(source.x_train[part]) for part in (rows, chosen.background))
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with _threads(config.threads), exact:
         for done, epoch in enumerate(epochs, start=1):
             _load(model, record.path, epoch)
             found.append(_explain_epoch(model, epoch, record, chosen, images, background, config))

@@ -357,4 +357,5 @@ def similarity_figure(record: RunRecord, attribution: Attribution) -> Figure:
             axis.axvline(at, color="#777777", linewidth=1.3, linestyle=dash, label=SHOWN[rule])
         axis.axhline(0, color="#000000", linewidth=1)
         axis.set(title=f"attribution toward the {kind} class", xlabel="epoch")
+        axis.locator_params(axis="x", integer=True)
     return _finished(figure, axes, ("cosine similarity to the mean\nof clean samples of that class",))

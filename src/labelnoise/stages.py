@@ -121,9 +121,10 @@ class HeldOut:
     Wrong labels are as frequent in the held-out part, so its accuracy peaks where the network is closest to the true
     labels (rate tau, K classes: near 1 - tau) and falls as the wrong labels are memorised. One accuracy is noisy, so
     the rule looks for the largest mean of `smooth` records, the last one on ties (a flat series gives no reason to
-    stop), and keeps the best record among them. *Falls* compares that mean with the mean of the last records: with
-    independent errors and no trend (n = 200, accuracy 0.8, patience 20, 200 records) it exceeds two standard errors of
-    one accuracy in about 7 % of the cases.
+    stop), and keeps the best record among them: the most confident one where confidences are given, since accuracies
+    of neighbours differ by little more than chance, else the most accurate one, the last on ties. *Falls* compares
+    that mean with the mean of the last records: with independent errors and no trend (n = 200, accuracy 0.8, patience
+    20, 200 records) it exceeds two standard errors of one accuracy in about 7 % of the cases.
     """
 
     n: int
@@ -138,8 +139,13 @@ class HeldOut:
         check_integer("patience", self.patience, 1, 20)
         check_integer("smooth", self.smooth, 1, 5)
 
-    def __call__(self, accuracy: np.ndarray) -> Stop:
-        """Decide from the accuracies so far (records,), shares in [0, 1]; serves a finished run and a running one."""
+    def __call__(self, accuracy: np.ndarray, confidence: np.ndarray | None = None) -> Stop:
+        """Decide from the records so far; serves a finished run and a running one.
+
+        Args:
+            accuracy: (records,) share of held-out samples fitted to their given labels, in [0, 1].
+            confidence: (records,) mean of 1 / (1 + exp(-margin)) over the held-out samples.
+        """
         accuracy = np.asarray(accuracy, dtype=float)
         known = ~np.isnan(accuracy)
         if not known.any():
@@ -153,7 +159,8 @@ class HeldOut:
         stopped = int(waited[0]) if waited.size else None
         end = int(leader[-1 if stopped is None else stopped])
         start = max(end + 1 - self.smooth, 0)
-        window = np.where(known, accuracy, -np.inf)[start : end + 1]
+        judged = accuracy if confidence is None else np.asarray(confidence, dtype=float)
+        window = np.where(known & ~np.isnan(judged), judged, -np.inf)[start : end + 1]
         chosen = start + int(np.flatnonzero(window == window.max())[-1])
         high, low = float(mean[end]), float(mean[np.flatnonzero(mean > -np.inf)[-1]])
         chance = 2 * np.sqrt(max(high * (1 - high), 1 / self.n) / self.n)

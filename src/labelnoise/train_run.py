@@ -120,10 +120,12 @@ def _plain(value: Any) -> Any:
 
 def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
     """What is known of each sample, at each record and (margin_train) in each epoch."""
+    with np.errstate(over="ignore"):  # a loss beyond 65504 is infinite in half precision
+        loss = log.recorder.loss.astype(np.float16)
     return {
         "epoch": log.table["epoch"].to_numpy(),
         "margin": log.recorder.margin,
-        "loss": log.recorder.loss.astype(np.float16),
+        "loss": loss,
         "prediction": log.recorder.prediction.astype(np.int16),
         "margin_train": log.batches.margin,
         "y_true": data.y_true,
