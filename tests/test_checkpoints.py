@@ -134,13 +134,32 @@ def test_the_weights_of_each_stopping_point_checkpoint_and_the_last_epoch_are_ke
         assert_close(recorder.end_epoch().margin, log.recorder.margin[epoch - 1], rtol=0)
 
 
-def test_weights_that_a_rule_may_choose_later_survive_a_kill(tmp_path):
+def test_weights_that_a_rule_may_choose_later_survive_kills(tmp_path):
     """Killed between two checkpoints: the rules could then choose epochs that they could not choose at the kill."""
     config, data = short(epochs=22, checkpoint_every=10, lr=0.05), digits(0.4)
-    with pytest.raises(Killed):
-        fit(network(), data, config, folder=tmp_path, progress=killed_after(17))
-    kept = checkpoints.kept_epochs(tmp_path)
-    assert set(range(10 - HeldOut.smooth + 1, 11)) | set(range(17 - HeldOut.smooth + 1, 18)) <= set(kept)
+    for killed in (17, 12, 16):
+        with pytest.raises(Killed):
+            fit(network(), data, config, folder=tmp_path, progress=killed_after(killed))
+        kept = checkpoints.kept_epochs(tmp_path)
+        assert set(range(10 - HeldOut.smooth + 1, 11)) | set(range(killed - HeldOut.smooth + 1, killed + 1)) <= set(
+            kept
+        )
+
+
+def test_a_kill_between_the_last_state_and_the_deletion_of_weights(tmp_path, monkeypatch):
+    config = short(epochs=9)
+    fit(network(), digits(), config, folder=tmp_path / "whole")
+
+    def write_state(folder, state, write=checkpoints.write_state):
+        write(folder, state)
+        if state["epoch"] == 9:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(checkpoints, "write_state", write_state)
+        fit(network(), digits(), config, folder=tmp_path / "cut")
+    fit(network(), digits(), config, folder=tmp_path / "cut")
+    assert_same_weights(tmp_path / "cut", tmp_path / "whole")
 
 
 def test_a_stopped_run_keeps_its_last_epoch(tmp_path):
@@ -156,6 +175,7 @@ def test_a_stopped_run_keeps_its_last_epoch(tmp_path):
         ({"config": short(lr=0.1)}, "lr is 0.02 there, 0.1 now"),
         ({"model": network(3)}, r"another network: `5.weight` is \[2, 144\] there, \[3, 144\] here"),
         ({"data": digits(0.1)}, "trained on other data"),
+        ({"data": replace(digits(), y_true=1 - digits().y_true)}, "trained on other data"),
     ],
 )
 def test_checkpoints_of_another_run_are_refused(tmp_path, changes, message):
@@ -202,6 +222,11 @@ def test_weights_to_start_from(tmp_path):
         InputError, match=r"must hold weights of this network, but `5.weight` is \[2, 144\] there, \[5, 1"
     ):
         checkpoints.load_weights(network(5), tmp_path / "checkpoints/epoch-0002.pt")
+    torch.save({**trained, "epoch": 2}, tmp_path / "more.pt")
+    checkpoints.load_weights(model, tmp_path / "more.pt")
+    torch.save({"weights": torch.ones(2)}, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="must hold weights of this network, but"):
+        checkpoints.load_weights(model, tmp_path / "other.pt")
     with pytest.raises(InputError, match="no file at .*absent.pt"):
         checkpoints.load_weights(model, tmp_path / "absent.pt")
     with pytest.raises(InputError, match="the weights of epoch 5, got those of epochs .*2; train it again"):
@@ -249,6 +274,28 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path):
     assert all(torch.isfinite(value).all() for value in weights)
 
 
+def test_weights_that_break_after_an_epoch_without_a_record_are_not_kept(tmp_path):
+    """The last step of epoch 4 makes them NaN while its loss is still finite; only every third epoch is recorded."""
+
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.batches = nn.Linear(64, 2), 0
+
+        def forward(self, images):
+            self.batches += self.training
+            logits = self.head(images.flatten(1))
+            if self.training and self.batches == 20:
+                logits.register_hook(lambda gradient: gradient * float("nan"))
+            return logits
+
+    log = fit(Breaks(), digits(), short(eval_every=3), folder=tmp_path)
+    assert log.status == "the loss is not finite after epoch 4; lower `lr` (now 0.02)"
+    assert checkpoints.read_state(tmp_path)["epoch"] == 2 and max(checkpoints.kept_epochs(tmp_path)) == 3
+    for epoch in checkpoints.kept_epochs(tmp_path):
+        assert all(torch.isfinite(value).all() for value in checkpoints.read_weights(tmp_path, epoch).values())
+
+
 COMMAND = (
     "train", "--classes", "3", "8", "--noise", "symmetric:0.3", "--epochs", "30", "--checkpoint-every", "3",
     "--lr", "0.05", "--device", "cpu",
@@ -269,13 +316,16 @@ def finished(out):
 def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path):
     """SIGKILL at three moments, then the same command; the files are those of a run left alone."""
     assert finished(tmp_path / "whole")
-    for seconds in (0.0, 0.15, 0.3):  # after the first state: between checkpoints, whichever moment it is
-        process = command(tmp_path / "cut")
-        while not list((tmp_path / "cut").glob("checkpoints/state.pt")) and process.poll() is None:
-            time.sleep(0.01)
+    state, epochs = tmp_path / "cut/checkpoints/state.pt", [0]
+    for seconds in (0.0, 0.05, 0.1):  # after a new state: between checkpoints, whichever moment it is
+        before, process = state.stat().st_mtime_ns if state.exists() else 0, command(tmp_path / "cut")
+        while process.poll() is None and not (state.exists() and state.stat().st_mtime_ns > before):
+            time.sleep(0.005)
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        epochs.append(checkpoints.read_state(tmp_path / "cut")["epoch"])
+    assert epochs == sorted(set(epochs)), "each process must get further than the one before"
     assert not (tmp_path / "cut/summary.json").exists(), "the run ended before it was killed: make it longer"
     assert finished(tmp_path / "cut")
     for name in ("samples.npz", "summary.json", "config.json"):

@@ -234,8 +234,18 @@ def test_a_label_file_in_another_order_is_refused(tmp_path):
     labels = load_digits().target
     order = np.random.default_rng(0).permutation(1797)
     label_file(tmp_path / "y.npz", labels[order], share=1.0)
-    with pytest.raises(InputError, match=r"agrees with 0.\d+ of the 1258 true .* \(0.1\d+\); sort it .* as `y_true`"):
+    with pytest.raises(
+        InputError, match=r"must agree with 0.1\d+ of the 1258 true .* \(0.1\d+\), got 0.\d+; sort it .* as `y_true`"
+    ):
         load_data("digits", label_noise=FromFile(str(tmp_path / "y.npz")))
+    few = {
+        "x_train": np.zeros((6, 4, 4), np.uint8),
+        "y_train": [0, 1, 1, 0, 1, 0],
+        "x_test": np.zeros((2, 4, 4), np.uint8),
+    }
+    np.savez(tmp_path / "few.npz", **few, y_test=[0, 1])
+    np.savetxt(tmp_path / "few.txt", few["y_train"], fmt="%d")
+    assert not load_data(str(tmp_path / "few.npz"), label_noise=FromFile(str(tmp_path / "few.txt"))).noisy.any()
     label_file(tmp_path / "y.npz", labels[order], share=1.0, y_true=labels[order])
     first = load_data("digits").index
     first = first[labels[order][first] != labels[first]][0]

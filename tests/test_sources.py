@@ -161,8 +161,8 @@ def test_the_checksum_tells_mnist_from_fashion_mnist(tmp_path, monkeypatch):
     ],
 )
 def test_a_plain_idx_file_of_another_kind_or_length(tmp_path, monkeypatch, content):
-    mnist("mnist", tmp_path, monkeypatch, packed=False)
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    mnist("mnist", tmp_path / "mnist", monkeypatch, packed=False)
+    (tmp_path / "mnist/train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(
         InputError,
         match=f"train-images-idx3-ubyte must be an idx file .* its {len(content)} bytes; delete it and put the",
@@ -170,9 +170,16 @@ def test_a_plain_idx_file_of_another_kind_or_length(tmp_path, monkeypatch, conte
         read("mnist", tmp_path)
 
 
-def test_an_idx_file_with_a_label_too_few(tmp_path, monkeypatch):
+def test_plain_idx_files_must_lie_in_a_folder_that_says_whose_they_are(tmp_path, monkeypatch):
     mnist("mnist", tmp_path, monkeypatch, packed=False)
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(6, np.uint8)))
+    for name in ("mnist", "fashion-mnist"):
+        with pytest.raises(InputError, match=f"may be of mnist or of fashion-mnist, .* in a folder named {name}"):
+            read(name, tmp_path)
+
+
+def test_an_idx_file_with_a_label_too_few(tmp_path, monkeypatch):
+    mnist("mnist", tmp_path / "mnist", monkeypatch, packed=False)
+    (tmp_path / "mnist/train-labels-idx1-ubyte").write_bytes(idx(np.zeros(6, np.uint8)))
     with pytest.raises(InputError, match=r"y_train must hold one label an image \(7\), got shape \(6,\)"):
         read("mnist", tmp_path)
 

@@ -163,6 +163,8 @@ def test_confidence_decides_between_the_records_of_the_best_mean():
     assert rule(accuracy, [0.9, 0.6, 0.70, 0.69, 0.71, 0.9, 0.9]).chosen == 4
     assert rule(accuracy, [0.9, 0.6, 0.72, 0.69, NAN, 0.9, 0.9]).chosen == 2
     assert rule(accuracy, accuracy[::-1]).reason == rule(accuracy).reason
+    with pytest.raises(InputError, match=r"`confidence` must have a value a record \(7,\), got \(2,\)"):
+        rule(accuracy, [0.1, 0.2])
 
 
 def test_held_out_says_whether_accuracy_falls_beyond_chance():

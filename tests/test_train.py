@@ -1,5 +1,8 @@
 """Training: what is recorded, what moves what, how a run ends."""
 
+from dataclasses import replace
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -291,3 +294,30 @@ def test_batch_norm_needs_batches_of_two():
     assert fit(model, data, short(epochs=1, batch_size=rest)).status == "ok"  # the last batch would be of one
     with pytest.raises(InputError, match="`batch_size` must be 2 or more for batch norm, got 1"):
         fit(model, data, short(batch_size=1))
+
+
+def test_a_network_that_looks_at_its_batch_reads_data_sorted_by_class_in_shuffled_batches():
+    """Batch norm without running statistics: within a batch of one class it would remove what tells the classes."""
+    data = digits(0)
+    order = np.argsort(data.y_true, kind="stable")
+    rows = {name: getattr(data, name)[order] for name in ("x_train", "y_true", "y_given", "index")}
+    ends = np.argsort(data.y_test, kind="stable")
+    data = replace(data, **rows, x_test=data.x_test[ends], y_test=data.y_test[ends])
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(64, affine=False, track_running_stats=False)
+    model = nn.Sequential(nn.Flatten(), norm, nn.Linear(64, 2))
+    with mock.patch("labelnoise.train.EVAL_BATCH", 32):
+        log = fit(model, data, short(epochs=5))
+    assert log.table["test_accuracy"].iloc[-1] > 0.9 and log.table["train_accuracy"].iloc[-1] > 0.9
+
+
+def test_true_float32_is_asked_for():
+    seen = []
+
+    class Looks(Watched):
+        def forward(self, images):
+            seen.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(images)
+
+    fit(Looks(2), digits(), short(epochs=1, batch_size=100))
+    assert not any(seen[1:])  # the first is the check before the run

@@ -53,8 +53,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     if not Path(path).is_file():
         raise InputError(f"no file at {path}; give the path of weights, such as RUN/checkpoints/epoch-0012.pt")
-    weights = _read(Path(path))
-    weights = weights.get("weights", weights)  # of a whole state, its weights
+    content = _read(Path(path))
+    found = content["weights"] if isinstance(content.get("weights"), dict) else content  # of a whole state, its weights
+    weights = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
     difference = shapes_difference(shapes_of(weights), shapes_of(model.state_dict()))
     if difference:
         raise InputError(
@@ -116,8 +117,12 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise InputError(f"{path} could not be read; check its permissions") from None
     except Exception:  # what torch raises on a damaged file has no common kind
         content = None
     if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged or no checkpoint; delete it, and train again what it held") from None
+        raise InputError(
+            f"{path} is damaged or no checkpoint; give another file, or delete it and train again what it held"
+        ) from None
     return content

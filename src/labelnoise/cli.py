@@ -35,7 +35,7 @@ class Output:
     out: Path | None = None
     """Folder of the run; runs/<command>-<hash of the settings> if not given."""
     overwrite: bool = False
-    """Delete the run that the folder holds."""
+    """Delete the run that the folder holds and start anew; leave it out to go on with an unfinished one."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"labelnoise: this command needs {absent.name}; pip install 'labelnoise[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("labelnoise: stopped; the same command starts the unfinished part again", file=sys.stderr)
+        print(
+            "labelnoise: stopped; the same command, without --overwrite, goes on with the unfinished part",
+            file=sys.stderr,
+        )
         return 130
 
 

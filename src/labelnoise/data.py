@@ -235,10 +235,12 @@ def _check_order(path: str, source: Source, given: np.ndarray, true: np.ndarray 
     n, ids = len(given), np.unique(source.y_train)
     chance = sum(float(np.mean(given == k) * np.mean(source.y_train == k)) for k in ids)
     agreement = float(np.mean(given == source.y_train))
-    if not agreement > chance + 5 * np.sqrt(chance * (1 - chance) / n):  # 5 standard errors of a shuffled file
+    least = min(chance + 5 * np.sqrt(chance * (1 - chance) / n), 1.0)  # 5 standard errors of a shuffled file
+    if agreement < least:
         raise InputError(
-            f"{path} agrees with {agreement:.3f} of the {n} true labels, no more than a file in another order would "
-            f"({chance:.3f}); sort it as the data, or vouch for it by the true labels as `y_true` in the same .npz file"
+            f"{path} must agree with {least:.3f} of the {n} true labels to be told from a file in another order "
+            f"({chance:.3f}), got {agreement:.3f}; sort it as the data, or vouch for it by the true labels as `y_true` "
+            "in the same .npz file"
         )
 
 

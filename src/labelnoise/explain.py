@@ -27,7 +27,7 @@ from labelnoise.models import NO_ATTRIBUTION
 from labelnoise.record import Recorder
 from labelnoise.runs import Progress, RunRecord, read_run, settings_of
 from labelnoise.train_config import find_device
-from labelnoise.train_run import TrainRun, _threads
+from labelnoise.train_run import TrainRun, cpu_threads
 
 PACKAGES = {"deep": ("labelnoise", "torch", "shap"), "expected-gradients": ("labelnoise", "torch")}
 """What made an attribution, by method."""
@@ -94,7 +94,7 @@ def explain_run(path: Path, config: ExplainConfig | None = None, progress: Progr
     rows = np.concatenate([chosen.sample, chosen.reference])
     images, background = (source.normalise(source.x_train[part]) for part in (rows, chosen.background))
     exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    with _threads(config.threads), exact:
+    with cpu_threads(config.threads), exact:
         for done, epoch in enumerate(epochs, start=1):
             _load(model, record.path, epoch)
             found.append(_explain_epoch(model, epoch, record, chosen, images, background, config))

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from labelnoise.attribution import FACTS
-from labelnoise.explain import explain_run
+from labelnoise.explain import ExplainConfig, explain_run
 from labelnoise.noise import ClassConditional
 from labelnoise.problem import SignalNoise
 from labelnoise.report import write_report
@@ -185,8 +186,8 @@ def _run_all(
 def _run_one(experiment: SimulateRun | TrainRun, path: Path, explained: bool) -> Outcome:
     """Run an experiment and, if its samples are to be explained, explain them once."""
     outcome = run_experiment(experiment, path)
-    if explained and not (path / FACTS).exists():
-        explain_run(path)
+    if explained and outcome.status == "ok" and not (path / FACTS).exists():
+        explain_run(path, ExplainConfig(method="deep" if find_spec("shap") else "expected-gradients"))
     return outcome
 
 

@@ -6,6 +6,7 @@ A run is `config.json` (written first), `history.csv`, `samples.npz`, `figures/`
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -108,7 +109,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise InputError(
             f"{path} could not be written ({error.strerror or error}), what was there is unharmed; make room, then "
             "give the same command again"
@@ -170,7 +172,7 @@ class Experiment(Protocol):
         """The command that makes such runs."""
 
     def run(self, folder: RunFolder, progress: Progress | None) -> None:
-        """Compute, and only then write: `begin`, the files, `finish`; a refusal or a kill before leaves no trace."""
+        """Check all input, then `begin`, write the files, `finish`; a refusal leaves no trace, a kill whole files."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def default_path(command: str, settings: Mapping[str, Any]) -> Path:
 def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: bool = False) -> RunFolder:
     """Open a run directory for these settings; nothing is written or deleted before `begin`.
 
-    A finished run of the same settings comes back with `finished=True`; an unfinished one starts again.
+    A finished run of the same settings comes back with `finished=True`; an unfinished one goes on, or starts again.
 
     Args:
         path: the folder; made if absent.
@@ -283,7 +285,10 @@ def read_run(path: Path) -> RunRecord:
     path = Path(path)
     for name, meaning in (("config.json", "is no run"), ("summary.json", "is a run that has not finished")):
         if not (path / name).is_file():
-            raise InputError(f"{path} {meaning} ({name} is missing); give the folder of a finished run")
+            raise InputError(
+                f"{path} {meaning} ({name} is missing); give the folder of a finished run, or finish it by the "
+                "command that began it"
+            )
     config, summary = _read_json(path / "config.json"), _read_json(path / "summary.json")
     names = ("command", "settings", "versions", "git_commit")
     needed = ("status", *SUMMARIES.get(config.get("command", ""), ()))

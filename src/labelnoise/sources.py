@@ -137,8 +137,13 @@ def _read_mnist(name: str, places: Sequence[Path], seed: int) -> Source:
     for key, file in zip(("x_train", "y_train", "x_test", "y_test"), files, strict=True):
         if file in packed:
             content = gzip.decompress(archives.read_verified(name, place, file))
-        else:
+        elif place.name == name:
             content = (place / file).read_bytes()
+        else:
+            raise InputError(
+                f"{place / file} may be of mnist or of fashion-mnist, and unpacked it has no checksum to tell; put the "
+                f"four files in a folder named {name}"
+            )
         arrays[key] = _parse_idx(content, place / file, n_axes=3 if key[0] == "x" else 1)
     return _checked(place, arrays)._replace(names=FASHION if name == "fashion-mnist" else ())
 

@@ -160,6 +160,10 @@ class HeldOut:
         end = int(leader[-1 if stopped is None else stopped])
         start = max(end + 1 - self.smooth, 0)
         judged = accuracy if confidence is None else np.asarray(confidence, dtype=float)
+        if judged.shape != accuracy.shape:
+            raise InputError(
+                f"`confidence` must have a value a record {accuracy.shape}, got {judged.shape}; give both of one run"
+            )
         window = np.where(known & ~np.isnan(judged), judged, -np.inf)[start : end + 1]
         chosen = start + int(np.flatnonzero(window == window.max())[-1])
         high, low = float(mean[end]), float(mean[np.flatnonzero(mean > -np.inf)[-1]])

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def fit(
         config: how to train; None takes the defaults.
         stop: end the run when the held-out accuracy has found no new best for a while (`stages.HeldOut`).
         folder: where `checkpoints/` is made; None keeps none.
-        progress: called as progress(epoch, epochs, accuracies) after each record.
+        progress: called as progress(epoch, epochs, accuracies) after each epoch; without a record, no accuracies.
 
     Raises:
         InputError: a device that is not there, outputs of the wrong shape, no held-out images to stop by, a
@@ -81,6 +82,8 @@ def fit(
                 run.keep(Path(folder), ended=run.epoch == config.epochs or (stop and run.stopped()))
             if progress:
                 progress(run.epoch, config.epochs, run.told())
+        if folder is not None:
+            run.tidy(Path(folder))
     return TrainLog(
         config, data.y_true, data.y_given, run.held_out, run.recorder, run.batches, run.table(), status, run.precision
     )
@@ -143,8 +146,8 @@ class _Run:
         return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype({**floats, "epoch": int})
 
     def told(self) -> str:
-        """The accuracies of the last record, in words."""
-        if not self.rows:
+        """The accuracies of this epoch's record, in words."""
+        if not self.records:
             return ""
         names = ("train_accuracy_clean", "train_accuracy_noisy", "test_accuracy", "held_out_accuracy")
         known = {name: self.rows[-1][name] for name in names if not np.isnan(self.rows[-1][name])}
@@ -167,14 +170,14 @@ class _Run:
             self.epoch -= 1
             step = self.epoch * len(_parts(len(order), self.config.batch_size)) + bad
             return _diverged(f"at epoch {self.epoch + 1}, batch {bad} (step {step})", self.config)
+        finite = all(bool(torch.isfinite(weight).all()) for weight in self.model.parameters())
+        if finite and self.records:
+            logits, test_logits = (self._eval_pass(pixels) for pixels in (self.images.x_train, self.images.x_test))
+            finite = bool(torch.isfinite(logits).all())
+        if not finite:
+            self.epoch -= 1
+            return _diverged(f"after epoch {self.epoch + 1}", self.config)
         if self.records:
-            with self._autocast():
-                logits, test_logits = (
-                    _outputs(self.model, self.images, x) for x in (self.images.x_train, self.images.x_test)
-                )
-            if not torch.isfinite(logits).all():
-                self.epoch -= 1
-                return _diverged(f"after epoch {self.epoch + 1}", self.config)
             self.recorder.update(np.arange(len(logits)), logits, self.images.y_given)
             row = describe_epoch(self.recorder.end_epoch(), self.data, self.held_out, test_logits, self.images.y_test)
             now = time.perf_counter()
@@ -210,6 +213,15 @@ class _Run:
         self.batches.update(order, torch.cat(seen), images.y_given[everyone])
         return int(bad[0]) + 1 if len(bad) else None
 
+    def _eval_pass(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits in eval mode; where they depend on the batch, in shuffled batches: many data are sorted by class."""
+        with self._autocast():
+            if not any(getattr(layer, "track_running_stats", True) is False for layer in self.model.modules()):
+                return _outputs(self.model, self.images, pixels)
+            order = torch.as_tensor(stream(self.config.seed, "evaluation").permutation(len(pixels)))
+            logits = _outputs(self.model, self.images, pixels[order.to(pixels.device)])
+            return logits[torch.argsort(order).to(pixels.device)]
+
     def _autocast(self) -> AbstractContextManager:
         device = self.images.y_given.device.type
         return torch.autocast(device, torch.bfloat16) if self.precision == "bf16" else nullcontext()
@@ -229,6 +241,10 @@ class _Run:
             self.saved = needed
         checkpoints.keep_weights(folder, needed | self.saved)
 
+    def tidy(self, folder: Path) -> None:
+        """Keep the weights that a finished run keeps, and no others."""
+        checkpoints.keep_weights(folder, self._needed(ended=True))
+
     def _needed(self, ended: bool) -> set[int]:
         """Epochs whose weights are kept: stopping points, checkpoints, the last, and what may still be chosen."""
         t1, stop = find_stops(self.table(), int(self.held_out.sum()), self.config)
@@ -239,14 +255,14 @@ class _Run:
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, as tensors and plain values."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        device = self.images.y_given.device
         return {
-            **self._identity(),
+            **self.identity,
             "epoch": self.epoch,
             "weights": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch_random": torch.get_rng_state(),
-            "cuda_random": cuda,
+            "cuda_random": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "orders": json.dumps(self.orders.bit_generator.state),
             "shifts": json.dumps(self.shifts.bit_generator.state),
             "rows": self.rows,
@@ -254,12 +270,11 @@ class _Run:
             "batches": _tensors(self.batches.state_dict()),
             "precision": self.precision,
             "seconds": self.before + time.perf_counter() - self.start,
-            "saved": sorted(self.saved),
         }
 
     def load(self, state: dict[str, Any], folder: Path) -> None:
         """Go on from a state; refuse that of another run."""
-        for name, here in self._identity().items():
+        for name, here in self.identity.items():
             if state.get(name) != here:
                 found = _difference(name, state.get(name), here)
                 raise InputError(
@@ -269,28 +284,31 @@ class _Run:
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_random"])
-        if torch.cuda.is_available() and state["cuda_random"]:
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+        if self.images.y_given.device.type == "cuda" and state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"], self.images.y_given.device)
         for generator in ("orders", "shifts"):
             getattr(self, generator).bit_generator.state = json.loads(state[generator])
         for name, recorder in (("records", self.recorder), ("batches", self.batches)):
             recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
-        self.rows, self.epoch, self.saved = list(state["rows"]), state["epoch"], set(state["saved"])
+        self.rows, self.epoch = list(state["rows"]), state["epoch"]
         self.precision, self.before, self.start = state["precision"], state["seconds"], time.perf_counter()
+        self.saved = self._needed(ended=False)
 
-    def _identity(self) -> dict[str, Any]:
-        """What tells this run from another: settings, network and data."""
-        arrays = (self.data.x_train, self.data.y_given, self.data.x_test, self.data.y_test)
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from another: its record's columns, settings, network and data."""
+        names = ("x_train", "y_true", "y_given", "x_test", "y_test")
         return {
+            "columns": list(COLUMNS),
             "settings": json.loads(json.dumps(settings_of(self.config))),
             "network": checkpoints.shapes_of(self.model.state_dict()),
-            "data": [zlib.crc32(array.tobytes()) for array in arrays],
+            "data": [zlib.crc32(getattr(self.data, name).tobytes()) for name in names],
         }
 
 
 def _difference(name: str, there: Any, here: Any) -> str:
     """Where the identity of two runs differs first, in words."""
-    if not isinstance(there, type(here)):
+    if name == "columns" or not isinstance(there, type(here)):
         return "those there are of another version"
     if name == "data":
         return "those there were trained on other data"
@@ -323,14 +341,9 @@ def _parts(n: int, size: int) -> list[slice]:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Ask cuDNN for algorithms that give the same numbers twice."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
+    """Ask cuDNN for algorithms that give the same numbers twice, and for float32 where float32 is meant."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
 
 
 @torch.no_grad()

@@ -66,13 +66,13 @@ class TrainConfig:
     warmup: int = 0
     """Epochs over which the learning rate rises in equal steps to its full value."""
     augment: bool = False
-    """Shift each training image by up to 4 pixels and mirror every second one, anew in each epoch."""
+    """Shift each training image by up to 4 pixels and mirror it with probability 1/2, anew in each epoch."""
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """Numbers the network computes in; weights stay float32. auto: bf16 where the device has it, else float32."""
     held_out: float = 0.1
     """Share of the training images, given labels and all, that is kept out of the training to judge it."""
     patience: int = 20
-    """Records without a best held-out accuracy after which the held-out rule ends a run."""
+    """Records without a best held-out accuracy after which the held-out rule ends a run (`train` only says so)."""
     eval_every: int = 1
     """Epochs between records (eval passes over all training and test images); the last epoch is always recorded."""
     checkpoint_every: int = 10
@@ -109,6 +109,14 @@ class TrainConfig:
         stream(self.seed, "init")  # refuses a seed that is none
 
     def _check_steps(self) -> None:
+        for step in self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,):
+            check_integer("lr_steps", step, 1, 30)
+        if not isinstance(self.lr_steps, tuple | list):
+            raise InputError(f"`lr_steps` must be a list of epochs, got {self.lr_steps!r}; write ({self.lr_steps},)")
+        if self.warmup >= self.epochs:
+            raise InputError(
+                f"`warmup` must be below the number of epochs ({self.epochs}), got {self.warmup}; lower it"
+            )
         needed = {"step": "one number of epochs", "multi-step": "the epochs of the drops, ascending"}.get(self.schedule)
         if not needed:
             if self.lr_steps:
@@ -145,8 +153,8 @@ def find_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):  # torch built without CUDA fails an assertion
+        float(torch.zeros(1, device=name).sum())  # the device `meta` can be named, but holds no numbers
+    except (RuntimeError, AssertionError, ModuleNotFoundError):  # torch built without CUDA fails an assertion
         raise InputError(
             f"`device` must be a torch device of this machine, got {name!r}; use 'auto' or 'cpu'"
         ) from None

@@ -20,7 +20,7 @@ from labelnoise.noise import parse_noise
 from labelnoise.runs import Progress, RunFolder
 from labelnoise.stages import SELECTION
 from labelnoise.train import check_training, fit
-from labelnoise.train_config import TrainConfig
+from labelnoise.train_config import TrainConfig, find_device
 from labelnoise.train_log import TrainLog
 
 
@@ -99,7 +99,7 @@ class TrainRun:
 
         `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
         """
-        with _threads(self.threads):
+        with cpu_threads(self.threads):
             data = self.load()
             model = self.build(data)
             check_training(model, data, self.training)
@@ -154,6 +154,7 @@ def _summary(log: TrainLog, data: Data, folder: Path) -> dict[str, Any]:
             "text": str(data.noise),
         },
         "precision": log.precision,
+        "device": find_device(log.config.device),
         "checkpoints": checkpoints.kept_epochs(folder),
         "stops": _stops(log),
     }
@@ -173,7 +174,8 @@ def _stops(log: TrainLog) -> list[dict[str, Any]]:
         return {"rule": rule, "seed": seed, "at": epoch, "reason": reason, **more, **found, **gain}
 
     t1, stop = log.stops
-    rows = [row("oracle", t1, "the truth known" if t1 is not None else "there are no noisy samples")]
+    absent = "noisy" if table["train_accuracy_noisy"].isna().all() else "clean"
+    rows = [row("oracle", t1, "the truth known" if t1 is not None else f"there are no {absent} samples")]
     if stop:
         ended = None if stop.stopped is None else int(table["epoch"][stop.stopped])
         rows.append(row("held_out", stop.chosen, stop.reason, ended=ended, falls=stop.falls))
@@ -182,7 +184,8 @@ def _stops(log: TrainLog) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def cpu_threads(number: int) -> Iterator[None]:
+    """Let torch use so many CPU threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
