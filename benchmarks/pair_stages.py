@@ -15,7 +15,6 @@ import harness  # before NumPy loads: it limits the threads
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from labelnoise.runs import RunRecord, read_run, run_experiment
@@ -53,14 +52,16 @@ def main() -> None:
 
 
 def _worth(run: RunRecord, seed: int) -> dict[str, float]:
-    """Test accuracy at the best epoch and at each stop (found in the recorded margins), and the margin rule there."""
+    """Test accuracy at the best epoch and at each stop (found in the samples' record), and the margin rule there."""
     history = run.history.set_index("epoch")
     best = history["test_accuracy"].idxmax()
     row = {"seed": seed, "best epoch": best, "best": history["test_accuracy"][best]}
-    margin = run.samples["margin"][:, run.samples["held_out"]].astype(float)
+    margin, losses = (run.samples[name][:, run.samples["held_out"]].astype(float) for name in ("margin", "loss"))
     rule = HeldOut(margin.shape[1], run.settings["training"]["patience"])
-    chosen = rule((margin > 0).mean(1), ((1 + np.tanh(margin / 2)) / 2).mean(1)).chosen
-    epochs = {stop["rule"]: stop["at"] for stop in run.summary["stops"]} | {"held_out": history.index[chosen]}
+    accuracy, loss = (margin > 0).mean(1), losses.mean(1)
+    epochs = {stop["rule"]: stop["at"] for stop in run.summary["stops"]}
+    epochs["held_out"] = history.index[rule(accuracy, loss).chosen]
+    row["best - held_out by accuracy alone"] = row["best"] - history["test_accuracy"].iloc[rule(accuracy).chosen]
     for rule_name, epoch in epochs.items():
         row |= {f"{rule_name} epoch": epoch, rule_name: history["test_accuracy"][epoch]}
         for name in ("train_accuracy_clean", "train_accuracy_noisy", "selection_precision", "selection_recall"):

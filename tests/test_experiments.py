@@ -95,7 +95,7 @@ def test_training_stops_say_what_they_gain(tmp_path):
     assert set(stops) == {"oracle", "held_out", "last"}
     assert (stops["last"]["at"], stops["last"]["gain_test_accuracy"]) == (40, 0)
     assert stops["oracle"]["at"] == (table["train_accuracy_clean"] - table["train_accuracy_noisy"]).idxmax() < 40
-    series = (table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "confidence"))
+    series = (table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "loss"))
     rule = HeldOut(run.summary["sizes"]["held_out"])(*series)
     assert stops["held_out"]["at"] == rule.chosen + 1
     assert stops["held_out"]["ended"] == (None if rule.stopped is None else rule.stopped + 1)

@@ -156,14 +156,14 @@ def test_held_out_keeps_the_best_record_of_the_best_mean():
     assert "held-out accuracy 0.733, at the end 0.533" in stop.reason
 
 
-def test_confidence_decides_between_the_records_of_the_best_mean():
+def test_loss_decides_between_the_records_of_the_best_mean():
     accuracy = [0.5, 0.7, 0.8, 0.8, 0.75, 0.6, 0.6]
     rule = HeldOut(n=100, smooth=3)
     assert rule(accuracy).chosen == 3  # of 0.8 and 0.8 the last
-    assert rule(accuracy, [0.9, 0.6, 0.70, 0.69, 0.71, 0.9, 0.9]).chosen == 4
-    assert rule(accuracy, [0.9, 0.6, 0.72, 0.69, NAN, 0.9, 0.9]).chosen == 2
+    assert rule(accuracy, [0.1, 0.6, 0.70, 0.69, 0.61, 0.1, 0.1]).chosen == 4
+    assert rule(accuracy, [0.1, 0.6, 0.62, 0.69, NAN, 0.1, 0.1]).chosen == 2
     assert rule(accuracy, accuracy[::-1]).reason == rule(accuracy).reason
-    with pytest.raises(InputError, match=r"`confidence` must have a value a record \(7,\), got \(2,\)"):
+    with pytest.raises(InputError, match=r"`loss` must have a value a record \(7,\), got \(2,\)"):
         rule(accuracy, [0.1, 0.2])
 
 

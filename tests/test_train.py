@@ -56,8 +56,7 @@ def test_the_table_agrees_with_the_record_and_the_model():
         "held_out_accuracy": log.held_out,
     }.items():
         assert_close(frame[name].to_numpy(), fitted[:, where].mean(1))
-    confidence = 1 / (1 + np.exp(-log.recorder.margin[:, log.held_out].astype(float)))
-    assert_close(frame["held_out_confidence"].to_numpy(), confidence.mean(1), rtol=1e-6)
+    assert_close(frame["held_out_loss"].to_numpy(), log.recorder.loss[:, log.held_out].mean(1, dtype=float))
     assert_close(frame["train_loss"].to_numpy(), log.recorder.loss[:, trained].mean(1, dtype=float))
     selection = select_by_margin(log.recorder.margin[:, trained], noisy[trained])
     for name in ("precision", "recall", "f1"):
@@ -156,7 +155,7 @@ def test_progress_is_told_after_each_epoch():
 def test_stop_ends_the_run_where_the_rule_says():
     data, config = digits(0.4), short(epochs=40, lr=0.05, patience=3)
     whole, stopped = fit(network(data), data, config), fit(network(data), data, config, stop=True)
-    at = HeldOut(1, patience=3)(whole.table["held_out_accuracy"].to_numpy()).stopped  # confidence moves no end
+    at = HeldOut(1, patience=3)(whole.table["held_out_accuracy"].to_numpy()).stopped  # the loss moves no end
     assert at is not None and at < 39
     assert (stopped.recorder.epochs, len(stopped.table), stopped.status) == (at + 1, at + 1, "ok")
     assert_close(stopped.recorder.margin, whole.recorder.margin[: at + 1], rtol=0)

@@ -121,9 +121,9 @@ class HeldOut:
     Wrong labels are as frequent in the held-out part, so its accuracy peaks where the network is closest to the true
     labels (rate tau, K classes: near 1 - tau) and falls as the wrong labels are memorised. One accuracy is noisy, so
     the rule looks for the largest mean of `smooth` records, the last one on ties (a flat series gives no reason to
-    stop), and keeps the best record among them: the most confident one where confidences are given, since accuracies
-    of neighbours differ by little more than chance, else the most accurate one, the last on ties. *Falls* compares
-    that mean with the mean of the last records: with independent errors and no trend (n = 200, accuracy 0.8, patience
+    stop), and keeps the best record among them: the one of least loss where losses are given, since accuracies of
+    neighbours differ by little more than chance, else the most accurate one, the last on ties. *Falls* compares that
+    mean with the mean of the last records: with independent errors and no trend (n = 200, accuracy 0.8, patience
     20, 200 records) it exceeds two standard errors of one accuracy in about 7 % of the cases.
     """
 
@@ -139,12 +139,12 @@ class HeldOut:
         check_integer("patience", self.patience, 1, 20)
         check_integer("smooth", self.smooth, 1, 5)
 
-    def __call__(self, accuracy: np.ndarray, confidence: np.ndarray | None = None) -> Stop:
+    def __call__(self, accuracy: np.ndarray, loss: np.ndarray | None = None) -> Stop:
         """Decide from the records so far; serves a finished run and a running one.
 
         Args:
             accuracy: (records,) share of held-out samples fitted to their given labels, in [0, 1].
-            confidence: (records,) mean of 1 / (1 + exp(-margin)) over the held-out samples.
+            loss: (records,) their mean cross-entropy; None lets accuracy decide alone.
         """
         accuracy = np.asarray(accuracy, dtype=float)
         known = ~np.isnan(accuracy)
@@ -159,11 +159,9 @@ class HeldOut:
         stopped = int(waited[0]) if waited.size else None
         end = int(leader[-1 if stopped is None else stopped])
         start = max(end + 1 - self.smooth, 0)
-        judged = accuracy if confidence is None else np.asarray(confidence, dtype=float)
+        judged = accuracy if loss is None else -np.asarray(loss, dtype=float)
         if judged.shape != accuracy.shape:
-            raise InputError(
-                f"`confidence` must have a value a record {accuracy.shape}, got {judged.shape}; give both of one run"
-            )
+            raise InputError(f"`loss` must have a value a record {accuracy.shape}, got {judged.shape}; use one run's")
         window = np.where(known & ~np.isnan(judged), judged, -np.inf)[start : end + 1]
         chosen = start + int(np.flatnonzero(window == window.max())[-1])
         high, low = float(mean[end]), float(mean[np.flatnonzero(mean > -np.inf)[-1]])

@@ -17,7 +17,7 @@ from labelnoise.train_config import TrainConfig
 COLUMNS = (
     "epoch", "lr", "seconds", "train_seconds", "eval_seconds",
     "train_loss", "train_accuracy", "train_accuracy_clean", "train_accuracy_noisy", "test_loss",
-    "test_accuracy", "held_out_accuracy", "held_out_confidence",
+    "test_accuracy", "held_out_loss", "held_out_accuracy",
     "selection_precision", "selection_recall", "selection_f1",
 )  # fmt: skip
 """Columns of a training history; `TrainLog.to_frame` says what they hold."""
@@ -58,8 +58,8 @@ class TrainLog:
         epoch; lr of that epoch; seconds since the start; train_seconds, eval_seconds of that epoch's two passes.
         The train_ columns and the selection leave the held-out images out. Accuracy and loss on training and held-out
         images are against the given label (so accuracy on noisy ones counts memorised labels), on test images against
-        the true label; held_out_confidence is the mean of 1 / (1 + exp(-margin)). Selection: how well margin < 0
-        finds the noisy images. NaN where no image is noisy or held out.
+        the true label. Selection: how well margin < 0 finds the noisy images. NaN where no image is noisy or held
+        out.
         """
         return self.table.copy()
 
@@ -76,7 +76,7 @@ def find_stops(table: pd.DataFrame, n_held_out: int, config: TrainConfig) -> tup
         return None, None
     t1 = oracle_stop(table["train_accuracy_clean"].to_numpy(), table["train_accuracy_noisy"].to_numpy())
     rule = HeldOut(n_held_out, config.patience) if n_held_out else None
-    return t1, rule(*(table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "confidence"))) if rule else None
+    return t1, rule(*(table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "loss"))) if rule else None
 
 
 def describe_epoch(
@@ -92,8 +92,8 @@ def describe_epoch(
         "train_accuracy_noisy": _mean(fitted, trained & noisy),
         "test_loss": float(cross_entropy(test_logits, y_test)),
         "test_accuracy": float((test_logits.argmax(1) == y_test).float().mean()),
+        "held_out_loss": _mean(record.loss, held_out),
         "held_out_accuracy": _mean(fitted, held_out),
-        "held_out_confidence": _mean((1 + np.tanh(record.margin / 2)) / 2, held_out),
         "selection_precision": float(selection.precision),
         "selection_recall": float(selection.recall),
         "selection_f1": float(selection.f1),
