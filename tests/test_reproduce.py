@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labelnoise import reproduce as module
+from labelnoise.explain import ExplainConfig
 from labelnoise.reproduce import Figure, Panel, Reproduce, figures, run_reproduce
 from labelnoise.runs import read_run
 from labelnoise.simulate_run import SimulateRun
@@ -28,10 +29,13 @@ def tiny(monkeypatch):
             return replace(run, problem=problem, schedule=Schedule(lr=0.02, steps=40, test_draws=20), seeds=(0, 1))
         return replace(run, classes=(3, 8), training=replace(run.training, epochs=2))
 
+    few = ExplainConfig(clean=2, noisy=2, background=4, reference=2)
+
     def small(quick):
         return tuple(
             replace(
                 figure,
+                explained=dict.fromkeys(figure.explained, few),
                 panels=tuple(
                     Panel(p.title, {name: cut(run) for name, run in p.experiments.items()}) for p in figure.panels
                 ),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ class Figure:
     title: str
     text: str
     panels: tuple[Panel, ...]
-    explained: str = ""
-    """The experiment whose samples are attributed to their pixels, too."""
+    explained: Mapping[str, ExplainConfig] = field(default_factory=dict)
+    """Experiments whose samples are attributed to their pixels, too, and how."""
 
 
 LEAD = (
@@ -120,7 +120,7 @@ def _digits_figure(quick: bool) -> Figure:
         "suspects; precision and recall say how well they are the wrong labels. The held-out accuracy sees given "
         f"labels only. {BANDS}",
         (panel(WITH, "noise", "symmetric:0.2"), panel(WITHOUT, "clean", "none")),
-        explained="digits-noise-seed0",
+        explained={"digits-noise-seed0": ExplainConfig(method="deep" if find_spec("shap") else "expected-gradients")},
     )
 
 
@@ -148,14 +148,15 @@ def run_reproduce(
     if folder.finished:
         return write_report(folder.path), True
     folder.begin()
-    statuses = _run_all(experiments, {figure.explained for figure in shown}, folder, done)
+    explained = {name: config for figure in shown for name, config in figure.explained.items()}
+    statuses = _run_all(experiments, explained, folder, done)
     folder.finish({"status": _overall(statuses), "text": LEAD, "experiments": statuses, "groups": _groups(shown)})
     return write_report(folder.path), False
 
 
 def _run_all(
     experiments: dict[str, SimulateRun | TrainRun],
-    explained: set[str],
+    explained: Mapping[str, ExplainConfig],
     folder: RunFolder,
     done: Callable[[str, int, int], object] | None,
 ) -> dict[str, str]:
@@ -169,7 +170,7 @@ def _run_all(
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool,
     ):
         running = {
-            pool.submit(_run_one, experiments[name], folder.path / name, name in explained): name for name in order
+            pool.submit(_run_one, experiments[name], folder.path / name, explained.get(name)): name for name in order
         }
         try:
             for finished, future in enumerate(as_completed(running), 1):
@@ -183,11 +184,11 @@ def _run_all(
     return {name: statuses[name] for name in experiments}
 
 
-def _run_one(experiment: SimulateRun | TrainRun, path: Path, explained: bool) -> Outcome:
+def _run_one(experiment: SimulateRun | TrainRun, path: Path, explained: ExplainConfig | None) -> Outcome:
     """Run an experiment and, if its samples are to be explained, explain them once."""
     outcome = run_experiment(experiment, path)
     if explained and outcome.status == "ok" and not (path / FACTS).exists():
-        explain_run(path, ExplainConfig(method="deep" if find_spec("shap") else "expected-gradients"))
+        explain_run(path, explained)
     return outcome
 
 
