@@ -223,7 +223,7 @@ def _parse(command: str, arguments: Sequence[str], *kinds: type) -> tuple[Any, .
     markers = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
     with _one_sentence(command):
         found, unknown = tyro.cli(
-            run, args=[*_from_toml(arguments, known), *arguments], prog=f"labelnoise {command}", config=markers,
+            run, args=[*_from_toml(arguments, known), *arguments], prog=f"labelnoise {command}{' RUN' * (command == 'explain')}", config=markers,
             return_unknown_args=True,
         )  # fmt: skip
     if unknown and not unknown[0].startswith("-"):
