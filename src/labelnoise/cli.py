@@ -221,9 +221,10 @@ def _parse(command: str, arguments: Sequence[str], *kinds: type) -> tuple[Any, .
     ])  # fmt: skip
     run.__doc__ = COMMANDS[command].__doc__
     markers = (tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands)
+    program = f"labelnoise {command}" + " RUN" * (command == "explain")
     with _one_sentence(command):
         found, unknown = tyro.cli(
-            run, args=[*_from_toml(arguments, known), *arguments], prog=f"labelnoise {command}{' RUN' * (command == 'explain')}", config=markers,
+            run, args=[*_from_toml(arguments, known), *arguments], prog=program, config=markers,
             return_unknown_args=True,
         )  # fmt: skip
     if unknown and not unknown[0].startswith("-"):
