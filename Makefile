@@ -18,6 +18,7 @@ check: .venv/ready
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 	.venv/bin/python -m mypy
+	.venv/bin/lint-imports --no-cache
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

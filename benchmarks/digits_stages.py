@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from labelnoise.runs import read_run, run_experiment
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_run import TrainRun
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.reading import read_run
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
 
 COLUMNS = ["test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", "selection_precision", "selection_recall"]
 

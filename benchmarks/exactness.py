@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from harness import verdict
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import SignalNoise, stack
-from labelnoise.simulation import Trajectory, simulate
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.draws import stack
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import Trajectory, simulate
 
 RECORD = ("output", "gamma", "rho")
 

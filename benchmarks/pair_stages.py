@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from labelnoise.runs import RunRecord, read_run, run_experiment
-from labelnoise.stages import HeldOut
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_run import TrainRun
+from labelnoise.record.stopping import HeldOut
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.reading import RunRecord, read_run
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
 
 GOAL = 0.02
 """How far from the best test accuracy the stop that sees only given labels may end."""

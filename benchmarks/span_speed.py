@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from harness import alternate, spread, verdict
-from labelnoise import span
-from labelnoise.observables import tracked
-from labelnoise.problem import Draw, SignalNoise
-from labelnoise.simulation import simulate
+from labelnoise.theory import span
+from labelnoise.theory.draws import Draw
+from labelnoise.theory.observables import tracked
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 STEPS = 2_000
 

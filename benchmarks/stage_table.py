@@ -12,10 +12,11 @@ import time
 
 import numpy as np
 
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import SignalNoise, stack
-from labelnoise.simulation import simulate
-from labelnoise.stages import Stages
+from labelnoise.noise.models import ClassConditional
+from labelnoise.record.stages import Stages
+from labelnoise.theory.draws import stack
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 STEPS, SCALE, M = 100, 20, 20
 

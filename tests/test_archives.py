@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from helpers import assert_close
-from labelnoise import archives
-from labelnoise.archives import Missing, fetch, locate, read_pickles, read_verified, unpickle
 from labelnoise.errors import InputError
+from labelnoise.images import archives
+from labelnoise.images.archives import Missing, fetch, locate, read_pickles, read_verified, unpickle
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8))
 

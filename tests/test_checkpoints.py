@@ -16,15 +16,15 @@ import torch
 from torch import nn
 
 from helpers import assert_close
-from labelnoise import checkpoints
-from labelnoise.data import load_data
 from labelnoise.errors import InputError
-from labelnoise.noise import Symmetric
-from labelnoise.record import Recorder
-from labelnoise.stages import HeldOut
-from labelnoise.train import fit
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_log import TIMES
+from labelnoise.images.data import load_data
+from labelnoise.noise.models import Symmetric
+from labelnoise.record.recorder import Recorder
+from labelnoise.record.stopping import HeldOut
+from labelnoise.training import checkpoints
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.log import TIMES
+from labelnoise.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from labelnoise.cli import Output, _parse, main
-from labelnoise.reproduce import Reproduce
-from labelnoise.runs import read_run
-from labelnoise.simulate_run import SimulateRun
-from labelnoise.train_run import TrainRun
+from labelnoise.reproduce.experiment import Reproduce
+from labelnoise.runs.reading import read_run
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.training.experiment import TrainRun
 
 TINY = "--n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --seeds 0 1 --n-holdout 10".split()
 
@@ -179,7 +179,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_download_fetches_only_what_is_not_at_hand(monkeypatch, tmp_path, capsys):
-    from labelnoise import archives
+    from labelnoise.images import archives
 
     monkeypatch.setitem(archives.URLS, "mnist", "http://127.0.0.1:9/")  # nobody listens there
     words = ["train", "--data", "mnist", "--root", str(tmp_path / "data"), "--out", str(tmp_path / "run")]

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from helpers import assert_close
-from labelnoise.data import load_data
 from labelnoise.errors import InputError
-from labelnoise.noise import FromFile, Matrix, Symmetric, flip_labels
+from labelnoise.images.data import load_data
+from labelnoise.noise.files import FromFile
+from labelnoise.noise.flipping import flip_labels
+from labelnoise.noise.models import Matrix, Symmetric
 from test_sources import arrays, save, write_images
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from labelnoise.cli import Output, _parse, main
-from labelnoise.runs import read_run
-from labelnoise.train_run import TrainRun
+from labelnoise.runs.reading import read_run
+from labelnoise.training.experiment import TrainRun
 
 FILES = sorted((Path(__file__).parent.parent / "experiments").glob("*.toml"))
 

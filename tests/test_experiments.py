@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from helpers import assert_close
-from labelnoise import checkpoints
-from labelnoise.data import load_data
 from labelnoise.errors import InputError
-from labelnoise.models import build_model
-from labelnoise.noise import Symmetric
-from labelnoise.problem import SignalNoise
-from labelnoise.runs import read_run, run_experiment
-from labelnoise.simulate_run import SimulateRun
-from labelnoise.simulation import Schedule
-from labelnoise.stages import HeldOut
-from labelnoise.train import fit
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_log import COLUMNS
-from labelnoise.train_run import TrainRun
+from labelnoise.images.data import load_data
+from labelnoise.images.networks import build_model
+from labelnoise.noise.models import Symmetric
+from labelnoise.record.stopping import HeldOut
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.reading import read_run
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import Schedule
+from labelnoise.training import checkpoints
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
+from labelnoise.training.log import COLUMNS
+from labelnoise.training.loop import fit
 
 TWO = (3, 8)
 SMALL = SimulateRun(

@@ -14,18 +14,20 @@ import torch
 from torch import nn
 
 from helpers import assert_close
-from labelnoise import explain
-from labelnoise.attribution import Attribution, class_similarity, read_attribution
-from labelnoise.checkpoints import kept_epochs, read_weights
+from labelnoise.cli import explain
 from labelnoise.errors import InputError
-from labelnoise.explain import METHODS, ExplainConfig, attribute, explain_run
-from labelnoise.figures import attribution_figure, similarity_figure
-from labelnoise.models import MODELS, NO_ATTRIBUTION, build_model
-from labelnoise.problem import SignalNoise
-from labelnoise.runs import read_run, run_experiment
-from labelnoise.simulate_run import Schedule, SimulateRun
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_run import TrainRun
+from labelnoise.images.networks import NETWORKS, NO_ATTRIBUTION, build_model
+from labelnoise.report.figures import attribution_figure, similarity_figure
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.reading import read_run
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import Schedule
+from labelnoise.training.attribution import Attribution, class_similarity, read_attribution
+from labelnoise.training.checkpoints import kept_epochs, read_weights
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
+from labelnoise.training.explain import METHODS, ExplainConfig, attribute, explain_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -176,7 +178,7 @@ def test_the_sum_of_an_attribution_is_its_difference_of_logits(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("model", [name for name in MODELS if name not in NO_ATTRIBUTION])
+@pytest.mark.parametrize("model", [name for name in NETWORKS if name not in NO_ATTRIBUTION])
 def test_each_network_goes_through_both_methods(model, method):
     net = build_model(model, n_classes=2, in_channels=3)
     for module in net.modules():  # an untrained head gives logits near 0, untrained statistics make a norm do nothing
@@ -343,7 +345,7 @@ def test_runs_that_cannot_be_explained_are_refused(tmp_path, trained, monkeypatc
     assert "must be a run of 'train', got one of 'simulate'" in refused(simulated)
     assert "is no run" in refused(tmp_path)
     copy = shutil.copytree(trained, tmp_path / "copy", ignore=shutil.ignore_patterns("attribution.*"))
-    monkeypatch.setitem(explain.NO_ATTRIBUTION, "small-cnn", "its heart is elsewhere")
+    monkeypatch.setitem(NO_ATTRIBUTION, "small-cnn", "its heart is elsewhere")
     assert "`model` 'small-cnn' has no attribution: its heart is elsewhere" in refused(copy)
 
 

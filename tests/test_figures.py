@@ -6,9 +6,10 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.figures import column_of, margins_figure, training_figure
-from labelnoise.report import write_report
-from labelnoise.runs import RunFolder, read_run
+from labelnoise.report.figures import column_of, margins_figure, training_figure
+from labelnoise.report.page import write_report
+from labelnoise.runs.folders import RunFolder
+from labelnoise.runs.reading import read_run
 
 EPOCHS = np.array([1, 4, 7, 20])
 SHARES = (

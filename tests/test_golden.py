@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelnoise.data import load_data
-from labelnoise.noise import ClassConditional, Pair, Symmetric, flip_labels
-from labelnoise.problem import SignalNoise
-from labelnoise.simulation import simulate
+from labelnoise.images.data import load_data
+from labelnoise.noise.flipping import flip_labels
+from labelnoise.noise.models import ClassConditional, Pair, Symmetric
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 GOLDEN = Path(__file__).with_name("golden.json")
 

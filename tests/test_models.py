@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from helpers import assert_close
-from labelnoise import models
 from labelnoise.errors import InputError
-from labelnoise.explain import attribute
-from labelnoise.models import HOMOGENEOUS, MODELS, NO_ATTRIBUTION, Residual, build_model
+from labelnoise.images import networks as models
+from labelnoise.images.networks import HOMOGENEOUS, NETWORKS, NO_ATTRIBUTION, Residual, build_model
+from labelnoise.training.explain import attribute
 
 QUICK = ("small-cnn", "mlp", "vgg11", "vgg11-bn", HOMOGENEOUS, "resnet18", "resnet50")
 """One of each kind; the others take a second or two each, for the same code."""
-SOME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+SOME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 VGG_LAYERS = {  # filters of each convolution, M for pooling (Simonyan and Zisserman, 2015, table 1)
     11: "64 M 128 M 256 256 M 512 512 M 512 512 M",
     13: "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M",
@@ -53,7 +53,7 @@ COUNTS = {
 def hollow(name, n_classes=10, channels=3, size=(32, 32)):
     """A network whose tensors have shapes and no values: building and running it costs nothing."""
     with torch.device("meta"):
-        return MODELS[name](n_classes, channels, size)
+        return NETWORKS[name](n_classes, channels, size)
 
 
 def hollow_images(*shape):
@@ -73,14 +73,14 @@ def output_sizes(model, kind, size):
     return seen
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(("channels", "size", "n_classes"), [(3, (32, 32), 2), (1, (5, 7), 11)])
 def test_shape_of_outputs(name, channels, size, n_classes):
     logits = hollow(name, n_classes, channels, size)(hollow_images(2, channels, *size))
     assert logits.shape == (2, n_classes)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_counts_are_the_published_ones(name):
     assert sum(weights.numel() for weights in hollow(name).parameters()) == COUNTS[name]
 
@@ -206,7 +206,7 @@ def test_the_homogeneous_network_ignores_the_scale_of_images():
     assert not list(model.buffers())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_layers_suit_attribution(name):
     """Each ReLU is called once a pass and leaves its input alone; pooling does not overlap; hooks know each layer."""
     model, calls = hollow(name), Counter()

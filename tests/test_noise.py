@@ -7,17 +7,10 @@ from hypothesis import strategies as st
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.noise import (
-    KINDS,
-    ClassConditional,
-    FromFile,
-    Matrix,
-    NoisyLabels,
-    Pair,
-    Symmetric,
-    flip_labels,
-    parse_noise,
-)
+from labelnoise.noise.files import FromFile
+from labelnoise.noise.flipping import NoisyLabels, flip_labels
+from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
+from labelnoise.noise.words import FORMS, parse_noise
 
 ROWS = ((0.7, 0.2, 0.1), (0.0, 1.0, 0.0), (0.25, 0.25, 0.5))
 
@@ -116,9 +109,9 @@ def test_parse(text, expected):
     assert parse_noise(text) == expected
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("matrix", "file")])
+@pytest.mark.parametrize("kind", [kind for kind in FORMS if kind not in ("matrix", "file")])
 def test_each_example_can_be_read(kind):
-    parse_noise(KINDS[kind][1])
+    parse_noise(FORMS[kind][1])
 
 
 @pytest.mark.parametrize(

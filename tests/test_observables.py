@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from helpers import assert_close
-from labelnoise import dense, span
-from labelnoise.noise import ClassConditional
-from labelnoise.observables import SAMPLED, EvaluationNoise, _estimate, sampled_errors, seen_errors, summary
-from labelnoise.problem import Draw, SignalNoise
-from labelnoise.simulation import simulate
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory import dense, span
+from labelnoise.theory.draws import Draw
+from labelnoise.theory.observables import summary
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
+from labelnoise.theory.test_errors import SAMPLED, EvaluationNoise, _estimate, sampled_errors, seen_errors
 
 
 def trained(problem, steps, lr=0.3, seed=0):
@@ -92,7 +94,7 @@ def test_no_error_in_n_draws_is_reported_as_an_upper_bound():
 
 
 def test_without_a_problem_the_sampled_errors_are_unknown():
-    from labelnoise.problem import Draw
+    from labelnoise.theory.draws import Draw
 
     v = SignalNoise(n=10, d=30, m=2).sample(seed=0, vectors=True)
     draw = Draw.from_vectors(v.vectors.mu[0], v.vectors.xi, v.vectors.w0, v.y_true, v.y_given)

@@ -6,9 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import assert_close
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import Draw, SignalNoise, stack
-from labelnoise.simulation import TRACKED, simulate
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.observables import TRACKED
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 RECORD = ("output", "gamma", "rho", "margin_predicted")
 
@@ -73,7 +75,7 @@ def test_engines_agree_at_full_size_over_2000_steps():
 
 @pytest.mark.parametrize("orthogonal", [False, True])
 def test_weight_gram_is_that_of_the_explicit_weights(orthogonal):
-    from labelnoise import dense, span
+    from labelnoise.theory import dense, span
 
     problem = SignalNoise(n=12, d=40, m=3, mu_norm=4.0, init_std=0.05, orthogonal_noise=orthogonal)
     draw = problem.sample(seed=1, vectors=True)

@@ -6,8 +6,9 @@ from scipy import stats
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.noise import ClassConditional, Matrix, Symmetric
-from labelnoise.problem import Draw, SignalNoise, stack
+from labelnoise.noise.models import ClassConditional, Matrix, Symmetric
+from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.problem import SignalNoise
 
 FALSE_ALARM = 1e-3
 """Chance that all tests of one sampling comparison together would go red on a correct sampler (Bonferroni)."""
@@ -56,7 +57,7 @@ def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypat
         def chisquare(self, df):
             return self.rng.chisquare(np.asarray(df) + problem.n // 2)
 
-    import labelnoise.problem as module
+    import labelnoise.theory.problem as module
 
     draw = module.stream
     monkeypatch.setattr(

@@ -10,9 +10,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import Draw, SignalNoise, stack
-from labelnoise.simulation import simulate
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 ARRAYS = ("output", "margin", "margin_predicted", "gamma", "rho")
 OPTIONS = {"lr": 0.2, "steps": 30, "record_every": 10, "record": ARRAYS, "test_draws": 0}

@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.record import Recorder
+from labelnoise.record.recorder import Recorder
 
 FORMS = {"numpy": np.asarray, "torch": torch.as_tensor}
 
@@ -149,5 +149,5 @@ def test_sizes_are_checked(n_samples, n_classes, name):
 
 
 def test_the_recorder_needs_no_torch():
-    code = "import sys, labelnoise.record, labelnoise.data; assert 'torch' not in sys.modules"
+    code = "import sys, labelnoise.record.recorder, labelnoise.images.data; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

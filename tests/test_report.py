@@ -11,17 +11,18 @@ import pandas as pd
 import pytest
 
 from helpers import assert_close
-from labelnoise.attribution import Attribution, write_attribution
 from labelnoise.errors import InputError
-from labelnoise.figures import read_released, training_figure
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import SignalNoise
-from labelnoise.report import write_report
-from labelnoise.runs import RunFolder, read_run, run_experiment
-from labelnoise.simulate_run import SimulateRun
-from labelnoise.simulation import Schedule
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_run import TrainRun
+from labelnoise.noise.models import ClassConditional
+from labelnoise.report.figures import read_released, training_figure
+from labelnoise.report.page import write_report
+from labelnoise.runs.folders import RunFolder, run_experiment
+from labelnoise.runs.reading import read_run
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import Schedule
+from labelnoise.training.attribution import Attribution, write_attribution
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
 from test_figures import craft, line, names
 
 SIMULATE = SimulateRun(
@@ -154,7 +155,7 @@ def test_a_page_needs_no_torch(tmp_path):
     craft(tmp_path / "a")
     craft_attribution(tmp_path / "a")
     code = (
-        "import sys; from pathlib import Path; from labelnoise.report import write_report; "
+        "import sys; from pathlib import Path; from labelnoise.report.page import write_report; "
         f"write_report(Path({str(tmp_path / 'a')!r})); print([m for m in ('torch', 'shap') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

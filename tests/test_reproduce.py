@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from labelnoise import reproduce as module
-from labelnoise.explain import ExplainConfig
-from labelnoise.reproduce import Figure, Panel, Reproduce, figures, run_reproduce
-from labelnoise.runs import read_run
-from labelnoise.simulate_run import SimulateRun
-from labelnoise.simulation import Schedule
-from labelnoise.train_run import TrainRun
+from labelnoise.reproduce import experiment as module
+from labelnoise.reproduce.experiment import Figure, Panel, Reproduce, figures, run_reproduce
+from labelnoise.runs.reading import read_run
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.theory.simulation import Schedule
+from labelnoise.training.experiment import TrainRun
+from labelnoise.training.explain import ExplainConfig
 
 
 @pytest.fixture

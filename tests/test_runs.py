@@ -10,7 +10,9 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.runs import default_path, open_run, read_run, settings_of
+from labelnoise.runs.folders import default_path, open_run
+from labelnoise.runs.reading import read_run
+from labelnoise.runs.settings import settings_of
 
 SETTINGS = {"lr": 0.1, "sizes": (3, 4), "nested": {"rate": 0.2}}
 
@@ -204,7 +206,7 @@ def test_the_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):
     import shutil
     import subprocess
 
-    import labelnoise.runs as module
+    import labelnoise.runs.provenance as module
 
     copy = tmp_path / "venv/runs.py"
     copy.parent.mkdir()
@@ -215,6 +217,6 @@ def test_the_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):
     ):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     monkeypatch.setattr(module, "__file__", str(copy))
-    assert module._git_commit() is None
+    assert module.git_commit() is None
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
-    assert module._git_commit().endswith("-dirty")
+    assert module.git_commit().endswith("-dirty")

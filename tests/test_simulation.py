@@ -5,9 +5,11 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import SignalNoise, stack
-from labelnoise.simulation import TRACKED, simulate
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.draws import stack
+from labelnoise.theory.observables import TRACKED
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 PROBLEM = SignalNoise(n=20, d=400, m=3, mu_norm=9.0)
 

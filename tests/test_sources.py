@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from helpers import assert_close
-from labelnoise import archives
 from labelnoise.errors import InputError
-from labelnoise.sources import DATASETS, read_folder, read_npz, read_source
+from labelnoise.images import archives
+from labelnoise.images.sources import DATASETS, read_folder, read_npz, read_source
 from test_archives import files_in, md5, pack, python2_pickle, server  # noqa: F401 (a fixture)
 
 RNG = np.random.default_rng(8)

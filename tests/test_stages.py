@@ -6,8 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from labelnoise.errors import InputError
-from labelnoise.observables import loss
-from labelnoise.stages import HeldOut, Stages, find_stages, oracle_stop, select_by_margin, separation
+from labelnoise.record.selection import select_by_margin
+from labelnoise.record.stages import Stages, find_stages, oracle_stop, separation
+from labelnoise.record.stopping import HeldOut
+from labelnoise.theory.observables import loss
 
 NAN = np.nan
 

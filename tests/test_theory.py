@@ -7,10 +7,12 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.noise import ClassConditional
-from labelnoise.problem import Draw, SignalNoise, stack
-from labelnoise.simulation import simulate
-from labelnoise.theory import CLAIMS, FAILS, HOLDS, NOT_APPLICABLE, checks, conditions, stage_one_scale
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.claims import CLAIMS, FAILS, HOLDS, NOT_APPLICABLE, checks
+from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.scales import conditions, stage_one_scale
+from labelnoise.theory.simulation import simulate
 
 NAN = np.nan
 LR, STEPS, TEST_DRAWS = 0.02, 1_000, 400

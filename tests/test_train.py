@@ -11,15 +11,16 @@ from torch import nn
 
 from helpers import assert_close
 from labelnoise.arrays import stream
-from labelnoise.data import load_data
 from labelnoise.errors import InputError
-from labelnoise.models import build_model
-from labelnoise.noise import Symmetric
-from labelnoise.record import Recorder
-from labelnoise.stages import HeldOut, select_by_margin
-from labelnoise.train import _parts, fit
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_log import COLUMNS, TIMES
+from labelnoise.images.data import load_data
+from labelnoise.images.networks import build_model
+from labelnoise.noise.models import Symmetric
+from labelnoise.record.recorder import Recorder
+from labelnoise.record.selection import select_by_margin
+from labelnoise.record.stopping import HeldOut
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.log import COLUMNS, TIMES
+from labelnoise.training.loop import _parts, fit
 
 TWO = (3, 8)
 
@@ -305,7 +306,7 @@ def test_a_network_that_looks_at_its_batch_reads_data_sorted_by_class_in_shuffle
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(64, affine=False, track_running_stats=False)
     model = nn.Sequential(nn.Flatten(), norm, nn.Linear(64, 2))
-    with mock.patch("labelnoise.train.EVAL_BATCH", 32):
+    with mock.patch("labelnoise.training.loop.EVAL_BATCH", 32):
         log = fit(model, data, short(epochs=5))
     assert log.table["test_accuracy"].iloc[-1] > 0.9 and log.table["train_accuracy"].iloc[-1] > 0.9
 

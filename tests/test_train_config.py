@@ -6,7 +6,7 @@ from torch import nn
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.train_config import OPTIMIZERS, TrainConfig, find_device, find_precision, learning_rate
+from labelnoise.training.config import OPTIMIZERS, TrainConfig, find_device, find_precision, learning_rate
 
 SCHEDULED = {
     "constant": ({}, lambda opt: torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)),

@@ -5,18 +5,19 @@ import pytest
 import torch
 
 from helpers import assert_close
-from labelnoise import checkpoints
-from labelnoise.data import load_data
-from labelnoise.models import MODELS
-from labelnoise.runs import read_run, run_experiment
-from labelnoise.train import fit
-from labelnoise.train_config import TrainConfig
-from labelnoise.train_run import TrainRun
+from labelnoise.images.data import load_data
+from labelnoise.images.networks import NETWORKS
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.reading import read_run
+from labelnoise.training import checkpoints
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
+from labelnoise.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUICK = ("small-cnn", "mlp")
-ZOO = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+ZOO = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 
 
 @pytest.fixture(scope="module")

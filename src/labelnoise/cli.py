@@ -48,7 +48,7 @@ class Download:
 
 def simulate(arguments: Sequence[str]) -> int:
     """Train the paper's two-layer network on signal-noise data, exactly."""
-    from labelnoise.simulate_run import SimulateRun
+    from labelnoise.theory.experiment import SimulateRun
 
     config, output = _parse("simulate", arguments, SimulateRun, Output)
     return _experiment(config, output)
@@ -56,8 +56,8 @@ def simulate(arguments: Sequence[str]) -> int:
 
 def train(arguments: Sequence[str]) -> int:
     """Train a network on real data with flipped labels and follow every sample; an interrupted run goes on."""
-    from labelnoise.sources import read_source
-    from labelnoise.train_run import TrainRun
+    from labelnoise.images.sources import read_source
+    from labelnoise.training.experiment import TrainRun
 
     config, output, data = _parse("train", arguments, TrainRun, Output, Download)
     if data.download:
@@ -69,8 +69,8 @@ def train(arguments: Sequence[str]) -> int:
 def explain(arguments: Sequence[str]) -> int:
     """Attribute clean and noisy samples of a training run to their pixels, at T1 and at its end."""
     path, flags = _run_directory("explain", arguments)
-    from labelnoise.explain import ExplainConfig, explain_run
-    from labelnoise.report import write_report
+    from labelnoise.report.page import write_report
+    from labelnoise.training.explain import ExplainConfig, explain_run
 
     (config,) = _parse("explain", flags, ExplainConfig)
     with _progress("explain") as told:
@@ -86,7 +86,7 @@ def explain(arguments: Sequence[str]) -> int:
 
 def reproduce(arguments: Sequence[str]) -> int:
     """Run the experiments of the report and write the page."""
-    from labelnoise.reproduce import Reproduce, run_reproduce
+    from labelnoise.reproduce.experiment import Reproduce, run_reproduce
 
     config, output = _parse("reproduce", arguments, Reproduce, Output)
     with _progress("experiments") as told:
@@ -101,7 +101,7 @@ def reproduce(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """Write figures and report.html of a finished run, or of a train.csv of the paper's released code."""
-    from labelnoise.report import write_report
+    from labelnoise.report.page import write_report
 
     path, rest = _run_directory("report", arguments)
     if rest:
@@ -166,7 +166,7 @@ def _usage() -> str:
 
 
 def _experiment(config: Any, output: Output) -> int:
-    from labelnoise.runs import run_experiment
+    from labelnoise.runs.folders import run_experiment
 
     with _progress(config.command) as told:
         outcome = run_experiment(config, output.out, output.overwrite, progress=told)
@@ -189,7 +189,7 @@ def _run_directory(command: str, arguments: Sequence[str]) -> tuple[Path, Sequen
 
 def _maker(path: Path) -> str:
     """Which version and commit made a run that is reused: its settings are compared, not its code or input files."""
-    from labelnoise.runs import read_run
+    from labelnoise.runs.reading import read_run
 
     run = read_run(path)
     return f", made by labelnoise {run.versions.get('labelnoise')}" + f" at commit {run.git_commit}" * bool(
@@ -198,7 +198,7 @@ def _maker(path: Path) -> str:
 
 
 def _exit_code(path: Path) -> int:
-    from labelnoise.runs import read_run
+    from labelnoise.runs.reading import read_run
 
     status = read_run(path).summary["status"]
     if status != "ok":
@@ -208,7 +208,7 @@ def _exit_code(path: Path) -> int:
 
 def _parse(command: str, arguments: Sequence[str], *kinds: type) -> tuple[Any, ...]:
     """The dataclasses that a command line fills; the keys of a TOML file are flags that stand before the others."""
-    from labelnoise.runs import leaves, settings_of
+    from labelnoise.runs.settings import leaves, settings_of
 
     known = [name.replace("_", "-") for kind in kinds for name, _ in leaves(settings_of(kind()))]
 
@@ -241,7 +241,7 @@ def _from_toml(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
     given += [flag.removeprefix("--config=") for flag in arguments if flag.startswith("--config=")]
     if not given:
         return []
-    from labelnoise.runs import leaves
+    from labelnoise.runs.settings import leaves
 
     path = Path(given[-1])
     try:

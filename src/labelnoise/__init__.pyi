@@ -1,0 +1,35 @@
+from . import theory as theory
+from .errors import InputError as InputError
+from .images.data import Data as Data
+from .images.data import load_data as load_data
+from .images.networks import build_model as build_model
+from .noise.files import FromFile as FromFile
+from .noise.flipping import flip_labels as flip_labels
+from .noise.models import ClassConditional as ClassConditional
+from .noise.models import Matrix as Matrix
+from .noise.models import Pair as Pair
+from .noise.models import Symmetric as Symmetric
+from .record.recorder import Recorder as Recorder
+from .record.selection import select_by_margin as select_by_margin
+from .record.stages import Stages as Stages
+from .record.stages import find_stages as find_stages
+from .record.stages import oracle_stop as oracle_stop
+from .record.stopping import HeldOut as HeldOut
+from .record.stopping import Stop as Stop
+from .report.page import write_report as write_report
+from .runs.folders import run_experiment as run_experiment
+from .runs.reading import read_run as read_run
+from .theory.claims import Check as Check
+from .theory.draws import Draw as Draw
+from .theory.draws import stack as stack
+from .theory.experiment import SimulateRun as SimulateRun
+from .theory.problem import SignalNoise as SignalNoise
+from .theory.simulation import Trajectory as Trajectory
+from .theory.simulation import simulate as simulate
+from .training.config import TrainConfig as TrainConfig
+from .training.experiment import TrainRun as TrainRun
+from .training.explain import explain_run as explain_run
+from .training.log import TrainLog as TrainLog
+from .training.loop import fit as fit
+
+__version__: str

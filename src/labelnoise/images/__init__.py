@@ -1,0 +1,1 @@
+"""Real images with given labels, and networks for them."""

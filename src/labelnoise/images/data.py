@@ -1,0 +1,298 @@
+"""Real images with given labels: choose classes and images, flip training labels, put on a device.
+
+Images stay uint8 until the device normalises them: a quarter of the memory, and one copy for the whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelnoise.arrays import Array, stream, to_device
+from labelnoise.errors import InputError, check_integer
+from labelnoise.images.archives import Fetched
+from labelnoise.images.sources import Source, read_source
+from labelnoise.noise.files import FromFile
+from labelnoise.noise.flipping import NoisyLabels, flip_labels
+from labelnoise.noise.models import LabelNoise
+
+PADDING = 4
+"""Zeros around an image before `DeviceData.augment` crops it to its size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Training images with given and true labels, and a test set whose labels are true.
+
+    Labels are class positions 0..K-1: position k stands for the original class `classes[k]`.
+    """
+
+    name: str
+    """Name of the data set, or of the file without its folder."""
+    x_train: np.ndarray
+    """(n, C, H, W) uint8."""
+    y_true: np.ndarray
+    """(n,) true labels of the training images."""
+    y_given: np.ndarray
+    """(n,) labels to train on; they differ from `y_true` where label noise struck."""
+    x_test: np.ndarray
+    """(n_test, C, H, W) uint8."""
+    y_test: np.ndarray
+    """(n_test,) true labels."""
+    classes: tuple[int, ...]
+    """Original class ids in the order of their positions."""
+    class_names: tuple[str, ...]
+    """Their names; the id where a class has no name."""
+    index: np.ndarray
+    """(n,) position of each training image in the source."""
+    mean: np.ndarray
+    """(C,) mean of `x_train` / 255 in each channel."""
+    std: np.ndarray
+    """(C,) standard deviation of `x_train` / 255 in each channel; 1 for a channel that is constant."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.classes)
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels C of an image."""
+        return self.x_train.shape[1]
+
+    @property
+    def noise(self) -> NoisyLabels:
+        """The training labels as a report: realised rates, and a sentence by `str`."""
+        return NoisyLabels(self.y_true, self.y_given, self.n_classes)
+
+    @property
+    def noisy(self) -> np.ndarray:
+        """Boolean mask (n,) of the training images whose given label is wrong."""
+        return self.noise.noisy
+
+    def on(self, device: str) -> DeviceData:
+        """Copy images and labels to a torch device."""
+        arrays = (self.x_train, self.y_given, self.x_test, self.y_test)
+        shape = (1, self.in_channels, 1, 1)
+        scale = (255 * self.mean.reshape(shape), 255 * self.std.reshape(shape))
+        return DeviceData(
+            *(to_device(array, device) for array in arrays),
+            *(to_device(array, device, dtype="float32") for array in scale),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceData:
+    """A data set on a torch device: uint8 images, int64 labels, and the scale that normalises a batch there."""
+
+    x_train: Array
+    y_given: Array
+    x_test: Array
+    y_test: Array
+    mean: Array
+    """(1, C, 1, 1) float32, in units of a pixel value."""
+    std: Array
+    """(1, C, 1, 1) float32, in units of a pixel value."""
+
+    def normalise(self, pixels: Array) -> Array:
+        """Return uint8 images (b, C, H, W) as float32 with mean 0 and standard deviation 1 over the training set."""
+        return (pixels.float() - self.mean) / self.std
+
+    def augment(self, pixels: Array, shifts: Array) -> Array:
+        """Put zeros of width 4 around uint8 images, crop each to its size again, and mirror some crops.
+
+        Args:
+            pixels: (b, C, H, W) uint8 images.
+            shifts: (b, 3) integers: the crop's first row and column in 0..8 (4 leaves the image in place), and 1 to
+                mirror it left to right, else 0.
+        """
+        import torch
+
+        height, width = pixels.shape[2:]
+        padded = torch.nn.functional.pad(pixels, (PADDING,) * 4).movedim(1, -1)
+        which, down, across = (torch.arange(size, device=pixels.device) for size in (len(pixels), height, width))
+        down_shift, across_shift, mirror = shifts[:, :, None].unbind(1)
+        rows = down + down_shift
+        columns = torch.where(mirror.bool(), width - 1 - across, across) + across_shift
+        return padded[which[:, None, None], rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def load_data(
+    name: str,
+    *,
+    root: str | Path = "data",
+    classes: Sequence[int] | None = None,
+    label_noise: LabelNoise | FromFile | None = None,
+    seed: int = 0,
+    per_class: int | None = None,
+    download: bool = False,
+    progress: Fetched | None = None,
+) -> Data:
+    """Read a data set, choose classes and images, and flip training labels.
+
+    The split (of a data set without one), the choice of `per_class` images and the flips come from three streams of
+    `seed`: other noise or other classes move no image from one side to the other, and fewer images of a class are
+    among more of them. The test labels are never flipped.
+
+    Args:
+        name: a key of `sources.DATASETS`; or an .npz file with x_train, y_train, x_test, y_test (uint8 images
+            (n, H, W), (n, 1, H, W) or (n, 3, H, W); integer labels); or a folder that holds a folder of images for
+            each class, or such folders in `train` and `test`. Looked for as given, then in `root`, then in the folder
+            that the environment variable LABELNOISE_DATA names; there `.npz` may be left out.
+        root: folder with data; official archives lie in it or in its subfolder `name`.
+        classes: original class ids, two or more; their order gives the positions 0..K-1. None takes all, ascending.
+        label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are.
+        seed: a non-negative integer.
+        per_class: number of training images drawn of each class; None takes all.
+        download: fetch the official archive into `root / name` if it is not at hand.
+        progress: called as progress(done, total) in bytes while a file is fetched.
+
+    Raises:
+        InputError: unknown, missing, damaged or unsuitable data, classes or images that they do not hold, or a label
+            file that does not fit.
+
+    Example:
+        >>> data = load_data("digits", classes=(3, 8), per_class=20)
+        >>> data.x_train.shape, data.classes, data.class_names, data.noisy.any()
+        ((40, 1, 8, 8), (3, 8), ('3', '8'), np.False_)
+    """
+    label, source = read_source(name, Path(root), seed, download, progress)
+    chosen = _choose_classes(source, classes)
+    keep = _choose_images(source, chosen, per_class, seed)
+    y_true = _positions(source.y_train[keep], chosen)
+    if isinstance(label_noise, FromFile):
+        labels = NoisyLabels(y_true, _positions(_read_given(label_noise, source, keep, chosen), chosen), len(chosen))
+    else:
+        labels = flip_labels(y_true, label_noise, len(chosen), seed)
+    x_train = _take(source.x_train, keep)
+    mean, std = _channel_scale(x_train)
+    test = np.flatnonzero(np.isin(source.y_test, chosen))
+    return Data(
+        name=label,
+        x_train=x_train,
+        y_true=labels.y_true,
+        y_given=labels.y_given,
+        x_test=_take(source.x_test, test),
+        y_test=_positions(source.y_test[test], chosen),
+        classes=chosen,
+        class_names=tuple(source.names[k] if source.names else str(k) for k in chosen),
+        index=source.position[keep],
+        mean=mean,
+        std=std,
+    )
+
+
+def _take(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some of the images, without a copy where these are all; `rows` ascend."""
+    return images if len(rows) == len(images) else images[rows]
+
+
+def _choose_images(source: Source, chosen: tuple[int, ...], per_class: int | None, seed: int) -> np.ndarray:
+    """Rows of the training images to use, ascending: all of the chosen classes, or `per_class` drawn of each."""
+    labels = source.y_train
+    if per_class is None:
+        return np.flatnonzero(np.isin(labels, chosen))
+    check_integer("per_class", per_class, 1, 100)
+    rank = stream(seed, "subset").random(labels.size)
+    rows = []
+    for class_id in chosen:
+        members = np.flatnonzero(labels == class_id)
+        if members.size < per_class:
+            raise InputError(
+                f"`per_class` must be at most the number of training images of each class, got {per_class} but "
+                f"{_called(source, class_id)} has {members.size}; use for example {members.size}"
+            )
+        rows.append(members[np.argsort(rank[members])[:per_class]])
+    return np.sort(np.concatenate(rows))
+
+
+def _read_given(noise: FromFile, source: Source, keep: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
+    """Given class ids of the rows to keep, out of a file in the source's order."""
+    given, true = noise.read(source.size)
+    given = given[source.position]
+    _check_order(noise.path, source, given, None if true is None else true[source.position])
+    outside = np.flatnonzero(~np.isin(given[keep], chosen))
+    if outside.size:
+        row = keep[outside[0]]
+        raise InputError(
+            f"{noise.path} must give labels among the chosen classes {_listing(list(chosen))}, got {given[row]} at "
+            f"position {source.position[row]} ({outside.size} in all); use all classes, or correct the file"
+        )
+    return given[keep]
+
+
+def _check_order(path: str, source: Source, given: np.ndarray, true: np.ndarray | None) -> None:
+    """Refuse a label file in another order: its true labels differ, or the given ones agree by chance only."""
+    if true is not None:
+        wrong = np.flatnonzero(true != source.y_train)
+        if wrong.size:
+            raise InputError(
+                f"{path} must be in the order of the data, but at position {source.position[wrong[0]]} its true label "
+                f"is {true[wrong[0]]} and the data's {source.y_train[wrong[0]]}; sort it as the data"
+            )
+        return
+    n, ids = len(given), np.unique(source.y_train)
+    chance = sum(float(np.mean(given == k) * np.mean(source.y_train == k)) for k in ids)
+    agreement = float(np.mean(given == source.y_train))
+    least = min(chance + 5 * np.sqrt(chance * (1 - chance) / n), 1.0)  # 5 standard errors of a shuffled file
+    if agreement < least:
+        raise InputError(
+            f"{path} must agree with {least:.3f} of the {n} true labels to be told from a file in another order "
+            f"({chance:.3f}), got {agreement:.3f}; sort it as the data, or vouch for it by the true labels as `y_true` "
+            "in the same .npz file"
+        )
+
+
+def _choose_classes(source: Source, classes: Sequence[int] | None) -> tuple[int, ...]:
+    """Class ids in the order asked for, each present in both parts."""
+    parts = {"training": source.y_train, "test": source.y_test}
+    held = {part: np.unique(labels).tolist() for part, labels in parts.items()}
+    known = sorted(set(held["training"]) | set(held["test"]))
+    listed = known if classes is None else list(classes)
+    for class_id in listed:
+        if isinstance(class_id, bool) or not isinstance(class_id, int | np.integer) or class_id not in known:
+            raise InputError(f"`classes` must be among {_listing(known)}, got {class_id!r}; choose others")
+    chosen = tuple(int(class_id) for class_id in listed)
+    if len(set(chosen)) != len(chosen):
+        raise InputError(f"`classes` must differ from each other, got {chosen}; list each one once")
+    if len(chosen) < 2:
+        raise InputError(f"`classes` must be two or more, got {chosen}; the data holds {_listing(known)}")
+    for part, present in held.items():
+        absent = [class_id for class_id in chosen if class_id not in present]
+        if absent:
+            raise InputError(
+                f"each class must be in both parts, but {_called(source, absent[0])} has no {part} image; leave it out"
+            )
+    return chosen
+
+
+def _called(source: Source, class_id: int) -> str:
+    """A class for a message."""
+    return f"class {class_id}" + (f" ({source.names[class_id]})" if source.names else "")
+
+
+def _listing(classes: list[int]) -> str:
+    """Class ids for a message, cut where a list of them helps nobody."""
+    return ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
+
+
+def _positions(labels: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
+    """Positions 0..K-1 of class ids that are all among `chosen`."""
+    order = np.argsort(chosen)
+    return order[np.searchsorted(np.asarray(chosen)[order], labels)]
+
+
+def _channel_scale(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (C,) of images / 255, from exact sums, in blocks that stay in the cache."""
+    total, squares = np.zeros((2, images.shape[1]), np.int64)
+    for part in np.array_split(images, max(1, images.size // 10**6)):
+        values = part.astype(np.uint16)  # 255^2 fits
+        total += values.sum(axis=(0, 2, 3), dtype=np.int64)
+        squares += (values * values).sum(axis=(0, 2, 3), dtype=np.int64)
+    count = images.size // images.shape[1]
+    spread = [count * int(square) - int(all_of_it) ** 2 for all_of_it, square in zip(total, squares, strict=True)]
+    std = np.sqrt(np.array(spread, float)) / (255 * count)
+    return total / (255 * count), np.where(std > 0, std, 1.0)

@@ -1,0 +1,1 @@
+"""Label noise: models, flips, label files, and their words on the command line."""

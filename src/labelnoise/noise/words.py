@@ -1,0 +1,66 @@
+"""Label noise in the words of the command line: `kind:values[:exact]`, or `file:PATH[:KEY]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from labelnoise.errors import InputError, did_you_mean
+from labelnoise.noise.files import FromFile, read_numbers
+from labelnoise.noise.models import ClassConditional, LabelNoise, Matrix, Pair, Symmetric
+
+
+def parse_noise(text: str) -> LabelNoise | FromFile | None:
+    """Read a model from the command line's form `kind:values[:exact]`, or `file:PATH[:KEY]`.
+
+    Example:
+        >>> parse_noise("symmetric:0.2")
+        Symmetric(rate=0.2, include_true=False, exact=False)
+        >>> parse_noise("class-conditional:0.1,0.3:exact")
+        ClassConditional(tau_plus=0.1, tau_minus=0.3, exact=True)
+        >>> parse_noise("none") is None
+        True
+    """
+    kind, _, rest = text.partition(":")
+    if kind not in FORMS:
+        raise InputError(f"label noise must be of the form kind:values, got {text!r}{did_you_mean(kind, FORMS)}")
+    build, example = FORMS[kind]
+    try:
+        return build(rest)
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError(f"label noise {text!r} could not be read; write it like {example!r}") from None
+
+
+def _numbers(model: Callable[..., LabelNoise], **options: bool) -> Callable[[str], LabelNoise]:
+    def build(rest: str) -> LabelNoise:
+        values, _, word = rest.partition(":")
+        if word not in ("", "exact"):
+            raise ValueError(word)
+        exact = {"exact": True} if word else {}
+        return model(*(float(value) for value in values.split(",")), **options, **exact)
+
+    return build
+
+
+def _none(rest: str) -> None:
+    if rest:
+        raise ValueError(rest)
+
+
+def _from_file(rest: str) -> FromFile:
+    path, colon, key = rest.rpartition(":")
+    return FromFile(path, key) if colon and path.endswith(".npz") else FromFile(rest)
+
+
+FORMS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], str]] = {
+    "none": (_none, "none"),
+    "symmetric": (_numbers(Symmetric), "symmetric:0.2"),
+    "symmetric-including-true": (_numbers(Symmetric, include_true=True), "symmetric-including-true:0.2"),
+    "class-conditional": (_numbers(ClassConditional), "class-conditional:0.1,0.3"),
+    "pair": (_numbers(Pair), "pair:0.2"),
+    "matrix": (lambda rest: Matrix(read_numbers(Path(rest), "matrix")["matrix"]), "matrix:T.csv"),  # type: ignore[arg-type]
+    "file": (_from_file, "file:labels.npz:y_given"),
+}
+"""Each kind of label noise by the name the command line uses: how to read it, and an example."""

@@ -1,0 +1,1 @@
+"""What training shows of each sample, and what follows from it: stages, stops, suspects."""

@@ -1,0 +1,98 @@
+"""Where Stage I ends, and what the margin rule selects; from plain arrays over time, so that both worlds use it.
+
+The margin of a sample is its given label's advantage: y~ f(W, x) for two classes, the given label's logit minus the
+best other one for K. Above 0 the network has *fitted* the given label, below 0 it disagrees with it.
+
+Two ways to stop: with the truth known (`find_stages`, `oracle_stop`), and from given labels alone (`HeldOut`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run of the paper's model; a step that does not exist is None, and `reason` says why."""
+
+    window: tuple[int, int] | None
+    """First and last step of the window around T1: every clean sample fitted, no noisy one."""
+    t1: int | None
+    """The step >= 1 that maximises min(smallest clean margin, -largest noisy margin): the end of Stage I."""
+    lead: tuple[int, int] | None
+    """First and last step in the window at which the signal leads: min gamma > max rho-bar."""
+    onset: int | None
+    """Onset of Stage II: the first step after T1 at which a noisy sample is fitted."""
+    convergence: int | None
+    """First recorded step at which every sample is fitted to its given label and the loss is <= 0.05."""
+    reason: str
+    """Why there is no Stage I; empty if there is one."""
+
+
+CONVERGED_LOSS = 0.05
+
+
+def find_stages(
+    *,
+    margin_clean_min: np.ndarray,
+    margin_noisy_max: np.ndarray,
+    gamma_min: np.ndarray,
+    rho_bar_max: np.ndarray,
+    convergence: int | None = None,
+) -> Stages:
+    """Find window, T1, lead, onset from the four series tracked at every step (Thm 4.1, Prop. 4.3).
+
+    Args:
+        margin_clean_min: (steps + 1,) smallest margin of a clean sample; NaN without clean samples.
+        margin_noisy_max: (steps + 1,) largest margin of a noisy sample; NaN without noisy samples.
+        gamma_min: (steps + 1,) smallest signal coefficient.
+        rho_bar_max: (steps + 1,) largest noise coefficient of a filter with the sign of the given label.
+        convergence: passed on.
+    """
+    if np.isnan(margin_clean_min[0]) and np.isnan(margin_noisy_max[0]):
+        return Stages(None, None, None, None, convergence, "the run is not finite from the start")
+    if np.isnan(margin_clean_min[0]) or np.isnan(margin_noisy_max[0]):
+        absent = "clean" if np.isnan(margin_clean_min[0]) else "noisy"
+        return Stages(None, None, None, None, convergence, f"there are no {absent} samples")
+    gap = separation(margin_clean_min, margin_noisy_max)
+    if gap.size < 2 or np.isnan(gap[1:]).all():
+        return Stages(None, None, None, None, convergence, "no step was made")
+    t1 = 1 + int(np.nanargmax(gap[1:]))
+    if not gap[t1] > 0:
+        reason = f"no step separates clean from noisy samples (the best, step {t1}, misses by {-gap[t1]:.3g})"
+        return Stages(None, None, None, None, convergence, reason)
+    window = _interval(gap > 0, t1)
+    leads = np.flatnonzero((gamma_min > rho_bar_max)[window[0] : window[1] + 1]) + window[0]
+    lead = (int(leads[0]), int(leads[-1])) if leads.size else None
+    fitted = np.flatnonzero(margin_noisy_max[t1 + 1 :] > 0)
+    onset = t1 + 1 + int(fitted[0]) if fitted.size else None
+    return Stages(window, t1, lead, onset, convergence, "")
+
+
+def separation(margin_clean_min: np.ndarray, margin_noisy_max: np.ndarray) -> np.ndarray:
+    """Return min(smallest clean margin, -largest noisy margin): above 0, the margin rule separates perfectly."""
+    return np.minimum(margin_clean_min, -margin_noisy_max)
+
+
+def _interval(true: np.ndarray, at: int) -> tuple[int, int]:
+    """Ends of the unbroken interval of True around position `at`; step 0 is before any training and not counted."""
+    false = np.flatnonzero(~true)
+    before, after = false[false < at], false[false > at]
+    return max(int(before[-1]) + 1 if before.size else 0, 1), int(after[0]) - 1 if after.size else true.size - 1
+
+
+def oracle_stop(accuracy_clean: np.ndarray, accuracy_noisy: np.ndarray) -> int | None:
+    """Return T1 on real data, where no window is perfect: the record with the largest (clean + 1 - noisy) / 2.
+
+    The first on ties; None without noisy (or without clean) samples.
+
+    Args:
+        accuracy_clean: (records,) share of clean samples that are fitted.
+        accuracy_noisy: (records,) share of noisy samples fitted to their given label; NaN without any.
+    """
+    balance = (np.asarray(accuracy_clean) + 1 - np.asarray(accuracy_noisy)) / 2
+    if np.isnan(balance).all():
+        return None
+    return int(np.flatnonzero(balance >= np.nanmax(balance) - 1e-12)[0])  # rounding breaks no tie

@@ -1,0 +1,1 @@
+"""The main job: the experiments that make the report."""

@@ -1,0 +1,88 @@
+"""Files of run directories: written whole or not at all, read without pickle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from labelnoise.errors import InputError
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write under a temporary name, then rename: a kill or a full disk leaves the old file or the new one.
+
+    Raises:
+        InputError: the file cannot be written; what was there is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}), what was there is unharmed; make room, then "
+            "give the same command again"
+        ) from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz file, whole or not at all."""
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz file of a run directory.
+
+    Raises:
+        InputError: the file is absent or damaged.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}); make the run again with --overwrite") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON table.
+
+    Raises:
+        InputError: the file is absent, damaged, or holds no table.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); remove the folder and make the run again") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged (no table); remove the folder and make the run again")
+    return found
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON: sorted keys, NumPy values as plain ones, a non-finite number as null."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return {str(key): plain(entry) for key, entry in item.items()}
+        if isinstance(item, list | tuple):
+            return [plain(entry) for entry in item]
+        if isinstance(item, np.ndarray | np.generic):
+            return plain(item.tolist())
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    return json.dumps(plain(value), indent=1, sort_keys=True, allow_nan=False) + "\n"

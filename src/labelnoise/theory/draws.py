@@ -1,0 +1,201 @@
+"""One random draw of the paper's model, held as inner products.
+
+Training sees the signal mu, the n noise patches xi_i and the 2m initial filters w_{j,r}(0) only through their inner
+products, so a draw stores those, whatever the dimension d is (Han et al. 2025, Section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labelnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from labelnoise.theory.problem import SignalNoise
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Explicit vectors, or rows that have the same inner products: each field is (its number, dimension)."""
+
+    xi: np.ndarray
+    """(n, d) noise patches."""
+    mu: np.ndarray
+    """(1, d) signal."""
+    w0: np.ndarray
+    """(2m, d) initial filters, j = +1 first."""
+    held_out: np.ndarray
+    """(h, d) noise patches of the held-out samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One random draw of the model: labels and all inner products; the noise vectors themselves are optional.
+
+    `inner` is the Gram matrix of the rows [xi_1..xi_n, mu, w_1..w_2m (j = +1 first), held-out patches].
+    """
+
+    inner: np.ndarray
+    """(N, N) with N = n + 1 + 2m + h, float64."""
+    m: int
+    """Filters per sign."""
+    y_true: np.ndarray
+    """(n,) true labels in {-1, +1}."""
+    y_given: np.ndarray
+    """(n,) given labels in {-1, +1}."""
+    held_out_true: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(h,) true labels of the held-out samples."""
+    held_out_given: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(h,) given labels of the held-out samples."""
+    problem: SignalNoise | None = None
+    """The distribution; without it, what needs it is NaN or *not applicable*."""
+    seed: int | None = None
+    """The seed it was drawn from, if any."""
+    vectors: Vectors | None = None
+    """The explicit vectors, if asked for."""
+
+    @classmethod
+    def from_vectors(
+        cls,
+        mu: np.ndarray,
+        xi: np.ndarray,
+        w0: np.ndarray,
+        y_true: np.ndarray,
+        y_given: np.ndarray,
+        problem: SignalNoise | None = None,
+    ) -> Draw:
+        """Build a draw from explicit vectors.
+
+        Args:
+            mu: (d,) signal.
+            xi: (n, d) noise patches.
+            w0: (2m, d) initial filters, the m of j = +1 first.
+            y_true: (n,) true labels in {-1, +1}.
+            y_given: (n,) given labels in {-1, +1}.
+            problem: the distribution that the vectors come from, where known.
+
+        Raises:
+            InputError: shapes do not fit, an entry is not finite, a label is not -1 or +1, or all filters are 0.
+        """
+        mu, xi, w0 = (_finite(name, value) for name, value in (("mu", mu), ("xi", xi), ("w0", w0)))
+        if mu.ndim != 1 or xi.ndim != 2 or w0.ndim != 2 or not xi.shape[1] == w0.shape[1] == mu.size:
+            raise InputError(
+                f"`mu`, `xi`, `w0` must have shapes (d,), (n, d), (2m, d), got {mu.shape}, {xi.shape}, {w0.shape}; "
+                "give all three the same d"
+            )
+        if len(w0) == 0 or len(w0) % 2 or len(xi) == 0:
+            raise InputError(f"`w0` needs an even number of rows and `xi` at least one, got {len(w0)} and {len(xi)}")
+        if not mu.any() or not xi.any(axis=1).all() or not w0.any():
+            raise InputError(
+                "`mu`, every row of `xi` and some row of `w0` must be non-zero; a zero vector never trains"
+            )
+        y_true, y_given = _labels_of("y_true", y_true, len(xi)), _labels_of("y_given", y_given, len(xi))
+        if problem is not None and (problem.n, problem.d, problem.m) != (len(xi), mu.size, len(w0) // 2):
+            raise InputError(
+                f"`problem` must have n, d, m = {len(xi)}, {mu.size}, {len(w0) // 2} as the vectors do, "
+                f"got {problem.n}, {problem.d}, {problem.m}; leave it out or correct it"
+            )
+        rows = Vectors(xi, mu[None], w0, np.zeros((0, mu.size)))
+        return cls(inner_products(rows), len(w0) // 2, y_true, y_given, problem=problem, vectors=rows)
+
+    @property
+    def n(self) -> int:
+        """Training samples."""
+        return self.y_true.size
+
+    @property
+    def n_holdout(self) -> int:
+        """Held-out samples."""
+        return self.held_out_true.size
+
+    @property
+    def noisy(self) -> np.ndarray:
+        """Boolean mask (n,) of the samples whose given label is wrong."""
+        return self.y_true != self.y_given
+
+    @property
+    def gram(self) -> np.ndarray:
+        """G = Xi Xi^T (n, n)."""
+        return self.inner[: self.n, : self.n]
+
+    @property
+    def xi_mu(self) -> np.ndarray:
+        """Xi mu (n,)."""
+        return self.inner[: self.n, self.n]
+
+    @property
+    def mu_sq(self) -> float:
+        """||mu||^2."""
+        return float(self.inner[self.n, self.n])
+
+    @property
+    def w0_xi(self) -> np.ndarray:
+        """W0 Xi^T (2m, n)."""
+        return self.inner[self._filters, : self.n]
+
+    @property
+    def w0_mu(self) -> np.ndarray:
+        """W0 mu (2m,)."""
+        return self.inner[self._filters, self.n]
+
+    @property
+    def w0_w0(self) -> np.ndarray:
+        """W0 W0^T (2m, 2m)."""
+        return self.inner[self._filters, self._filters]
+
+    @property
+    def held_out_rows(self) -> np.ndarray:
+        """Inner products (h, N) of the held-out patches with all rows."""
+        return self.inner[self._filters.stop :]
+
+    @property
+    def _filters(self) -> slice:
+        return slice(self.n + 1, self.n + 1 + 2 * self.m)
+
+
+def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
+    """Return draws as one batch that `simulate` trains together; each run comes out as it would alone.
+
+    Raises:
+        InputError: no draw, or draws that differ in n, m or the number of held-out samples.
+    """
+    draws = () if isinstance(draws, Draw) else tuple(draws)
+    if not draws or not all(isinstance(draw, Draw) for draw in draws):
+        raise InputError("`draws` must be a list of at least one draw; use stack([problem.sample(seed=0)])")
+    sizes = {(draw.n, draw.m, draw.n_holdout) for draw in draws}
+    if len(sizes) > 1:
+        raise InputError(f"`draws` must agree in (n, m, n_holdout) to run as one batch, got {sorted(sizes)}")
+    return draws
+
+
+def inner_products(rows: Vectors) -> np.ndarray:
+    """Gram matrix (N, N) of all rows, in the order of `Draw.inner`."""
+    every = np.concatenate([rows.xi, rows.mu, rows.w0, rows.held_out])
+    return every @ every.T
+
+
+def _finite(name: str, value: np.ndarray) -> np.ndarray:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"`{name}` must be an array of numbers, got {type(value).__name__}; convert it first"
+        ) from None
+    if not np.isfinite(array).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InputError(f"`{name}` must be finite, got {array[at]} at {at}; remove or replace it")
+    return array
+
+
+def _labels_of(name: str, value: np.ndarray, n: int) -> np.ndarray:
+    labels = _finite(name, value)
+    if labels.shape != (n,) or not np.isin(labels, (-1.0, 1.0)).all():
+        raise InputError(
+            f"`{name}` must hold {n} labels, each -1 or +1, got shape {labels.shape} with values "
+            f"{np.unique(labels)[:5].tolist()}; map the two classes to -1 and +1"
+        )
+    return labels

@@ -1,0 +1,186 @@
+"""Named pure functions of what an engine shows of its network: margins, coefficients, losses, test errors.
+
+Arrays have a leading axis R, the runs of a batch; they are NumPy arrays or torch tensors. Filters (axis 2m)
+are ordered j = +1 first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelnoise.arrays import Array, to_numpy
+from labelnoise.record.selection import select_by_margin
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One moment of R networks in training, as either engine shows it: W = W0 + c_mu mu^T + c_xi Xi.
+
+    What costs more than a look at the state is a function, called only for what is recorded.
+    """
+
+    xp: Any
+    """The array API namespace of the arrays (NumPy or torch)."""
+    y_true: Array
+    """(R, n) true labels in {-1, +1}."""
+    y_given: Array
+    """(R, n) given labels in {-1, +1}."""
+    clean: Array
+    """(R, n) where the given label is the true one."""
+    mu_sq: Array
+    """(R,) ||mu||^2."""
+    xi_sq: Array
+    """(R, n) ||xi_i||^2."""
+    output: Array
+    """(R, n) f(W, x_i)."""
+    w_mu: Array
+    """(R, 2m) <w_{j,r}, mu>."""
+    w_xi: Array
+    """(R, 2m, n) <w_{j,r}, xi_i>."""
+    c_mu: Callable[[], Array]
+    """() -> (R, 2m) coefficient of mu in each filter."""
+    c_xi: Callable[[], Array]
+    """() -> (R, 2m, n) coefficient of each xi_i in each filter."""
+    w_held_out: Callable[[], Array]
+    """() -> (R, 2m, h) products with the held-out patches."""
+    weight_gram: Callable[[bool], Array]
+    """orthogonal -> (R, 2m, 2m) W W^T, or that of W with its component along mu removed."""
+
+
+def margin(view: View) -> Array:
+    """Margin y~_i f(W, x_i) (R, n): below 0 the network disagrees with the given label."""
+    return view.y_given * view.output
+
+
+def loss(view: View) -> Array:
+    """Logistic loss log(1 + exp(-margin)) (R, n)."""
+    z = margin(view)
+    return view.xp.logaddexp(-z, 0 * z)
+
+
+def output(view: View) -> Array:
+    """f(W, x_i) (R, n)."""
+    return view.output
+
+
+def gamma(view: View) -> Array:
+    """Signal coefficients gamma_{j,r} (R, 2m) of w = w0 + j gamma mu/||mu||^2 + sum_i rho_i xi_i/||xi_i||^2."""
+    c, half = view.c_mu(), view.w_mu.shape[-1] // 2
+    return view.xp.concat([c[:, :half], -c[:, half:]], axis=-1) * view.mu_sq[:, None]
+
+
+def rho(view: View) -> Array:
+    """Noise coefficients rho_{j,r,i} (R, 2m, n)."""
+    return view.c_xi() * view.xi_sq[:, None, :]
+
+
+def margin_predicted(view: View) -> Array:
+    """Leading part of the margin by Lemma 5.1 (R, n).
+
+    Clean samples: mean_r gamma_{y~,r} + rho_{y~,r,i}; noisy ones: mean_r rho_{y~,r,i} - gamma_{-y~,r}.
+    """
+    xp = view.xp
+    signal = _by_sign(xp.mean, gamma(view)[..., None])  # (R, 2, 1)
+    noise = _pick(xp, _by_sign(xp.mean, rho(view)), view.y_given)
+    return noise + xp.where(view.clean, _pick(xp, signal, view.y_given), -_pick(xp, signal, -view.y_given))
+
+
+ARRAYS: dict[str, Callable[[View], Array]] = {
+    "output": output,
+    "margin": margin,
+    "margin_predicted": margin_predicted,
+    "loss": loss,
+    "gamma": gamma,
+    "rho": rho,
+}
+"""What `record` may name: arrays that are kept at each record."""
+
+
+LARGEST = 1e38
+"""A sum of margins beyond this counts as infinite: the float32 of a record could not hold it."""
+
+TRACKED = ("margin_clean_min", "margin_noisy_max", "gamma_min", "rho_bar_max")
+"""The series of every step: where clean and noisy samples stand, and signal against noise."""
+
+
+def tracked(view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Return the series `TRACKED` of this step (4, R), and which runs are finite (R,).
+
+    margin_clean_min is +inf without clean samples, margin_noisy_max -inf without noisy ones.
+    """
+    z, xp = margin(view), view.xp
+    own = _pick(xp, _by_sign(xp.max, view.c_xi()), view.y_given) * view.xi_sq  # the max before the product: n, not 2m n
+    rows = [
+        xp.min(xp.where(view.clean, z, xp.inf), axis=-1),
+        xp.max(xp.where(view.clean, -xp.inf, z), axis=-1),
+        xp.min(gamma(view), axis=-1),
+        xp.max(own, axis=-1),
+        xp.sum(z, axis=-1),  # not finite where an output is not
+    ]
+    series = to_numpy(xp.concat(rows)).reshape(len(rows), -1)  # one transfer a step
+    return series[:-1], np.abs(series[-1]) < LARGEST
+
+
+def summary(view: View) -> dict[str, np.ndarray]:
+    """Return what every record holds (R,): losses, accuracies, the selection, and the coefficients' extremes.
+
+    Accuracy on noisy samples is against the *given* label, like every training accuracy; NaN without such samples.
+    """
+    z, g, r = (to_numpy(value) for value in (margin(view), gamma(view), rho(view)))
+    y_given, noisy = to_numpy(view.y_given), ~to_numpy(view.clean)
+    own = _pick(np, _by_sign(np.max, r), y_given)
+    selection = select_by_margin(z, noisy)
+    return {
+        "loss": to_numpy(loss(view)).mean(-1),
+        "accuracy": (z > 0).mean(-1),
+        "accuracy_clean": _mean_where(z > 0, ~noisy),
+        "accuracy_noisy": _mean_where(z > 0, noisy),
+        "gamma_min": g.min(-1),
+        "gamma_mean": g.mean(-1),
+        "gamma_max": g.max(-1),
+        "rho_clean_max": _max_where(own, ~noisy),
+        "rho_noisy_max": _max_where(own, noisy),
+        "rho_bar_mean": _mean_active(r),
+        "rho_leads_share": _rho_leads_share(g, r, to_numpy(view.y_true), y_given),
+        "selection_precision": selection.precision,
+        "selection_recall": selection.recall,
+        "selection_f1": selection.f1,
+    }
+
+
+def _by_sign(reduce: Callable[..., Array], values: Array) -> Array:
+    """Reduce over the filters of each sign: (R, 2m, N) -> (R, 2, N), j = +1 first."""
+    runs, filters, count = values.shape
+    return reduce(values.reshape(runs, 2, filters // 2, count), axis=2)
+
+
+def _pick(xp: Any, by_sign: Array, label: Array) -> Array:
+    """The row of the sign of each sample's label: (R, 2, n or 1), (R, n) -> (R, n)."""
+    return xp.where(label > 0, by_sign[:, 0], by_sign[:, 1])
+
+
+def _rho_leads_share(gamma: np.ndarray, rho: np.ndarray, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+    """Share of noisy samples with mean_r rho-bar_{y~,r,i} > mean_r gamma_{y,r} (Thm 4.2)."""
+    noise = _pick(np, _by_sign(np.mean, rho), y_given)
+    signal = _pick(np, _by_sign(np.mean, gamma[..., None]), y_true)
+    return _mean_where(noise > signal, y_true != y_given)
+
+
+def _mean_active(rho: np.ndarray) -> np.ndarray:
+    """Mean (R,) of the positive rho; what is below 1e-9 of the largest is rounding of a pair that never was active."""
+    flat = rho.reshape(len(rho), -1)
+    return _mean_where(flat, flat > 1e-9 * np.maximum(flat.max(-1, keepdims=True), 0))
+
+
+def _mean_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    count = mask.sum(-1)
+    return np.divide((values * mask).sum(-1), count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _max_where(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    best = np.where(mask, values, -np.inf).max(-1)
+    return np.where(mask.any(-1), best, np.nan)

@@ -1,0 +1,1 @@
+"""Training on noisy labels with every sample followed, and attribution."""

@@ -1,0 +1,120 @@
+"""What `labelnoise explain` finds, as files of the run directory, and how alike attributions are.
+
+An attribution gives each channel of each pixel of an image its share in one logit. `attribution.npz` holds the arrays
+of `Attribution`, `attribution.json` its facts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelnoise.errors import InputError
+from labelnoise.runs.files import read_arrays, write_arrays
+from labelnoise.runs.folders import RunFolder
+
+FACTS, ARRAYS = "attribution.json", "attribution.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Attributions of m training images (clean ones first) at E epochs, S of them in full."""
+
+    facts: dict[str, Any]
+    """`settings`; `stops`: stopping point -> epoch shown in full; `counts` of samples; `gaps`: for each epoch the
+    `largest` gap between the sum of an attribution and its difference of logits, and that as a share of the mean
+    absolute difference (`relative`); `versions`; `text`: all that in sentences."""
+    sample: np.ndarray
+    """(m,) rows of `samples.npz`."""
+    reference: np.ndarray
+    """(r,) rows of `samples.npz`: further clean images, which only the means of classes use."""
+    background: np.ndarray
+    """(b,) rows of `samples.npz`."""
+    y_true: np.ndarray
+    """(m,) true labels."""
+    y_given: np.ndarray
+    """(m,) given labels."""
+    image: np.ndarray
+    """(m, C, H, W) uint8."""
+    epoch: np.ndarray
+    """(E,) the kept epochs, ascending."""
+    logits: np.ndarray
+    """(E, m, outputs) float32."""
+    similarity_true: np.ndarray
+    """(E, m) cosine of a sample's attribution toward its true class and the mean of such attributions over clean
+    samples of that class (explained and reference ones, the sample itself left out); see `class_similarity`."""
+    similarity_given: np.ndarray
+    """(E, m) the same with the given class in place of the true one; equal for clean samples."""
+    shown_epoch: np.ndarray
+    """(S,) the epochs shown in full: T1 (where there is none, the held-out stop) and the last."""
+    toward_true: np.ndarray
+    """(S, m, C, H, W) float32 attributions toward the logit of the true class."""
+    toward_given: np.ndarray
+    """(S, m, C, H, W) float32 attributions toward the logit of the given class."""
+
+    def __str__(self) -> str:
+        return self.facts["text"]
+
+
+def write_attribution(path: Path, attribution: Attribution) -> None:
+    """Write into a run directory, in place of an earlier attribution."""
+    (path / FACTS).unlink(missing_ok=True)  # written last: its presence says that both files belong together
+    names = [field.name for field in fields(Attribution) if field.name != "facts"]
+    write_arrays(path / ARRAYS, {name: getattr(attribution, name) for name in names})
+    facts = json.dumps(attribution.facts, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    RunFolder(path, finished=True, config={}).write_text(FACTS, facts)
+
+
+def read_attribution(path: Path) -> Attribution:
+    """Read what `labelnoise explain` wrote into a run directory.
+
+    Raises:
+        InputError: it wrote nothing there, or a file is damaged.
+    """
+    path = Path(path)
+    if not (path / FACTS).is_file():
+        raise InputError(f"{path} holds no attribution ({FACTS} is missing); make it with `labelnoise explain {path}`")
+    try:
+        facts = json.loads((path / FACTS).read_text())
+        return Attribution(facts, **read_arrays(path / ARRAYS))
+    except (OSError, ValueError, TypeError) as error:  # of these InputError is one
+        raise InputError(
+            f"the attribution in {path} is damaged ({error}); make it again with `labelnoise explain {path}`"
+        ) from None
+
+
+def class_similarity(
+    attributions: np.ndarray,
+    rows: np.ndarray,
+    classes: np.ndarray,
+    pool: np.ndarray,
+    pool_rows: np.ndarray,
+    pool_classes: np.ndarray,
+) -> np.ndarray:
+    """Return the cosine of each attribution and the mean attribution of a class, the sample itself left out.
+
+    cos(a_i, mean of a_j over all j of the pool with class c_i and j != i), over all channels and pixels.
+
+    Args:
+        attributions: (m, C, H, W), the a_i.
+        rows: (m,) which sample each belongs to.
+        classes: (m,) the class c_i that each is compared with.
+        pool: (p, C, H, W) attributions of clean samples toward their class.
+        pool_rows: (p,) which sample each belongs to.
+        pool_classes: (p,) the class of each.
+
+    Returns:
+        (m,) cosines; NaN where the pool has no other sample of the class, or where one side is zero everywhere.
+    """
+    found = np.full(len(rows), np.nan)
+    for i, (row, label) in enumerate(zip(rows, classes, strict=True)):
+        others = pool[(pool_classes == label) & (pool_rows != row)]
+        if len(others):
+            own, mean = attributions[i].ravel().astype(float), others.mean(axis=0, dtype=float).ravel()
+            scale = np.linalg.norm(own) * np.linalg.norm(mean)
+            found[i] = own @ mean / scale if scale > 0 else np.nan
+    return found

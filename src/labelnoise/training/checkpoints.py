@@ -1,0 +1,128 @@
+"""Checkpoints of a training run: the state from which it goes on, and the weights of the epochs that are kept.
+
+`checkpoints/state.pt` holds everything that the rest of the run depends on; it goes when the run is finished.
+`checkpoints/epoch-0012.pt` holds the weights after epoch 12. Both are read with `weights_only=True`: no code runs.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from labelnoise.errors import InputError
+from labelnoise.runs.files import write_whole
+
+FOLDER, STATE = "checkpoints", "state.pt"
+
+
+def kept_epochs(folder: Path) -> list[int]:
+    """Return the epochs whose weights a run directory holds, ascending."""
+    names = (re.fullmatch(r"epoch-(\d+)\.pt", file.name) for file in (Path(folder) / FOLDER).glob("epoch-*.pt"))
+    return sorted(int(name[1]) for name in names if name)
+
+
+def write_weights(folder: Path, epoch: int, model: nn.Module) -> None:
+    """Write the weights of `model` as those after `epoch`."""
+    _write(_weights_path(folder, epoch), model.state_dict())
+
+
+def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
+    """Read the weights after `epoch`, on the CPU.
+
+    Raises:
+        InputError: they were not kept, or the file is damaged.
+    """
+    path = _weights_path(folder, epoch)
+    if not path.is_file():
+        kept = ", ".join(map(str, kept_epochs(folder))) or "none"
+        raise InputError(f"{folder} must hold the weights of epoch {epoch}, got those of epochs {kept}; train it again")
+    return _read(path)
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a file of weights, such as a run's `checkpoints/epoch-0012.pt`, into `model`.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or it belongs to another network.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no file at {path}; give the path of weights, such as RUN/checkpoints/epoch-0012.pt")
+    content = _read(Path(path))
+    found = content["weights"] if isinstance(content.get("weights"), dict) else content  # of a whole state, its weights
+    weights = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    difference = shapes_difference(shapes_of(weights), shapes_of(model.state_dict()))
+    if difference:
+        raise InputError(
+            f"{path} must hold weights of this network, but {difference}; choose the network they belong to"
+        )
+    model.load_state_dict(weights)
+
+
+def keep_weights(folder: Path, epochs: Collection[int]) -> None:
+    """Delete the weights of all other epochs."""
+    for epoch in kept_epochs(folder):
+        if epoch not in epochs:
+            _weights_path(folder, epoch).unlink()
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state from which a run goes on."""
+    _write(Path(folder) / FOLDER / STATE, state)
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """Read the state from which a run goes on, on the CPU; None if there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(folder) / FOLDER / STATE
+    return _read(path) if path.is_file() else None
+
+
+def remove_state(folder: Path) -> None:
+    """Delete the state of a run that is finished."""
+    (Path(folder) / FOLDER / STATE).unlink(missing_ok=True)
+
+
+def shapes_of(weights: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return the shape of each tensor by name: what tells one network from another."""
+    return {name: list(value.shape) for name, value in weights.items() if isinstance(value, torch.Tensor)}
+
+
+def shapes_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Say where two networks differ first; empty if they are alike."""
+    for name in [*here, *there]:
+        if there.get(name) != here.get(name):
+            return f"`{name}` is {there.get(name, 'absent')} there, {here.get(name, 'absent')} here"
+    return ""
+
+
+def _weights_path(folder: Path, epoch: int) -> Path:
+    return Path(folder) / FOLDER / f"epoch-{epoch:04d}.pt"
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
+    torch.save(content, buffer)
+    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise InputError(f"{path} could not be read; check its permissions") from None
+    except Exception:  # what torch raises on a damaged file has no common kind
+        content = None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path} is damaged or no checkpoint; give another file, or delete it and train again what it held"
+        ) from None
+    return content

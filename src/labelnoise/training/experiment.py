@@ -1,0 +1,194 @@
+"""An experiment on real data: one config in, one run directory out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from labelnoise.errors import InputError, check_integer, did_you_mean
+from labelnoise.images.data import Data, load_data
+from labelnoise.images.networks import NETWORKS, build_model
+from labelnoise.noise.words import parse_noise
+from labelnoise.record.selection import SELECTION
+from labelnoise.runs.folders import Progress, RunFolder
+from labelnoise.training import checkpoints
+from labelnoise.training.config import TrainConfig, find_device
+from labelnoise.training.log import TrainLog
+from labelnoise.training.loop import check_training, fit
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """Train a network on real data with flipped labels and follow every sample."""
+
+    command: ClassVar[str] = "train"
+
+    data: str = "digits"
+    """Data set by name (digits, mnist, fashion-mnist, cifar10, cifar100), or the path of an .npz file or of a folder of
+    images."""
+    classes: tuple[int, ...] = ()
+    """Original class ids to use, in order; none for all."""
+    per_class: int = 0
+    """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
+    noise: str = "symmetric:0.2"
+    """Label noise of the training set, kind:values[:exact]: none, symmetric:RATE, symmetric-including-true:RATE,
+    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, matrix:FILE or file:FILE[:KEY]."""
+    model: str = "small-cnn"
+    """Network: small-cnn, mlp, vgg11 to vgg19 (also -bn), vgg16-bn-homogeneous, or resnet18 to resnet152."""
+    outputs: int = 0
+    """Outputs of the network; 0 for one a class. The paper uses ten for a pair of classes, too."""
+    weights: str = ""
+    """File of weights to start from, such as RUN/checkpoints/epoch-0012.pt; none for fresh ones."""
+    root: str = "data"
+    """Folder in which data files are looked for."""
+    threads: int = 1
+    """CPU threads; the last digits of a result depend on their number."""
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        check_integer("threads", self.threads, 1, 1)
+        check_integer("per_class", self.per_class, 0, 1000)
+        check_integer("outputs", self.outputs, 0, 10)
+        if self.model not in NETWORKS:
+            raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(self.model, NETWORKS)}")
+        parse_noise(self.noise)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> TrainRun:
+        """Return the config whose settings a run directory holds."""
+        try:
+            return cls(**{name: _plain(value) for name, value in settings.items()})
+        except TypeError as error:
+            raise InputError(f"the settings must be those of a training run of this version, but: {error}") from None
+
+    def load(self) -> Data:
+        """Read the data and flip labels, the same ones each time."""
+        return load_data(
+            self.data,
+            root=self.root,
+            classes=self.classes or None,
+            per_class=self.per_class or None,
+            label_noise=parse_noise(self.noise),
+            seed=self.training.seed,
+        )
+
+    def build(self, data: Data) -> nn.Module:
+        """Build the network as it is before the first epoch."""
+        if 0 < self.outputs < data.n_classes:
+            raise InputError(f"`outputs` must be 0 or at least {data.n_classes}, got {self.outputs}; use 0 for as many")
+        model = build_model(
+            self.model,
+            n_classes=self.outputs or data.n_classes,
+            in_channels=data.in_channels,
+            image_size=data.x_train.shape[2:],
+            seed=self.training.seed,
+        )
+        if self.weights:
+            checkpoints.load_weights(model, Path(self.weights))
+        return model
+
+    def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
+        """Train, or go on where a run of these settings was interrupted, and write the result.
+
+        `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
+        """
+        with cpu_threads(self.threads):
+            data = self.load()
+            model = self.build(data)
+            check_training(model, data, self.training)
+            folder.begin()
+            log = fit(model, data, self.training, folder=folder.path, progress=progress)
+        folder.write_history(log.to_frame())
+        folder.write_samples(**_samples(log, data))
+        folder.finish(_summary(log, data, folder.path))
+        checkpoints.remove_state(folder.path)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as its dataclass has it, from JSON."""
+    if isinstance(value, Mapping):
+        return TrainConfig(**{name: _plain(item) for name, item in value.items() if name != "kind"})
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
+    """What is known of each sample, at each record and (margin_train) in each epoch."""
+    with np.errstate(over="ignore"):  # a loss beyond 65504 is infinite in half precision
+        loss = log.recorder.loss.astype(np.float16)
+    return {
+        "epoch": log.table["epoch"].to_numpy(),
+        "margin": log.recorder.margin,
+        "loss": loss,
+        "prediction": log.recorder.prediction.astype(np.int16),
+        "margin_train": log.batches.margin,
+        "y_true": data.y_true,
+        "y_given": data.y_given,
+        "held_out": log.held_out,
+        "index": data.index,
+    }
+
+
+def _summary(log: TrainLog, data: Data, folder: Path) -> dict[str, Any]:
+    return {
+        "status": log.status,
+        "classes": data.classes,
+        "class_names": data.class_names,
+        "sizes": {
+            "train": len(data.y_given),
+            "held_out": int(log.held_out.sum()),
+            "test": len(data.y_test),
+            "image": list(data.x_train.shape[1:]),
+            "outputs": log.recorder.n_classes,
+        },
+        "noise": {
+            "count": data.noisy.sum(),
+            "rate": data.noise.rate,
+            "rate_by_class": data.noise.rate_by_class,
+            "text": str(data.noise),
+        },
+        "precision": log.precision,
+        "device": find_device(log.config.device),
+        "checkpoints": checkpoints.kept_epochs(folder),
+        "stops": _stops(log),
+    }
+
+
+def _stops(log: TrainLog) -> list[dict[str, Any]]:
+    """Where each rule would end the run (in epochs), and what the network is worth there."""
+    table, seed = log.to_frame(), log.config.seed
+    names = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
+    if table.empty:
+        return []
+
+    def row(rule: str, record: int | None, reason: str, **more: Any) -> dict:
+        found = {name: np.nan if record is None else float(table[name][record]) for name in names}
+        gain = {"gain_test_accuracy": found["test_accuracy"] - float(table["test_accuracy"].iloc[-1])}
+        epoch = None if record is None else int(table["epoch"][record])
+        return {"rule": rule, "seed": seed, "at": epoch, "reason": reason, **more, **found, **gain}
+
+    t1, stop = log.stops
+    absent = "noisy" if table["train_accuracy_noisy"].isna().all() else "clean"
+    rows = [row("oracle", t1, "the truth known" if t1 is not None else f"there are no {absent} samples")]
+    if stop:
+        ended = None if stop.stopped is None else int(table["epoch"][stop.stopped])
+        rows.append(row("held_out", stop.chosen, stop.reason, ended=ended, falls=stop.falls))
+    rows.append(row("last", len(table) - 1, "the last epoch"))
+    return rows
+
+
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Let torch use so many CPU threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
