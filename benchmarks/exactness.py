@@ -17,7 +17,8 @@ from harness import verdict
 from labelnoise.noise.models import ClassConditional
 from labelnoise.theory.draws import stack
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.simulation import Trajectory, simulate
+from labelnoise.theory.simulation import simulate
+from labelnoise.theory.trajectory import Trajectory
 
 RECORD = ("output", "gamma", "rho")
 

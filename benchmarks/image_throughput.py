@@ -26,12 +26,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from harness import spread, verdict
+from labelnoise.devices import find_precision
 from labelnoise.errors import InputError
 from labelnoise.images.data import Data, load_data
 from labelnoise.images.networks import build_model
 from labelnoise.noise.models import Symmetric
 from labelnoise.record.recorder import Recorder
-from labelnoise.training.config import TrainConfig, find_precision
+from labelnoise.training.config import TrainConfig
 from labelnoise.training.loop import fit
 
 SETTING = {"lr": 0.01, "momentum": 0.9, "batch_size": 64}

@@ -19,7 +19,7 @@ import pandas as pd
 
 from labelnoise.record.stopping import HeldOut
 from labelnoise.runs.folders import run_experiment
-from labelnoise.runs.reading import RunRecord, read_run
+from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.experiment import TrainRun
 
@@ -52,7 +52,7 @@ def main() -> None:
     print(f"largest loss of the held-out stop: {harness.verdict(table['best - held_out'].max(), GOAL, at_least=False)}")
 
 
-def _worth(run: RunRecord, seed: int) -> dict[str, float]:
+def _worth(run: Run, seed: int) -> dict[str, float]:
     """Test accuracy at the best epoch and at each stop (found in the samples' record), and the margin rule there."""
     history = run.history.set_index("epoch")
     best = history["test_accuracy"].idxmax()

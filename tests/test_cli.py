@@ -10,8 +10,9 @@ import time
 import pandas as pd
 import pytest
 
-from labelnoise.cli import Output, _parse, main
+from labelnoise.cli import Output, main
 from labelnoise.reproduce.experiment import Reproduce
+from labelnoise.runs.flags import parse_flags
 from labelnoise.runs.reading import read_run
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.training.experiment import TrainRun
@@ -54,7 +55,7 @@ def test_a_toml_file_holds_flags_and_flags_override_it(tmp_path):
     file.write_text("n = 20\nd = 300\nmu_norm = 8\nsteps = 30\nseeds = [4]\northogonal_noise = true\ntest_draws = 0\n")
     assert main(["simulate", "--config", str(file), "--steps", "20", "--out", str(tmp_path / "a")]) == 0
     settings = read_run(tmp_path / "a").settings
-    assert (settings["schedule"]["steps"], settings["seeds"]) == (20, [4])
+    assert (settings["simulation"]["steps"], settings["seeds"]) == (20, [4])
     assert settings["problem"]["orthogonal_noise"] is True and settings["problem"]["mu_norm"] == 8.0
 
 
@@ -107,10 +108,9 @@ def test_a_run_that_diverges_exits_with_1_and_keeps_its_directory(tmp_path, caps
     assert main(["simulate", *TINY, "--lr", "1e308", "--mu-norm", "1e6", "--out", str(tmp_path / "a")]) == 1
 
 
-@pytest.mark.parametrize("command", ["simulate", "train", "reproduce"])
-def test_a_command_without_flags_takes_every_default(command):
-    kind = {"simulate": SimulateRun, "train": TrainRun, "reproduce": Reproduce}[command]
-    assert _parse(command, [], kind, Output) == (kind(), Output())
+@pytest.mark.parametrize("config", [SimulateRun, TrainRun, Reproduce])
+def test_a_command_without_flags_takes_every_default(config):
+    assert parse_flags("labelnoise x", "", [], [config, Output]) == ("", (config(), Output()))
 
 
 def test_help_and_version(capsys):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labelnoise.cli import Output, _parse, main
+from labelnoise.cli import Output, main
+from labelnoise.runs.flags import parse_flags
 from labelnoise.runs.reading import read_run
 from labelnoise.training.experiment import TrainRun
 
@@ -14,7 +15,8 @@ FILES = sorted((Path(__file__).parent.parent / "experiments").glob("*.toml"))
 
 
 def settings(file):
-    return _parse("train", ["--config", str(file)], TrainRun, Output)[0]
+    _, (config, _) = parse_flags("labelnoise train", "", ["--config", str(file)], [TrainRun, Output])
+    return config
 
 
 def test_the_files_are_there():

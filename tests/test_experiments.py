@@ -14,9 +14,9 @@ from labelnoise.noise.models import Symmetric
 from labelnoise.record.stopping import HeldOut
 from labelnoise.runs.folders import run_experiment
 from labelnoise.runs.reading import read_run
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.simulation import Schedule
 from labelnoise.training import checkpoints
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.experiment import TrainRun
@@ -25,7 +25,7 @@ from labelnoise.training.loop import fit
 
 TWO = (3, 8)
 SMALL = SimulateRun(
-    problem=SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0), schedule=Schedule(lr=0.01, steps=300, test_draws=50),
+    problem=SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0), simulation=SimulateConfig(lr=0.01, steps=300, test_draws=50),
     seeds=(0, 1), n_holdout=40,
 )  # fmt: skip
 
@@ -159,7 +159,7 @@ def test_a_finished_run_is_reused_and_another_config_refused(tmp_path):
     written = (tmp_path / "a/history.csv").stat().st_mtime_ns
     again = run_experiment(SMALL, tmp_path / "a")
     assert (first.reused, again.reused, again.status) == (False, True, "ok")
-    other = SimulateRun(problem=SMALL.problem, schedule=SMALL.schedule, seeds=(0, 2), n_holdout=40)
+    other = SimulateRun(problem=SMALL.problem, simulation=SMALL.simulation, seeds=(0, 2), n_holdout=40)
     with pytest.raises(InputError, match=r"seeds is \[0, 1\] there, \[0, 2\] now"):
         run_experiment(other, tmp_path / "a")
     assert (tmp_path / "a/history.csv").stat().st_mtime_ns == written

@@ -14,20 +14,20 @@ import torch
 from torch import nn
 
 from helpers import assert_close
-from labelnoise.cli import explain
 from labelnoise.errors import InputError
 from labelnoise.images.networks import NETWORKS, NO_ATTRIBUTION, build_model
-from labelnoise.report.figures import attribution_figure, similarity_figure
 from labelnoise.runs.folders import run_experiment
 from labelnoise.runs.reading import read_run
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.simulation import Schedule
 from labelnoise.training.attribution import Attribution, class_similarity, read_attribution
+from labelnoise.training.attribution_figures import attribution_figure, similarity_figure
+from labelnoise.training.attribution_methods import attribute
 from labelnoise.training.checkpoints import kept_epochs, read_weights
-from labelnoise.training.config import TrainConfig
+from labelnoise.training.config import METHODS, ExplainConfig, TrainConfig
 from labelnoise.training.experiment import TrainRun
-from labelnoise.training.explain import METHODS, ExplainConfig, attribute, explain_run
+from labelnoise.training.explain import explain_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -217,7 +217,7 @@ def test_a_run_is_explained_at_every_kept_epoch(trained):
     found = explain_run(trained, replace(TINY, threads=2), tell)
     assert threads == {2} and torch.get_num_threads() == 1
     run, samples = read_run(trained), read_run(trained).samples
-    data = TrainRun.from_settings(run.settings).load()
+    data = run.config.load()
     kept = kept_epochs(trained)
     assert found.epoch.tolist() == kept and told == [(i + 1, len(kept)) for i in range(len(kept))]
     assert found.facts["stops"] == {row["rule"]: row["at"] for row in run.summary["stops"] if row["rule"] != "held_out"}
@@ -237,7 +237,7 @@ def test_a_run_is_explained_at_every_kept_epoch(trained):
 
 def test_the_arrays_are_what_attribute_gives(trained):
     found = explain_run(trained, TINY)
-    run = TrainRun.from_settings(read_run(trained).settings)
+    run = read_run(trained).config
     data = run.load()
     images, net = data.on("cpu"), run.build(data).eval()
     x, background = (images.normalise(images.x_train[rows]) for rows in (found.sample, found.background))
@@ -341,7 +341,7 @@ def refused(path, config=TINY):
 
 def test_runs_that_cannot_be_explained_are_refused(tmp_path, trained, monkeypatch):
     simulated = tmp_path / "simulated"
-    run_experiment(SimulateRun(SignalNoise(n=4, d=40, m=2), Schedule(steps=2), seeds=(0,)), simulated)
+    run_experiment(SimulateRun(SignalNoise(n=4, d=40, m=2), SimulateConfig(steps=2), seeds=(0,)), simulated)
     assert "must be a run of 'train', got one of 'simulate'" in refused(simulated)
     assert "is no run" in refused(tmp_path)
     copy = shutil.copytree(trained, tmp_path / "copy", ignore=shutil.ignore_patterns("attribution.*"))

@@ -6,10 +6,11 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.report.figures import column_of, margins_figure, training_figure
 from labelnoise.report.page import write_report
 from labelnoise.runs.folders import RunFolder
+from labelnoise.runs.pages import panel_of
 from labelnoise.runs.reading import read_run
+from labelnoise.training.figures import margins_figure, training_figure
 
 EPOCHS = np.array([1, 4, 7, 20])
 SHARES = (
@@ -44,7 +45,7 @@ def craft(path, seed=0, change=lambda history, samples: None, falls=True):
     folder.write_history(history)
     folder.write_samples(**samples)
     folder.finish({"status": "ok", "classes": [0, 1, 2], "noise": {"rate": noisy.mean()}, "stops": stops})
-    return column_of(path.name, [read_run(path)])
+    return panel_of(path.name, [read_run(path)])
 
 
 def line(axis, label):
@@ -92,7 +93,7 @@ def test_every_curve_is_a_column_of_the_history_at_its_epochs(tmp_path):
 
 def test_several_seeds_give_their_mean_and_range(tmp_path):
     runs = [craft(tmp_path / str(seed), seed).runs[0] for seed in (0, 1)]
-    axis = training_figure([column_of("both", runs)]).axes[0]
+    axis = training_figure([panel_of("both", runs)]).axes[0]
     both = np.array([run.history["test_loss"] for run in runs])
     _, mean = line(axis, "test samples")
     assert_close(mean, both.mean(axis=0))
@@ -109,7 +110,7 @@ def test_stops_are_marked_in_every_panel_at_their_epochs(tmp_path):
 
 
 def test_stops_of_several_seeds_are_marked_at_their_median(tmp_path):
-    both = column_of("both", [craft(tmp_path / str(seed), seed).runs[0] for seed in (0, 1)])
+    both = panel_of("both", [craft(tmp_path / str(seed), seed).runs[0] for seed in (0, 1)])
     assert all(marks(axis) == {7, 12} for axis in training_figure([both]).axes)
     assert marks(margins_figure([both]).axes[0]) - {0} == {4, 7}  # the run that it shows
 

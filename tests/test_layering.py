@@ -1,4 +1,4 @@
-"""The file list is the architecture: who may import whom, what an import loads, how long things are, where chance lives."""
+"""The file list is the architecture: who imports whom, what an import loads, how long things are."""
 
 import ast
 import subprocess
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [file for file in FILES if file.stem != "__init__"]
 HEAVY = ("torch", "scipy", "matplotlib", "sklearn", "pandas")
-MAX_LINES, MAX_FUNCTION = 400, 50
+MAX_LINES, MAX_FUNCTION = 300, 50
 
 named = pytest.mark.parametrize("file", MODULES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
 
@@ -69,7 +69,7 @@ def test_what_needs_neither_torch_nor_matplotlib_loads_neither():
     """In one fresh interpreter: ground, noise, runs, record, theory, and what reads images."""
     light = ("labelnoise", "noise", "runs", "record", "theory", "images")
     names = [module_name(file) for file in MODULES if file.parent.name in light]
-    names = [name for name in names if name not in ("labelnoise.images.networks", "labelnoise.theory.figures")]
+    names = [name for name in names if name.rpartition(".")[2] not in ("networks", "figures", "page")]
     code = (
         f"import sys, importlib\nfor name in {names!r}:\n    importlib.import_module(name)\n"
         "    for heavy in ('torch', 'matplotlib'):\n"

@@ -14,7 +14,7 @@ from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.images import networks as models
 from labelnoise.images.networks import HOMOGENEOUS, NETWORKS, NO_ATTRIBUTION, Residual, build_model
-from labelnoise.training.explain import attribute
+from labelnoise.training.attribution_methods import attribute
 
 QUICK = ("small-cnn", "mlp", "vgg11", "vgg11-bn", HOMOGENEOUS, "resnet18", "resnet50")
 """One of each kind; the others take a second or two each, for the same code."""

@@ -196,7 +196,7 @@ def test_the_coefficients_follow_their_recursion(problem, seed):
 @given(problems(least_tau=0.3), seeds)
 def test_masks_and_tables_agree_with_the_labels(problem, seed):
     run = simulate(problem.sample(seed=seed), **OPTIONS)
-    draw, margin = run.draws[0], run.values["margin"]
+    draw, margin = run.draw, run.values["margin"]
     for name, mask in (("clean", ~draw.noisy), ("noisy", draw.noisy)):
         column = run.table[f"accuracy_{name}"]
         assert np.isnan(column).all() if not mask.any() else (column == (margin[:, mask] > 0).mean(1)).all()

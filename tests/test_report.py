@@ -13,20 +13,24 @@ import pytest
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional
-from labelnoise.report.figures import read_released, training_figure
 from labelnoise.report.page import write_report
 from labelnoise.runs.folders import RunFolder, run_experiment
 from labelnoise.runs.reading import read_run
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.simulation import Schedule
 from labelnoise.training.attribution import Attribution, write_attribution
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.experiment import TrainRun
+from labelnoise.training.figures import training_figure
+from labelnoise.training.released import read_released
 from test_figures import craft, line, names
 
 SIMULATE = SimulateRun(
-    SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0), Schedule(lr=0.01, steps=400, test_draws=50), (0, 1), n_holdout=40
+    SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0),
+    SimulateConfig(lr=0.01, steps=400, test_draws=50),
+    (0, 1),
+    n_holdout=40,
 )
 
 
@@ -101,7 +105,7 @@ def test_the_same_run_gives_the_same_page(tmp_path):
 def test_a_run_without_label_noise_says_why_there_is_no_stage_one(tmp_path):
     clean = SimulateRun(
         SignalNoise(n=40, d=900, m=4, mu_norm=14.0, label_noise=ClassConditional(0, 0)),
-        Schedule(lr=0.01, steps=50, test_draws=20), (0,), n_holdout=0,
+        SimulateConfig(lr=0.01, steps=50, test_draws=20), (0,), n_holdout=0,
     )  # fmt: skip
     run_experiment(clean, tmp_path / "a")
     text = page_of(tmp_path / "a").text

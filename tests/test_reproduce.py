@@ -10,23 +10,27 @@ from pathlib import Path
 
 import pytest
 
+from labelnoise.errors import InputError
 from labelnoise.reproduce import experiment as module
-from labelnoise.reproduce.experiment import Figure, Panel, Reproduce, figures, run_reproduce
+from labelnoise.reproduce.experiment import Reproduce, run_reproduce
+from labelnoise.reproduce.plan import Setting, plan_sections
 from labelnoise.runs.reading import read_run
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
-from labelnoise.theory.simulation import Schedule
+from labelnoise.training.config import ExplainConfig
 from labelnoise.training.experiment import TrainRun
-from labelnoise.training.explain import ExplainConfig
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """The figures of the report, each experiment cut to almost nothing."""
+    """The sections of the report, each experiment cut to almost nothing."""
 
     def cut(run):
         if isinstance(run, SimulateRun):
             problem = replace(run.problem, n=30, d=400, m=3, mu_norm=10.0)
-            return replace(run, problem=problem, schedule=Schedule(lr=0.02, steps=40, test_draws=20), seeds=(0, 1))
+            return replace(
+                run, problem=problem, simulation=SimulateConfig(lr=0.02, steps=40, test_draws=20), seeds=(0, 1)
+            )
         return replace(run, classes=(3, 8), training=replace(run.training, epochs=2))
 
     few = ExplainConfig(clean=2, noisy=2, background=4, reference=2)
@@ -34,22 +38,22 @@ def tiny(monkeypatch):
     def small(quick):
         return tuple(
             replace(
-                figure,
-                explained=dict.fromkeys(figure.explained, few),
-                panels=tuple(
-                    Panel(p.title, {name: cut(run) for name, run in p.experiments.items()}) for p in figure.panels
+                section,
+                explained=dict.fromkeys(section.explained, few),
+                settings=tuple(
+                    Setting(s.title, {name: cut(run) for name, run in s.experiments.items()}) for s in section.settings
                 ),
             )
-            for figure in figures(quick=True)
+            for section in plan_sections(quick=True)
         )
 
-    monkeypatch.setattr(module, "figures", small)
+    monkeypatch.setattr(module, "plan_sections", small)
 
 
 def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_path):
     told = []
-    page, reused = run_reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))
-    assert not reused and page.is_file() and [at for _, at, _ in told] == list(range(1, 7))
+    outcome = run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words))
+    assert not outcome.reused and outcome.page.is_file() and [at for at, _, _ in told] == list(range(1, 7))
     whole = (tmp_path / "a/summary.json").read_bytes()
     summary = read_run(tmp_path / "a").summary
     assert summary["status"] == "ok" and set(summary["experiments"]) == {
@@ -59,25 +63,36 @@ def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_p
         "synthetic-a-curves", "synthetic-b-curves", "digits-curves", "digits-margins", "digits-attribution",
         "digits-similarity",
     }  # fmt: skip
-    assert run_reproduce(Reproduce(), tmp_path / "a")[1]
+    assert run_reproduce(Reproduce(), tmp_path / "a").reused
 
     # as if it had been killed: what is finished is kept, the rest runs again
     (tmp_path / "a/summary.json").unlink()
     (tmp_path / "a/b-noise/summary.json").unlink()
     kept = (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns
     told.clear()
-    assert not run_reproduce(Reproduce(), tmp_path / "a", done=lambda *words: told.append(words))[1]
+    assert not run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words)).reused
     assert (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns == kept
-    assert sum(name.endswith("already there") for name, _, _ in told) == 5
+    assert sum(name.endswith("already there") for _, _, name in told) == 5
     assert (tmp_path / "a/summary.json").read_bytes() == whole
 
 
+def test_a_finished_folder_whose_experiment_is_made_in_another_way_now_is_refused(tiny, tmp_path, monkeypatch):
+    sections = module.plan_sections(True)[:1]
+    monkeypatch.setattr(module, "plan_sections", lambda quick: sections)
+    assert run_reproduce(Reproduce(), tmp_path / "a").status == "ok"
+    (name, run), *_ = sections[0].settings[0].experiments.items()
+    changed = replace(run, seeds=(0, 7))
+    other = replace(sections[0], settings=(Setting("other", {name: changed}),))
+    monkeypatch.setattr(module, "plan_sections", lambda quick: (other,))
+    with pytest.raises(InputError, match=r"a-noise holds another one \(seeds is \[0, 1\] there, \[0, 7\] now\)"):
+        run_reproduce(Reproduce(), tmp_path / "a")
+
+
 def test_the_report_has_both_settings_with_and_without_noise_and_digits():
-    shown: tuple[Figure, ...] = figures()
-    runs = {name: run for figure in shown for panel in figure.panels for name, run in panel.experiments.items()}
+    runs = {name: run for section in plan_sections() for s in section.settings for name, run in s.experiments.items()}
     a, b = runs["a-noise"], runs["b-noise"]
-    assert (a.problem.d, a.problem.n_snr2, a.schedule.steps, len(a.seeds)) == (40_000, pytest.approx(8), 2_000, 5)
-    assert (b.problem.d, b.schedule.lr, b.problem.init_std) == (400, 0.3, 0.01)
+    assert (a.problem.d, a.problem.n_snr2, a.simulation.steps, len(a.seeds)) == (40_000, pytest.approx(8), 2_000, 5)
+    assert (b.problem.d, b.simulation.lr, b.problem.init_std) == (400, 0.3, 0.01)
     assert runs["a-clean"].problem.taus == runs["b-clean"].problem.taus == (0, 0)
     digits = [run for run in runs.values() if isinstance(run, TrainRun)]
     assert sorted((run.noise, run.training.seed) for run in digits) == [
@@ -90,9 +105,9 @@ def test_workers_end_with_a_main_process_that_is_killed():
     script = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
-from labelnoise.reproduce import _end_with_parent
+from labelnoise.reproduce.workers import end_with_parent
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 600).result()
 """

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -10,15 +11,42 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
+from labelnoise.runs.files import write_bytes
 from labelnoise.runs.folders import default_path, open_run
+from labelnoise.runs.kinds import Kind, all_kinds
+from labelnoise.runs.pages import Page
 from labelnoise.runs.reading import read_run
 from labelnoise.runs.settings import settings_of
 
-SETTINGS = {"lr": 0.1, "sizes": (3, 4), "nested": {"rate": 0.2}}
+
+@dataclass(frozen=True)
+class Nested:
+    rate: float = 0.2
 
 
-def finish(path, settings=SETTINGS, **summary):
-    folder = open_run(path, "toy", settings)
+@dataclass(frozen=True)
+class Toy:
+    """A kind of run that only this file knows."""
+
+    command: ClassVar[str] = "toy"
+    lr: float = 0.1
+    sizes: tuple[int, ...] = (3, 4)
+    nested: Nested = field(default_factory=Nested)
+
+
+@dataclass(frozen=True)
+class Other(Toy):
+    command: ClassVar[str] = "other"
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    for config in (Toy, Other):
+        monkeypatch.setitem(all_kinds(), config.command, Kind(config, page=Page))
+
+
+def finish(path, config=Toy(), **summary):  # noqa: B008
+    folder = open_run(path, config)
     folder.begin()
     folder.write_history(pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
     folder.write_samples(margin=np.array([[1.0, -2.0]], dtype=np.float32))
@@ -28,10 +56,11 @@ def finish(path, settings=SETTINGS, **summary):
 
 def test_what_is_written_is_read_back(tmp_path):
     folder = finish(tmp_path / "a", status="ok", best=np.float64(0.5), never=float("nan"), at=np.array([2, 1]))
-    folder.write_figure("loss.svg", b"<svg/>")
+    write_bytes(folder.path / "figures/loss.svg", b"<svg/>")
     run = read_run(tmp_path / "a")
     assert (run.path, run.command) == (tmp_path / "a", "toy")
-    assert run.settings == {"lr": 0.1, "sizes": [3, 4], "nested": {"rate": 0.2}}
+    assert run.settings == {"lr": 0.1, "sizes": [3, 4], "nested": {"kind": "Nested", "rate": 0.2}}
+    assert run.config == Toy()
     assert run.versions["numpy"] == np.__version__
     pd.testing.assert_frame_equal(run.history, pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
     assert_close(run.samples["margin"], np.array([[1.0, -2.0]], dtype=np.float32))
@@ -46,31 +75,31 @@ def test_equal_results_give_equal_bytes(tmp_path):
 
 
 def test_a_finished_run_is_reused_and_an_unfinished_one_starts_again(tmp_path):
-    assert not open_run(tmp_path / "a", "toy", SETTINGS).finished
-    assert not open_run(tmp_path / "a", "toy", SETTINGS).finished
+    assert not open_run(tmp_path / "a", Toy()).finished
+    assert not open_run(tmp_path / "a", Toy()).finished
     finish(tmp_path / "a", status="ok")
-    assert open_run(tmp_path / "a", "toy", SETTINGS).finished
+    assert open_run(tmp_path / "a", Toy()).finished
 
 
 @pytest.mark.parametrize(
-    ("command", "settings", "message"),
+    ("config", "message"),
     [
-        ("toy", {**SETTINGS, "lr": 0.2}, r"\(lr is 0.1 there, 0.2 now\)"),
-        ("toy", {**SETTINGS, "nested": {"rate": 0.3}}, "rate is 0.2 there, 0.3 now"),
-        ("other", SETTINGS, "of the command 'toy'"),
+        (Toy(lr=0.2), r"\(lr is 0.1 there, 0.2 now\)"),
+        (Toy(nested=Nested(0.3)), "rate is 0.2 there, 0.3 now"),
+        (Other(), "of the command 'toy'"),
     ],
 )
-def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path, command, settings, message):
+def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path, config, message):
     finish(tmp_path / "a", status="ok")
     before = {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()}
     with pytest.raises(InputError, match=message):
-        open_run(tmp_path / "a", command, settings)
+        open_run(tmp_path / "a", config)
     assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
 
 
 def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
     finish(tmp_path / "a", status="ok")
-    folder = open_run(tmp_path / "a", "toy", {"lr": 0.2}, overwrite=True)
+    folder = open_run(tmp_path / "a", Toy(lr=0.2), overwrite=True)
     assert not folder.finished and (tmp_path / "a/summary.json").exists()  # nothing is lost before the run begins
     folder.begin()
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["config.json"]
@@ -78,7 +107,7 @@ def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="holds other files"):
-            open_run(tmp_path / "mine", "toy", SETTINGS, overwrite=overwrite)
+            open_run(tmp_path / "mine", Toy(), overwrite=overwrite)
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
 
 
@@ -94,7 +123,7 @@ def test_a_write_replaces_the_file_in_one_move(tmp_path):
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(InputError, match="must be a folder"):
-        open_run(tmp_path / "a", "toy", SETTINGS)
+        open_run(tmp_path / "a", Toy())
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -159,21 +188,32 @@ def test_settings_are_plain_and_survive_json():
     assert json.loads(json.dumps(settings)) == settings
 
 
-def test_the_default_path_depends_on_the_settings_alone():
-    path = default_path("toy", {"a": 1, "b": 2})
-    assert path == default_path("toy", {"b": 2, "a": 1})
+def test_the_default_path_depends_on_the_settings_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = default_path(Toy())
+    assert path == default_path(Toy(lr=0.1)) != default_path(Toy(lr=0.3))
     assert path.parent == Path("runs") and path.name.startswith("toy-")
-    assert path != default_path("toy", {"a": 1, "b": 3})
+
+
+def test_the_default_path_is_the_folder_that_holds_the_run_whatever_its_hash(tmp_path, monkeypatch):
+    """A new setting changes every hash, and the runs of before must not be orphans."""
+    monkeypatch.chdir(tmp_path)
+    for name, lr in (("toy-0123456789", 0.3), ("toy-abcdef0123", 0.1)):
+        finish(Path("runs") / name, Toy(lr=lr), status="ok")
+    (tmp_path / "runs/toy-0000000000").mkdir()
+    assert default_path(Toy()) == Path("runs/toy-abcdef0123")
+    assert default_path(Toy(lr=0.5)).name not in ("toy-0123456789", "toy-abcdef0123", "toy-0000000000")
 
 
 def test_overwrite_deletes_what_a_run_wrote_and_nothing_else(tmp_path):
-    finish(tmp_path / "a", status="ok").write_figure("x.svg", b"<svg/>")
+    finish(tmp_path / "a", status="ok")
+    write_bytes(tmp_path / "a/figures/x.svg", b"<svg/>")
     finish(tmp_path / "a/inner", status="ok")
     (tmp_path / "a/notes.txt").write_text("mine")
     (tmp_path / "a/other").mkdir()
     (tmp_path / "a/model").mkdir()
     (tmp_path / "a/model/config.json").write_text('{"model_type": "bert"}')
-    open_run(tmp_path / "a", "toy", {"lr": 0.2}, overwrite=True).begin()
+    open_run(tmp_path / "a", Toy(lr=0.2), overwrite=True).begin()
     left = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*"))
     assert left == ["config.json", "model", "model/config.json", "notes.txt", "other"]
 
@@ -184,7 +224,7 @@ def test_a_folder_with_a_config_of_something_else_is_never_deleted(content, tmp_
     (tmp_path / "a/config.json").write_text(content)
     (tmp_path / "a/weights.bin").write_text("precious")
     with pytest.raises(InputError, match=r"holds other files|is damaged"):
-        open_run(tmp_path / "a", "toy", SETTINGS, overwrite=True)
+        open_run(tmp_path / "a", Toy(), overwrite=True)
     assert (tmp_path / "a/weights.bin").read_text() == "precious"
 
 
@@ -198,7 +238,7 @@ def test_a_first_write_that_was_killed_does_not_lock_the_folder(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`out` must be a folder that can be written"):
-        open_run(tmp_path / "file/a", "toy", SETTINGS).begin()
+        open_run(tmp_path / "file/a", Toy()).begin()
 
 
 def test_the_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def test_what_is_recorded_and_when():
 
 def test_the_track_is_that_of_the_records():
     run = simulate(PROBLEM.sample(seed=0), lr=0.01, steps=30, record_every=1, record=("margin", "gamma", "rho"))
-    draw, margin = run.draws[0], run.values["margin"]
+    draw, margin = run.draw, run.values["margin"]
     own = np.where(draw.y_given > 0, run.values["rho"][:, :3].max(1), run.values["rho"][:, 3:].max(1))
     assert_close(run.track["margin_clean_min"], margin[:, ~draw.noisy].min(1))
     assert_close(run.track["margin_noisy_max"], margin[:, draw.noisy].max(1))
@@ -60,8 +60,8 @@ def test_a_batch_has_a_seed_column_and_runs_to_pick():
     assert frame.columns[0] == "seed" and frame["seed"].tolist() == [7, 7, 2, 2]
     assert runs.values["output"].shape == (2, 2, 20) and runs[1].values["output"].shape == (2, 20)
     assert (runs[1].values["output"] == runs.values["output"][1]).all() and len(runs.stages) == 2
-    with pytest.raises(TypeError, match="use it as it is"):
-        runs[0][0]
+    assert len(runs) == 2 and [run.seed for run in runs] == [7, 2] and runs[-1] is runs[1]
+    assert [run.stages for run in runs] == list(runs.stages) and runs.status == ("ok", "ok") and runs[0].status == "ok"
 
 
 def test_a_run_that_diverges_says_so_and_harms_no_other():

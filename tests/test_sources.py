@@ -11,7 +11,8 @@ from PIL import Image
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.images import archives
-from labelnoise.images.sources import DATASETS, read_folder, read_npz, read_source
+from labelnoise.images.datasets import DATASETS, read_npz, read_source
+from labelnoise.images.image_folders import read_folder
 from test_archives import files_in, md5, pack, python2_pickle, server  # noqa: F401 (a fixture)
 
 RNG = np.random.default_rng(8)

@@ -1,4 +1,4 @@
-"""The paper's claims checked on runs: each where it holds, where it fails, and where it does not apply."""
+"""The paper's claims checked on runs: where each holds, fails, has a constant only, or a premise that fails."""
 
 from dataclasses import replace
 
@@ -8,11 +8,13 @@ import pytest
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional
-from labelnoise.theory.claims import CLAIMS, FAILS, HOLDS, NOT_APPLICABLE, checks
+from labelnoise.theory.claims import CLAIMS
 from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.findings import CONSTANT_ONLY, FAILS, HOLDS, NOT_MEASURED, PREMISE_FAILS
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.scales import conditions, stage_one_scale
 from labelnoise.theory.simulation import simulate
+from labelnoise.theory.verdicts import checks
 
 NAN = np.nan
 LR, STEPS, TEST_DRAWS = 0.02, 1_000, 400
@@ -60,13 +62,13 @@ def one_class(batch):
 @pytest.fixture(scope="module")
 def short(strong):
     """The strong run again, not long enough to converge, with as little measured as possible."""
-    return simulate(strong.draws[0], lr=LR, steps=20, record_every=20, test_draws=0)
+    return simulate(strong.draw, lr=LR, steps=20, record_every=20, test_draws=0)
 
 
 @pytest.fixture(scope="module")
 def no_problem(strong):
     """The strong run again from bare vectors: the distribution is not known."""
-    draw = strong.draws[0]
+    draw = strong.draw
     v = draw.vectors
     bare = Draw.from_vectors(v.mu[0], v.xi, v.w0, draw.y_true, draw.y_given)
     return simulate(bare, lr=LR, steps=STEPS, record_every=100, test_draws=50)
@@ -137,8 +139,9 @@ def test_checks_come_in_the_order_of_the_claims(strong):
     assert [(c.claim, c.statement) for c in found] == [(claim, statement) for claim, statement, _ in CLAIMS]
     assert len({c.claim for c in found}) == len(found) == 17
     for c in found:
-        assert c.reason and c.verdict in (HOLDS, FAILS, NOT_APPLICABLE)
-        assert (c.runs, c.holds) == {HOLDS: (1, 1), FAILS: (1, 0), NOT_APPLICABLE: (0, 0)}[c.verdict]
+        assert c.reason and c.verdict in (HOLDS, FAILS, CONSTANT_ONLY, PREMISE_FAILS, NOT_MEASURED)
+        assert (c.runs, c.holds) == {HOLDS: (1, 1), FAILS: (1, 0)}.get(c.verdict, (0, 0))
+        assert np.isfinite(c.constant) == (c.verdict == CONSTANT_ONLY)
 
 
 def test_only_a_trajectory_can_be_checked():
@@ -150,7 +153,7 @@ def test_a_run_that_diverged_at_once_has_no_claim_that_holds():
     draw = replace(problem(), mu_norm=1e149).sample(seed=0)
     run = simulate(draw, lr=1e12, steps=5, test_draws=10)
     assert run.status != "ok"
-    assert {(c.verdict, c.reason) for c in checks(run)} == {(NOT_APPLICABLE, run.status)}
+    assert {(c.verdict, c.reason) for c in checks(run)} == {(NOT_MEASURED, run.status)}
 
 
 # ------------------------------------------------------------------------------------------------- Thm 4.1 and Prop 4.3
@@ -165,7 +168,7 @@ def test_stage_one_holds_fails_and_does_not_apply(strong, weak, without_noise):
     found = check(weak, "Thm 4.1, stages")
     assert found.verdict == FAILS and found.measured < 0 and "no step separates" in found.reason
     found = check(without_noise, "Thm 4.1, stages")
-    assert (found.verdict, found.reason) == (NOT_APPLICABLE, "there are no noisy samples")
+    assert (found.verdict, found.reason) == (PREMISE_FAILS, "there are no noisy samples")
 
 
 @pytest.mark.parametrize(
@@ -178,17 +181,18 @@ def test_what_is_claimed_of_t1_needs_a_stage_one(weak, without_noise, claim):
         (without_noise, "there is no Stage I: there are no noisy"),
     ):
         found = check(run, claim)
-        assert found.verdict == NOT_APPLICABLE and found.reason.startswith(reason)
+        assert found.verdict == PREMISE_FAILS and found.reason.startswith(reason)
         assert np.isnan([found.measured, found.constant]).all()
 
 
 def test_the_time_of_t1_gives_a_constant_and_no_verdict(strong, no_problem):
     found = check(strong, "Thm 4.1, time")
     t1 = strong.stages.t1
-    assert (found.verdict, found.measured, found.bound) == (NOT_APPLICABLE, t1, pytest.approx(60 * 4 / (0.02 * 1_200)))
+    assert (found.verdict, found.measured, found.bound) == (CONSTANT_ONLY, t1, pytest.approx(60 * 4 / (0.02 * 1_200)))
     assert found.constant == pytest.approx(t1 / 10)
     found = check(no_problem, "Thm 4.1, time")
     assert (found.measured, found.reason) == (t1, "the draw has no problem, so the scale is unknown")
+    assert found.verdict == NOT_MEASURED
     assert np.isnan(found.constant)
 
 
@@ -209,11 +213,11 @@ def test_signal_leads_or_not(strong):
 
 def test_sizes_of_the_coefficients_at_t1(strong):
     t1 = strong.stages.t1
-    there = simulate(strong.draws[0], lr=LR, steps=t1, record_every=t1, record=("gamma", "rho"), test_draws=0)
+    there = simulate(strong.draw, lr=LR, steps=t1, record_every=t1, record=("gamma", "rho"), test_draws=0)
     gamma, rho = there.values["gamma"][-1], there.values["rho"][-1]
     for claim, size in (("gamma", gamma.mean()), ("rho-bar", rho[rho > 1e-9].mean())):
         found = check(strong, f"Thm 4.1, size of {claim}")
-        assert found.verdict == NOT_APPLICABLE and "unknown constant" in found.reason
+        assert found.verdict == CONSTANT_ONLY and "unknown constant" in found.reason
         assert found.constant == found.measured == pytest.approx(size)
 
 
@@ -234,7 +238,7 @@ def test_implied_constant_of_early_stopping_comes_from_the_error_or_its_upper_bo
     claim, stem = f"Prop 4.3, early stopping ({kind})", f"test_error_{kind}"
     assert strong.at_t1[stem] == 0
     found = check(strong, claim)
-    assert (found.verdict, found.measured) == (NOT_APPLICABLE, 0)
+    assert (found.verdict, found.measured) == (CONSTANT_ONLY, 0)
     assert found.constant == pytest.approx(1_200 / (60 * np.log(TEST_DRAWS / 3)))
     found = check(with_t1(strong, **{stem: 0.02, f"{stem}_upper": 0.03}), claim)
     assert (found.measured, found.constant) == (0.02, pytest.approx(20 / np.log(1 / 0.02)))
@@ -243,12 +247,13 @@ def test_implied_constant_of_early_stopping_comes_from_the_error_or_its_upper_bo
     for run in (short, no_problem):
         found = check(run, claim)
         assert found.reason == "it needs a problem and test_draws > 0" and np.isnan(found.constant)
+        assert found.verdict == NOT_MEASURED
 
 
 def test_implied_constant_of_early_stopping_on_seen_noise_is_exact(strong, no_problem):
     claim = "Prop 4.3, early stopping (seen)"
     found = check(strong, claim)
-    assert found.reason.startswith("no mistake in all 2n cases") and np.isnan(found.constant)
+    assert found.reason.startswith("no mistake in all 2n cases") and found.constant == 0
     found = check(with_t1(strong, test_error_seen=0.05), claim)
     assert (found.measured, found.constant) == (0.05, pytest.approx(20 / np.log(20)))
     assert "upper bound" not in found.reason
@@ -264,14 +269,14 @@ STAGE_TWO = [claim for claim, _, _ in CLAIMS if claim.startswith("Thm 4.2")]
 def test_stage_two_needs_convergence_and_label_noise(short, without_noise, claim):
     found = check(short, claim)
     loss = short.table["loss"][-1]
-    assert found.verdict == NOT_APPLICABLE
+    assert found.verdict == PREMISE_FAILS
     assert found.reason == f"the loss has not converged (last loss {loss:.3g}); raise `steps`"
     assert check(without_noise, claim).reason == "there are no noisy samples"
 
 
 def test_clean_samples_after_convergence(strong):
     found = check(strong, "Thm 4.2, clean")
-    clean = strong.values["margin"][-1][~strong.draws[0].noisy]
+    clean = strong.values["margin"][-1][~strong.draw.noisy]
     assert (found.verdict, found.measured, found.bound) == (HOLDS, pytest.approx(clean.min()), 0)
     assert f"converged at step {strong.stages.convergence}" in found.reason
     for margin in (0.0, -0.5):
@@ -280,7 +285,7 @@ def test_clean_samples_after_convergence(strong):
 
 
 def test_clean_samples_where_every_label_is_wrong(strong):
-    draw = strong.draws[0]
+    draw = strong.draw
     flipped = replace(draw, y_given=-draw.y_true, vectors=None)
     run = simulate(flipped, lr=LR, steps=STEPS, record_every=100, test_draws=0)
     assert run.stages.convergence is not None
@@ -290,14 +295,14 @@ def test_clean_samples_where_every_label_is_wrong(strong):
 
 def test_the_memorised_share_is_a_number_without_a_verdict(strong):
     found = check(strong, "Thm 4.2, memorisation")
-    assert (found.verdict, found.measured, found.constant) == (NOT_APPLICABLE, 1, 1)
+    assert (found.verdict, found.measured, found.constant) == (CONSTANT_ONLY, 1, 1)
     found = check(with_last(strong, rho_leads_share=0.4), "Thm 4.2, memorisation")
     assert (found.measured, found.constant) == (0.4, 0.4)
 
 
 def brute_force_seen_error(run):
     """Mistakes over the 2n cases of explicit patches, with weights put together from the last gamma and rho."""
-    draw, v = run.draws[0], run.draws[0].vectors
+    draw, v = run.draw, run.draw.vectors
     sign = np.repeat([1, -1], draw.m)[:, None]
     mu, xi = v.mu[0], v.xi
     signal = sign * run.values["gamma"][-1][:, None] * mu / (mu @ mu)
@@ -321,8 +326,8 @@ def smaller_rate(draw):
 
 def test_the_seen_error_is_an_independent_count_against_the_smaller_realised_rate(strong, weak):
     for run in (strong, weak):
-        mistakes, rate = brute_force_seen_error(run), smaller_rate(run.draws[0])
-        assert 0 < rate != 0.5 * sum(run.draws[0].problem.taus)
+        mistakes, rate = brute_force_seen_error(run), smaller_rate(run.draw)
+        assert 0 < rate != 0.5 * sum(run.draw.problem.taus)
         found = check(run, "Thm 4.2, test error (seen)")
         assert found.measured == pytest.approx(mistakes / 120) and found.bound == pytest.approx(rate / 2)
         assert found.verdict == HOLDS
@@ -337,31 +342,31 @@ def test_the_seen_error_is_compared_in_counts(strong):
 
 def test_the_sampled_error_is_undecided_within_two_standard_errors(strong):
     claim, stem = "Thm 4.2, test error (perturbed)", "test_error_perturbed"
-    bound, se = smaller_rate(strong.draws[0]) / 2, 0.01
+    bound, se = smaller_rate(strong.draw) / 2, 0.01
     for error, verdict in (
         (bound + 0.021, HOLDS),
-        (bound + 0.019, NOT_APPLICABLE),
-        (bound - 0.019, NOT_APPLICABLE),
+        (bound + 0.019, NOT_MEASURED),
+        (bound - 0.019, NOT_MEASURED),
         (bound - 0.021, FAILS),
     ):
         found = check(with_last(strong, **{stem: error, f"{stem}_se": se, f"{stem}_upper": error + 0.0165}), claim)
         assert (found.verdict, found.measured, found.bound) == (verdict, error, pytest.approx(bound))
-        assert ("undecided within two standard errors" in found.reason) == (verdict == NOT_APPLICABLE)
+        assert ("undecided within two standard errors" in found.reason) == (verdict == NOT_MEASURED)
 
 
 def test_no_error_at_all_is_decided_by_its_upper_bound(strong):
     claim, stem = "Thm 4.2, test error (perturbed)", "test_error_perturbed"
-    bound = smaller_rate(strong.draws[0]) / 2
+    bound = smaller_rate(strong.draw) / 2
     none = {stem: 0.0, f"{stem}_se": NAN}
     assert check(with_last(strong, **none, **{f"{stem}_upper": 0.9 * bound}), claim).verdict == FAILS
-    assert check(with_last(strong, **none, **{f"{stem}_upper": 1.1 * bound}), claim).verdict == NOT_APPLICABLE
+    assert check(with_last(strong, **none, **{f"{stem}_upper": 1.1 * bound}), claim).verdict == NOT_MEASURED
 
 
 def test_fresh_noise_escapes_the_bound_that_recurring_noise_obeys(weak):
     """In the run in which noise wins at once: nearly every mistake is a recognised patch."""
     assert check(weak, "Thm 4.2, test error (perturbed)").verdict == HOLDS
     found = check(weak, "Thm 4.2, test error (fresh)")
-    assert found.verdict == NOT_APPLICABLE and found.reason.startswith("not claimed by the theorem")
+    assert found.verdict == PREMISE_FAILS and found.reason.startswith("not claimed by the theorem")
     assert found.measured < found.bound
 
 
@@ -369,13 +374,13 @@ def test_the_bound_is_0_where_a_class_has_no_noisy_samples(one_class):
     assert one_class.stages.convergence
     for kind in ("seen", "perturbed", "fresh"):
         found = check(one_class, f"Thm 4.2, test error ({kind})")
-        assert (found.verdict, found.reason) == (NOT_APPLICABLE, "a class without noisy samples makes the bound 0")
+        assert (found.verdict, found.reason) == (PREMISE_FAILS, "a class without noisy samples makes the bound 0")
 
 
 def test_sampled_errors_that_were_not_measured(no_problem):
     for kind in ("perturbed", "fresh"):
         found = check(no_problem, f"Thm 4.2, test error ({kind})")
-        assert found.verdict == NOT_APPLICABLE and found.reason.startswith("it was not measured")
+        assert found.verdict == NOT_MEASURED and found.reason.startswith("it was not measured")
     assert check(no_problem, "Thm 4.2, test error (seen)").verdict == HOLDS  # exact, needs no distribution
 
 
@@ -400,7 +405,7 @@ def test_implied_constant_without_label_noise(without_noise, strong, short):
     claim, exponent = "Thm 4.4, test error", 60 * 16**4 / 1_200
     assert without_noise.table["test_error_fresh"][-1] == 0
     found = check(without_noise, claim)
-    assert (found.verdict, found.measured) == (NOT_APPLICABLE, 0)
+    assert (found.verdict, found.measured) == (CONSTANT_ONLY, 0)
     assert found.constant == pytest.approx(exponent / np.log(TEST_DRAWS / 3))
     found = check(with_last(without_noise, test_error_fresh=0.1, test_error_fresh_upper=0.125), claim)
     assert (found.measured, found.constant) == (0.1, pytest.approx(exponent / np.log(8)))
@@ -416,12 +421,12 @@ def test_lemma_5_1_measures_predicted_against_actual_margins(strong, short):
     gap = np.abs(actual - predicted).max()
     assert f"largest gap {gap:.3g}" in found.reason
     slope = np.cov(actual, predicted)[0, 1] / predicted.var(ddof=1)
-    assert found.verdict == NOT_APPLICABLE and f"slope {slope:.3f}" in found.reason
+    assert found.verdict == CONSTANT_ONLY and found.constant == gap and f"slope {slope:.3f}" in found.reason
     exact = replace(strong, values={**strong.values, "margin_predicted": strong.values["margin"]})
     assert check(exact, "Lemma 5.1").measured == pytest.approx(1)
     assert "slope 1.000" in check(exact, "Lemma 5.1").reason and "gap 0 " in check(exact, "Lemma 5.1").reason
     assert check(short, "Lemma 5.1").reason == 'it needs record=("margin", "margin_predicted")'
-    start = simulate(strong.draws[0], lr=LR, steps=0, record=("margin", "margin_predicted"))
+    start = simulate(strong.draw, lr=LR, steps=0, record=("margin", "margin_predicted"))
     assert check(start, "Lemma 5.1").reason == "it needs a record after step 0"
 
 
@@ -436,13 +441,13 @@ def test_a_batch_counts_the_runs_in_which_a_claim_holds(batch):
     assert (found.verdict, found.holds, found.runs) == (HOLDS, 2, 2)
     assert found.reason.startswith(f"holds in 2 of 2 runs; seed {batch.draws[0].seed}: precision 1.000")
     found = check(batch, "Thm 4.2, test error (perturbed)")
-    singles = [check(run, "Thm 4.2, test error (perturbed)").verdict for run in batch.runs]
-    assert (found.holds, found.runs) == (singles.count(HOLDS), 4 - singles.count(NOT_APPLICABLE))
+    singles = [check(run, "Thm 4.2, test error (perturbed)").verdict for run in batch]
+    assert (found.holds, found.runs) == (singles.count(HOLDS), singles.count(HOLDS) + singles.count(FAILS))
 
 
 def test_numbers_of_a_batch_are_medians_over_the_runs_that_have_them(batch):
     found = check(batch, "Thm 4.1, time")
-    assert (found.verdict, found.holds, found.runs) == (NOT_APPLICABLE, 0, 0)
+    assert (found.verdict, found.holds, found.runs) == (CONSTANT_ONLY, 0, 0)
     assert found.measured == np.mean([batch[r].stages.t1 for r in (0, 3)])
     assert found.constant == pytest.approx(found.measured / 10)
     found = check(batch, "Thm 4.1, stages")
@@ -461,6 +466,6 @@ def test_the_dense_engine_says_nothing_on_coefficients_that_are_not_unique():
     options = {"lr": 0.02, "steps": 60, "test_draws": 0}
     span, dense = simulate(draw, **options), simulate(draw, engine="dense", **options)
     assert span.stages.t1 == dense.stages.t1 is not None
-    assert check(span, "Thm 4.1, signal").verdict != NOT_APPLICABLE
+    assert check(span, "Thm 4.1, signal").verdict in (HOLDS, FAILS)
     found = check(dense, "Thm 4.1, signal")
-    assert found.verdict == NOT_APPLICABLE and "not unique for d < n + 1" in found.reason
+    assert found.verdict == NOT_MEASURED and "not unique for d < n + 1" in found.reason

@@ -20,7 +20,8 @@ from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stopping import HeldOut
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.log import COLUMNS, TIMES
-from labelnoise.training.loop import _parts, fit
+from labelnoise.training.loop import fit
+from labelnoise.training.passes import batches
 
 TWO = (3, 8)
 
@@ -282,7 +283,7 @@ def test_more_outputs_than_classes():
     ("n", "size", "expected"), [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (4, 4, [4]), (1, 4, [1]), (3, 1, [1, 1, 1])]
 )
 def test_a_last_batch_of_one_joins_the_one_before_it(n, size, expected):
-    parts = _parts(n, size)
+    parts = batches(n, size)
     assert [part.stop - part.start for part in parts] == expected
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
 
@@ -306,7 +307,7 @@ def test_a_network_that_looks_at_its_batch_reads_data_sorted_by_class_in_shuffle
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(64, affine=False, track_running_stats=False)
     model = nn.Sequential(nn.Flatten(), norm, nn.Linear(64, 2))
-    with mock.patch("labelnoise.training.loop.EVAL_BATCH", 32):
+    with mock.patch("labelnoise.training.passes.EVAL_BATCH", 32):
         log = fit(model, data, short(epochs=5))
     assert log.table["test_accuracy"].iloc[-1] > 0.9 and log.table["train_accuracy"].iloc[-1] > 0.9
 

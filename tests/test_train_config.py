@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from helpers import assert_close
+from labelnoise.devices import find_device, find_precision
 from labelnoise.errors import InputError
-from labelnoise.training.config import OPTIMIZERS, TrainConfig, find_device, find_precision, learning_rate
+from labelnoise.training.config import TrainConfig, learning_rate
+from labelnoise.training.optimizers import BUILDERS
 
 SCHEDULED = {
     "constant": ({}, lambda opt: torch.optim.lr_scheduler.ConstantLR(opt, factor=1.0)),
@@ -45,7 +47,7 @@ def test_warm_up_rises_to_the_schedule():
 ])  # fmt: skip
 def test_optimisers_get_their_settings(name, kind, decay):
     config = TrainConfig(optimizer=name, lr=0.07, momentum=0.6, weight_decay=decay)
-    made = OPTIMIZERS[name](iter([nn.Parameter(torch.zeros(2))]), config)
+    made = BUILDERS[name](iter([nn.Parameter(torch.zeros(2))]), config)
     group = made.param_groups[0]
     assert type(made) is kind and (group["lr"], group["weight_decay"]) == (0.07, decay)
     assert group.get("momentum", group.get("betas", [None])[0]) == 0.6

@@ -19,13 +19,14 @@ from .record.stopping import Stop as Stop
 from .report.page import write_report as write_report
 from .runs.folders import run_experiment as run_experiment
 from .runs.reading import read_run as read_run
-from .theory.claims import Check as Check
 from .theory.draws import Draw as Draw
 from .theory.draws import stack as stack
 from .theory.experiment import SimulateRun as SimulateRun
 from .theory.problem import SignalNoise as SignalNoise
-from .theory.simulation import Trajectory as Trajectory
 from .theory.simulation import simulate as simulate
+from .theory.trajectory import Trajectory as Trajectory
+from .theory.trajectory import TrajectoryBatch as TrajectoryBatch
+from .theory.verdicts import Check as Check
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import TrainRun as TrainRun
 from .training.explain import explain_run as explain_run

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.arrays import Array, stream, to_device
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import InputError, check_integer, did_you_mean
 from labelnoise.images.archives import Fetched
-from labelnoise.images.sources import Source, read_source
+from labelnoise.images.datasets import read_source
+from labelnoise.images.source import Source
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.flipping import NoisyLabels, flip_labels
 from labelnoise.noise.models import LabelNoise
@@ -124,7 +125,7 @@ def load_data(
     name: str,
     *,
     root: str | Path = "data",
-    classes: Sequence[int] | None = None,
+    classes: Sequence[int | str] | None = None,
     label_noise: LabelNoise | FromFile | None = None,
     seed: int = 0,
     per_class: int | None = None,
@@ -138,12 +139,13 @@ def load_data(
     among more of them. The test labels are never flipped.
 
     Args:
-        name: a key of `sources.DATASETS`; or an .npz file with x_train, y_train, x_test, y_test (uint8 images
+        name: a key of `datasets.DATASETS`; or an .npz file with x_train, y_train, x_test, y_test (uint8 images
             (n, H, W), (n, 1, H, W) or (n, 3, H, W); integer labels); or a folder that holds a folder of images for
             each class, or such folders in `train` and `test`. Looked for as given, then in `root`, then in the folder
             that the environment variable LABELNOISE_DATA names; there `.npz` may be left out.
         root: folder with data; official archives lie in it or in its subfolder `name`.
-        classes: original class ids, two or more; their order gives the positions 0..K-1. None takes all, ascending.
+        classes: original class ids, or class names where the data set has them, two or more; their order gives the
+            positions 0..K-1. None takes all, ascending.
         label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are.
         seed: a non-negative integer.
         per_class: number of training images drawn of each class; None takes all.
@@ -246,16 +248,12 @@ def _check_order(path: str, source: Source, given: np.ndarray, true: np.ndarray 
         )
 
 
-def _choose_classes(source: Source, classes: Sequence[int] | None) -> tuple[int, ...]:
+def _choose_classes(source: Source, classes: Sequence[int | str] | None) -> tuple[int, ...]:
     """Class ids in the order asked for, each present in both parts."""
     parts = {"training": source.y_train, "test": source.y_test}
     held = {part: np.unique(labels).tolist() for part, labels in parts.items()}
     known = sorted(set(held["training"]) | set(held["test"]))
-    listed = known if classes is None else list(classes)
-    for class_id in listed:
-        if isinstance(class_id, bool) or not isinstance(class_id, int | np.integer) or class_id not in known:
-            raise InputError(f"`classes` must be among {_listing(known)}, got {class_id!r}; choose others")
-    chosen = tuple(int(class_id) for class_id in listed)
+    chosen = tuple(known if classes is None else (_class_id(source, known, name) for name in classes))
     if len(set(chosen)) != len(chosen):
         raise InputError(f"`classes` must differ from each other, got {chosen}; list each one once")
     if len(chosen) < 2:
@@ -267,6 +265,18 @@ def _choose_classes(source: Source, classes: Sequence[int] | None) -> tuple[int,
                 f"each class must be in both parts, but {_called(source, absent[0])} has no {part} image; leave it out"
             )
     return chosen
+
+
+def _class_id(source: Source, known: list[int], name: int | str) -> int:
+    """The id of a class that is given by its id or by its name."""
+    if isinstance(name, str) and source.names:
+        if name not in source.names:
+            raise InputError(f"`classes` knows no class {name!r}{did_you_mean(name, source.names)}")
+        return source.names.index(name)
+    if isinstance(name, bool) or not isinstance(name, int | np.integer) or name not in known:
+        what = "choose others" if not isinstance(name, str) else "the classes of this data set have no names"
+        raise InputError(f"`classes` must be among {_listing(known)}, got {name!r}; {what}")
+    return int(name)
 
 
 def _called(source: Source, class_id: int) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from labelnoise.errors import InputError, check_integer
 
@@ -48,40 +51,59 @@ class HeldOut:
         check_integer("patience", self.patience, 1, 20)
         check_integer("smooth", self.smooth, 1, 5)
 
-    def __call__(self, accuracy: np.ndarray, loss: np.ndarray | None = None) -> Stop:
+    def __call__(
+        self, accuracy: Float[ArrayLike, " records"], loss: Float[ArrayLike, " records"] | None = None
+    ) -> Stop:
         """Decide from the records so far; serves a finished run and a running one.
 
         Args:
             accuracy: (records,) share of held-out samples fitted to their given labels, in [0, 1].
             loss: (records,) their mean cross-entropy; None lets accuracy decide alone.
+
+        Raises:
+            InputError: no accuracy, one outside [0, 1], or another number of losses.
         """
-        accuracy = np.asarray(accuracy, dtype=float)
-        known = ~np.isnan(accuracy)
-        if not known.any():
-            raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
-        if accuracy[known].min() < 0 or accuracy[known].max() > 1:
-            raise InputError(f"`accuracy` must hold shares in [0, 1], got {accuracy[known].max():g}; 78 % is 0.78")
+        accuracy, judged = self._checked(accuracy, loss)
         mean = _running_mean(accuracy, self.smooth)
+        end, stopped = self._best_mean(mean)
+        chosen = self._best_record(accuracy, judged, end)
+        high, low = float(mean[end]), float(mean[np.flatnonzero(mean > -np.inf)[-1]])
+        chance = 2 * np.sqrt(max(high * (1 - high), 1 / self.n) / self.n)
+        falls = bool(high - low > chance)
+        return Stop(chosen, stopped, falls, self._reason(high, low, chance, falls))
+
+    def _checked(self, accuracy: Any, loss: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Accuracies, and what chooses among neighbours, the larger the better."""
+        accuracy = np.asarray(accuracy, dtype=float)
+        known = accuracy[~np.isnan(accuracy)]
+        if not known.size:
+            raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
+        if known.min() < 0 or known.max() > 1:
+            raise InputError(f"`accuracy` must hold shares in [0, 1], got {known.max():g}; 78 % is 0.78")
+        judged = accuracy if loss is None else -np.asarray(loss, dtype=float)
+        if judged.shape != accuracy.shape:
+            raise InputError(f"`loss` must have a value a record {accuracy.shape}, got {judged.shape}; use one run's")
+        return accuracy, judged
+
+    def _best_mean(self, mean: np.ndarray) -> tuple[int, int | None]:
+        """The record at which the best mean ends, and the one at which patience is over, if it is."""
         best = np.maximum.accumulate(mean)
         leader = np.maximum.accumulate(np.where(mean >= best - 1e-12, np.arange(mean.size), 0))  # the last best so far
         waited = np.flatnonzero((np.arange(mean.size) - leader >= self.patience) & (best > -np.inf))
         stopped = int(waited[0]) if waited.size else None
-        end = int(leader[-1 if stopped is None else stopped])
+        return int(leader[-1 if stopped is None else stopped]), stopped
+
+    def _best_record(self, accuracy: np.ndarray, judged: np.ndarray, end: int) -> int:
+        """The best of the records of the mean that ends at `end`, the last one on ties."""
         start = max(end + 1 - self.smooth, 0)
-        judged = accuracy if loss is None else -np.asarray(loss, dtype=float)
-        if judged.shape != accuracy.shape:
-            raise InputError(f"`loss` must have a value a record {accuracy.shape}, got {judged.shape}; use one run's")
-        window = np.where(known & ~np.isnan(judged), judged, -np.inf)[start : end + 1]
-        chosen = start + int(np.flatnonzero(window == window.max())[-1])
-        high, low = float(mean[end]), float(mean[np.flatnonzero(mean > -np.inf)[-1]])
-        chance = 2 * np.sqrt(max(high * (1 - high), 1 / self.n) / self.n)
-        falls = bool(high - low > chance)
-        what = f"held-out accuracy {high:.3f}, at the end {low:.3f}"
+        known = ~np.isnan(accuracy) & ~np.isnan(judged)
+        window = np.where(known, judged, -np.inf)[start : end + 1]
+        return start + int(np.flatnonzero(window == window.max())[-1])
+
+    def _reason(self, high: float, low: float, chance: float, falls: bool) -> str:
+        seen = f"held-out accuracy {high:.3f}, at the end {low:.3f}"
         limit = f"two standard errors ({chance:.3f}) of {self.n} samples"
-        reason = (
-            f"{what}: a fall of more than {limit}" if falls else f"{what}: within {limit}, no reason to stop is seen"
-        )
-        return Stop(chosen, stopped, falls, reason)
+        return f"{seen}: a fall of more than {limit}" if falls else f"{seen}: within {limit}, no reason to stop is seen"
 
 
 def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
@@ -89,6 +111,6 @@ def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
     known = ~np.isnan(values)
     total = np.cumsum(np.where(known, values, 0.0))
     count = np.cumsum(known)
-    total, count = (np.concatenate([np.zeros(width), sums]) for sums in (total, count))
-    found, records = total[width:] - total[:-width], count[width:] - count[:-width]
-    return np.divide(found, records, out=np.full(values.shape, -np.inf), where=records > 0)
+    total, count = (np.concatenate([np.zeros(width), series]) for series in (total, count))
+    sums, records = total[width:] - total[:-width], count[width:] - count[:-width]
+    return np.divide(sums, records, out=np.full(values.shape, -np.inf), where=records > 0)

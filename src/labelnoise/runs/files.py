@@ -40,6 +40,16 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         ) from None
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    write_whole(path, lambda file: file.write(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed .npz file, whole or not at all."""
     write_whole(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
@@ -65,12 +75,12 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: the file is absent, damaged, or holds no table.
     """
     try:
-        found = json.loads(path.read_text())
+        table = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}); remove the folder and make the run again") from None
-    if not isinstance(found, dict):
+    if not isinstance(table, dict):
         raise InputError(f"{path} is damaged (no table); remove the folder and make the run again")
-    return found
+    return table
 
 
 def to_json(value: Any) -> str:

@@ -1,32 +1,34 @@
-"""Run directories: each file whole or absent, read back without pickle, never mixed with another run.
+"""Run directories: each file whole or absent, never mixed with another run.
 
-A run is `config.json` (written first), `history.csv`, `samples.npz`, `figures/`, `checkpoints/` and `summary.json`
-(written last: its presence means that the run is finished).
+A run is `config.json` (written first), `history.csv`, `samples.npz`, `figures/` and `summary.json` (written last: its
+presence means that the run is finished), and whatever else its kind declares.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import read_json, to_json, write_arrays, write_whole
+from labelnoise.runs.files import read_json, to_json, write_arrays, write_text, write_whole
+from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds
 from labelnoise.runs.provenance import git_commit, versions
-from labelnoise.runs.settings import leaves, settings_of
+from labelnoise.runs.reading import SCHEMA, is_run, read_config
+from labelnoise.runs.settings import config_of, leaves, settings_of
 
-RUN_FILES = (
-    "summary.json", "config.json", "history.csv", "samples.npz", "attribution.json", "attribution.npz", "report.html",
+FILES = (
+    "summary.json", "config.json", "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
 )  # fmt: skip
-RUN_FOLDERS = {"figures": ("*.png", "*.svg"), "checkpoints": ("*.pt",)}
-"""What runs write, and `overwrite` deletes; `summary.json` first, so that no half of a run looks finished."""
+"""What every run may hold; `summary.json` goes first, so that no half of a run looks finished."""
+RUNS = Path("runs")
+"""Where runs without a folder of their own go."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for left_by_a_kill in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:
                 left_by_a_kill.unlink()
-            self.write_text("config.json", to_json(self.config))
+            write_text(self.path / "config.json", to_json(self.config))
         except OSError as error:
             raise InputError(f"`out` must be a folder that can be written, but {self.path} is not: {error}") from None
 
@@ -61,139 +63,127 @@ class RunFolder:
         """Write `samples.npz`, the per-sample arrays."""
         write_arrays(self.path / "samples.npz", arrays)
 
-    def write_figure(self, name: str, data: bytes) -> None:
-        """Write `figures/<name>`."""
-        write_whole(self.path / "figures" / name, lambda file: file.write(data))
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text file."""
-        write_whole(self.path / name, lambda file: file.write(text.encode()))
-
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`: from here on the run is finished."""
-        self.write_text("summary.json", to_json(summary))
+        write_text(self.path / "summary.json", to_json(summary))
 
     def read_summary(self) -> dict[str, Any]:
         """Read `summary.json` of a finished run."""
         return read_json(self.path / "summary.json")
 
 
-Progress = Callable[..., object]
-"""Called as progress(done, total), or with what was done as a third argument."""
-
-
-class Experiment(Protocol):
-    """One config in, one run directory out: a frozen dataclass of every setting."""
-
-    @property
-    def command(self) -> str:
-        """The command that makes such runs."""
-
-    def run(self, folder: RunFolder, progress: Progress | None) -> None:
-        """Check all input, then `begin`, write the files, `finish`; a refusal leaves no trace, a kill whole files."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an experiment."""
-
-    path: Path
-    """Its run directory."""
-    status: str
-    """`ok`, or why a run ended early."""
-    reused: bool
-    """Whether the folder already held the finished run."""
-
-
-def default_path(command: str, settings: Mapping[str, Any]) -> Path:
-    """Return `runs/<command>-<hash of the settings>`."""
-    digest = hashlib.sha256(to_json(settings).encode()).hexdigest()
-    return Path("runs") / f"{command}-{digest[:10]}"
-
-
-def open_run(path: Path, command: str, settings: Mapping[str, Any], overwrite: bool = False) -> RunFolder:
-    """Open a run directory for these settings; nothing is written or deleted before `begin`.
-
-    A finished run of the same settings comes back with `finished=True`; an unfinished one goes on, or starts again.
-
-    Args:
-        path: the folder; made if absent.
-        command: what makes the run.
-        settings: every setting, as JSON values.
-        overwrite: let `begin` delete the run that the folder holds, whichever it is.
-
-    Raises:
-        InputError: the folder holds another run, or files that are not a run.
-    """
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"`out` must be a folder, got the file {path}; choose another name")
-    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise InputError(f"`out` must be a folder that can be written, but {parent} is not; choose another place")
-    config = {"command": command, "settings": settings, "versions": versions(), "git_commit": git_commit()}
-    files = [file for file in path.iterdir() if not file.name.endswith(".tmp")] if path.exists() else []
-    if not files:
-        return RunFolder(path, False, config)
-    held = read_json(path / "config.json") if (path / "config.json").exists() else {}
-    if not _is_run(held):
-        raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
-    if overwrite:
-        return RunFolder(path, False, config, overwrite=True)
-    if (held["command"], held["settings"]) != (command, json.loads(to_json(settings))):
-        raise InputError(
-            f"`out` must be empty or hold the same run, but {path} holds another one"
-            f"{_first_difference(held, command, settings)}; choose another folder or pass --overwrite"
-        )
-    return RunFolder(path, (path / "summary.json").exists(), config)
-
-
 def run_experiment(
-    config: Experiment, out: Path | None = None, overwrite: bool = False, progress: Progress | None = None
+    config: Experiment, out: str | Path | None = None, overwrite: bool = False, progress: Progress | None = None
 ) -> Outcome:
     """Run a config into a run directory; the same config again is not run twice.
 
     Args:
         config: every setting, a frozen dataclass that knows its command and how to run.
-        out: the folder; runs/<command>-<hash of the config> by default.
+        out: the folder; by default the one in `runs/` that holds this config, else runs/<command>-<hash of it>.
         overwrite: delete the run that the folder holds.
         progress: called as progress(done, total).
 
     Raises:
         InputError: the folder holds something else, or a setting is refused.
     """
-    settings = settings_of(config)
-    folder = open_run(out or default_path(config.command, settings), config.command, settings, overwrite)
+    folder = open_run(out or default_path(config), config, overwrite)
     if not folder.finished:
         config.run(folder, progress)
     return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
 
 
+def default_path(config: Experiment) -> Path:
+    """Return the folder in `runs/` that holds this config; else `runs/<command>-<hash of the settings>`.
+
+    The hash changes with each new setting, so a run of an older version is looked for by what it holds.
+    """
+    settings = settings_of(config)
+    path = RUNS / f"{config.command}-{hashlib.sha256(to_json(settings).encode()).hexdigest()[:10]}"
+    if path.exists():
+        return path
+    older = (folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config.command, settings))
+    return next(older, path)
+
+
+def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> RunFolder:
+    """Open a run directory for this config; nothing is written or deleted before `begin`.
+
+    A finished run of the same settings comes back with `finished=True`; an unfinished one goes on, or starts again.
+
+    Args:
+        path: the folder; made if absent.
+        config: every setting.
+        overwrite: let `begin` delete the run that the folder holds, whichever it is.
+
+    Raises:
+        InputError: the folder holds another run, or files that are not a run.
+    """
+    path = Path(path)
+    _check_place(path)
+    command, settings = config.command, settings_of(config)
+    content = {
+        "schema": SCHEMA, "command": command, "settings": settings, "versions": versions(), "git_commit": git_commit()
+    }  # fmt: skip
+    files = [file for file in path.iterdir() if not file.name.endswith(".tmp")] if path.exists() else []
+    if not files:
+        return RunFolder(path, False, content)
+    if not ((path / "config.json").exists() and is_run(read_json(path / "config.json"))):
+        raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
+    if overwrite:
+        return RunFolder(path, False, content, overwrite=True)
+    difference = _difference(path, command, settings)
+    if difference is not None:
+        raise InputError(
+            f"`out` must be empty or hold the same run, but {path} holds another one{difference}; choose another "
+            "folder or pass --overwrite"
+        )
+    return RunFolder(path, (path / "summary.json").exists(), content)
+
+
+def _check_place(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise InputError(f"`out` must be a folder, got the file {path}; choose another name")
+    parent = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise InputError(f"`out` must be a folder that can be written, but {parent} is not; choose another place")
+
+
+def _difference(path: Path, command: str, settings: Mapping[str, Any]) -> str | None:
+    """Where the run in a folder differs from these settings first, in brackets; None where it does not."""
+    held = read_config(path)
+    if held["command"] != command:
+        return f" (of the command {held['command']!r})"
+    try:
+        kind = all_kinds().get(command)
+        old = settings_of(config_of(kind.config, held["settings"])) if kind else held["settings"]
+    except InputError as error:
+        return f" (of another version: {error})"
+    if to_json(old) == to_json(settings):
+        return None
+    there, new = (dict(leaves(part)) for part in (old, settings))
+    changed = next((name for name in new if to_json(there.get(name)) != to_json(new[name])), None)
+    return "" if changed is None else f" ({changed} is {there.get(changed)!r} there, {new[changed]!r} now)"
+
+
+def _holds(path: Path, command: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a folder holds a run of these settings."""
+    try:
+        return _difference(path, command, settings) is None
+    except InputError:
+        return False
+
+
 def _delete_run(path: Path) -> None:
-    """Delete what runs write, here and in runs inside, and nothing else."""
-    for name in RUN_FILES:
-        (path / name).unlink(missing_ok=True)
-    for name, kinds in RUN_FOLDERS.items():
-        for file in [file for kind in kinds for file in (path / name).glob(kind)]:
+    """Delete what runs write, from this folder and from runs inside, and nothing else."""
+    held = read_json(path / "config.json")
+    kind = all_kinds().get(held["command"])
+    for pattern in FILES + (kind.files if kind else ()):
+        for file in path.glob(pattern):
             file.unlink()
-        if (path / name).is_dir() and not any((path / name).iterdir()):
-            (path / name).rmdir()
+            if file.parent != path and not any(file.parent.iterdir()):
+                file.parent.rmdir()
     for inner in path.iterdir():
-        if inner.is_dir() and (inner / "config.json").exists() and _is_run(read_json(inner / "config.json")):
+        if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):
             _delete_run(inner)
             if not any(inner.iterdir()):
                 inner.rmdir()
-
-
-def _is_run(config: Mapping[str, Any]) -> bool:
-    return isinstance(config.get("command"), str) and isinstance(config.get("settings"), dict)
-
-
-def _first_difference(held: Mapping[str, Any], command: str, settings: Mapping[str, Any]) -> str:
-    if held.get("command") != command:
-        return f" (of the command {held.get('command')!r})"
-    old, new = (dict(leaves(part)) for part in (held.get("settings", {}), json.loads(to_json(settings))))
-    for name in new:
-        if old.get(name) != new[name]:
-            return f" ({name} is {old.get(name)!r} there, {new[name]!r} now)"
-    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,23 +13,23 @@ import pandas as pd
 
 from labelnoise.errors import InputError
 from labelnoise.runs.files import read_arrays, read_json
+from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
+from labelnoise.runs.settings import config_of
 
-SUMMARIES = {
-    "simulate": ("noise", "stops", "stages", "checks", "conditions", "stage_one_scale", "zeta_std"),
-    "train": ("noise", "stops"),
-    "reproduce": ("groups",),
-}
-"""What the summary of each command must hold beside its status."""
+SCHEMA = 1
+"""Version of the form of `config.json`, which states it since 1."""
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """A run read back: every reader of results (figures, pages) starts from this."""
+class Run:
+    """A finished run."""
 
     path: Path
     command: str
     settings: dict[str, Any]
+    """Every setting, in the form of this version."""
     versions: dict[str, Any]
+    """Of the packages that made it."""
     git_commit: str | None
     summary: dict[str, Any]
 
@@ -45,8 +46,22 @@ class RunRecord:
         """`samples.npz`, the per-sample arrays."""
         return read_arrays(self.path / "samples.npz")
 
+    @property
+    def kind(self) -> Kind:
+        """What this kind of run declares of itself."""
+        return find_kind(self.command)
 
-def read_run(path: Path) -> RunRecord:
+    @property
+    def config(self) -> Experiment:
+        """The config that made the run; running it again makes the same run.
+
+        Raises:
+            InputError: the settings are not those of a run of this version.
+        """
+        return config_of(self.kind.config, self.settings)
+
+
+def read_run(path: str | Path) -> Run:
     """Read a finished run.
 
     Raises:
@@ -59,9 +74,33 @@ def read_run(path: Path) -> RunRecord:
                 f"{path} {meaning} ({name} is missing); give the folder of a finished run, or finish it by the "
                 "command that began it"
             )
-    config, summary = read_json(path / "config.json"), read_json(path / "summary.json")
-    names = ("command", "settings", "versions", "git_commit")
-    needed = ("status", *SUMMARIES.get(config.get("command", ""), ()))
-    if not all(name in config for name in names) or not all(name in summary for name in needed):
+    config, summary = read_config(path), read_json(path / "summary.json")
+    needed = ("status", *(all_kinds()[config["command"]].summary if config["command"] in all_kinds() else ()))
+    if not all(name in config for name in ("versions", "git_commit")) or not all(name in summary for name in needed):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
-    return RunRecord(path, **{name: config[name] for name in names}, summary=summary)
+    return Run(path, config["command"], config["settings"], config["versions"], config["git_commit"], summary)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read `config.json` of a run directory, its settings in the form of this version.
+
+    Raises:
+        InputError: it is absent or damaged, of something else than a run, or of a newer version.
+    """
+    config = read_json(path / "config.json")
+    if not is_run(config):
+        raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a run")
+    schema = config.get("schema", 0)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise InputError(
+            f"{path} was made by a newer labelnoise (schema {schema!r} of config.json, this version knows {SCHEMA}); "
+            "upgrade labelnoise"
+        )
+    kind = all_kinds().get(config["command"])
+    settings = kind.upgrade(config["settings"], schema) if kind else config["settings"]
+    return {**config, "settings": settings}
+
+
+def is_run(config: Mapping[str, Any]) -> bool:
+    """Whether a table is the `config.json` of a run."""
+    return isinstance(config.get("command"), str) and isinstance(config.get("settings"), dict)

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import read_arrays, write_arrays
-from labelnoise.runs.folders import RunFolder
+from labelnoise.runs.files import read_arrays, write_arrays, write_text
 
 FACTS, ARRAYS = "attribution.json", "attribution.npz"
 
@@ -66,7 +65,7 @@ def write_attribution(path: Path, attribution: Attribution) -> None:
     names = [field.name for field in fields(Attribution) if field.name != "facts"]
     write_arrays(path / ARRAYS, {name: getattr(attribution, name) for name in names})
     facts = json.dumps(attribution.facts, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    RunFolder(path, finished=True, config={}).write_text(FACTS, facts)
+    write_text(path / FACTS, facts)
 
 
 def read_attribution(path: Path) -> Attribution:
@@ -110,11 +109,11 @@ def class_similarity(
     Returns:
         (m,) cosines; NaN where the pool has no other sample of the class, or where one side is zero everywhere.
     """
-    found = np.full(len(rows), np.nan)
+    cosines = np.full(len(rows), np.nan)
     for i, (row, label) in enumerate(zip(rows, classes, strict=True)):
         others = pool[(pool_classes == label) & (pool_rows != row)]
         if len(others):
             own, mean = attributions[i].ravel().astype(float), others.mean(axis=0, dtype=float).ravel()
             scale = np.linalg.norm(own) * np.linalg.norm(mean)
-            found[i] = own @ mean / scale if scale > 0 else np.nan
-    return found
+            cosines[i] = own @ mean / scale if scale > 0 else np.nan
+    return cosines

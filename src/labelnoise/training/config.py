@@ -1,31 +1,17 @@
-"""How to train: optimiser, learning-rate schedule, precision and device."""
+"""How to train, and which samples to explain; torch is not needed to say so."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import nn
-
 from labelnoise.arrays import stream
+from labelnoise.devices import PRECISIONS
 from labelnoise.errors import InputError, check_integer, did_you_mean, is_number
 
-OPTIMIZERS: dict[str, Callable[[Iterator[nn.Parameter], TrainConfig], torch.optim.Optimizer]] = {
-    # fused: one call for all weights, which a small network on a CPU feels
-    "sgd": lambda weights, config: torch.optim.SGD(
-        weights, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
-    ),
-    "adam": lambda weights, config: torch.optim.Adam(
-        weights, config.lr, (config.momentum, 0.999), weight_decay=config.weight_decay, fused=True
-    ),
-    "adamw": lambda weights, config: torch.optim.AdamW(
-        weights, config.lr, (config.momentum, 0.999), weight_decay=config.weight_decay, fused=True
-    ),
-}
-"""Each optimiser by name."""
+OPTIMIZERS = ("sgd", "adam", "adamw")
 
 SCHEDULES: dict[str, Callable[[TrainConfig, int], float]] = {
     "constant": lambda config, epoch: 1.0,
@@ -36,8 +22,6 @@ SCHEDULES: dict[str, Callable[[TrainConfig, int], float]] = {
     ),
 }
 """Each schedule by name: the share of the learning rate at an epoch, counted from 1."""
-
-PRECISIONS = ("float32", "bf16", "auto")
 
 
 @dataclass(frozen=True)
@@ -144,29 +128,37 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     return config.lr * SCHEDULES[config.schedule](config, epoch)
 
 
-def find_device(name: str) -> str:
-    """Return the torch device that `name` stands for.
-
-    Raises:
-        InputError: this machine has no such device.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        float(torch.zeros(1, device=name).sum())  # the device `meta` can be named, but holds no numbers
-    except (RuntimeError, AssertionError, ModuleNotFoundError):  # torch built without CUDA fails an assertion
-        raise InputError(
-            f"`device` must be a torch device of this machine, got {name!r}; use 'auto' or 'cpu'"
-        ) from None
-    return name
+METHODS = ("deep", "expected-gradients")
 
 
-def find_precision(name: str, device: str) -> str:
-    """Return float32 or bf16: for auto, bf16 where the device computes it natively. Nothing is timed."""
-    if name != "auto":
-        return name
-    if torch.device(device).type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu._is_avx512_bf16_supported()  # no public way to ask yet
-    return "bf16" if native else "float32"
+@dataclass(frozen=True)
+class ExplainConfig:
+    """Which samples to explain, and how."""
+
+    clean: int = 20
+    """Clean samples explained, evenly from all classes; fewer if the run has fewer."""
+    noisy: int = 20
+    """Noisy samples explained; fewer if the run has fewer."""
+    background: int = 100
+    """Clean training images whose mean logit an attribution starts from; fewer if the run has fewer."""
+    reference: int = 10
+    """Clean samples of a class whose mean attribution stands for the class; explained ones count."""
+    method: Literal["deep", "expected-gradients"] = "deep"
+    """How: deep (shap's DeepExplainer) or expected-gradients (gradients between image and background, no shap)."""
+    nsamples: int = 200
+    """Gradients an image for expected-gradients; more of them make its gap smaller."""
+    seed: int = 0
+    """Seed of the draw of samples, background and gradients."""
+    device: str = "auto"
+    """torch device; auto takes a GPU if there is one, else the CPU."""
+    threads: int = 1
+    """CPU threads; the last digits of a result depend on their number."""
+
+    def __post_init__(self) -> None:
+        for name in ("clean", "noisy", "background", "nsamples", "threads"):
+            check_integer(name, getattr(self, name), 1, getattr(ExplainConfig, name))
+        check_integer("reference", self.reference, 2, ExplainConfig.reference)  # a sample leaves itself out
+        if self.method not in METHODS:
+            near = did_you_mean(str(self.method), METHODS)
+            raise InputError(f"`method` must be one of {', '.join(METHODS)}, got {self.method!r}{near}")
+        stream(self.seed, "explain")  # refuses a seed that is none

@@ -1,27 +1,28 @@
-"""An experiment on real data: one config in, one run directory out."""
+"""The experiment on real data: one config in, one run directory out; and what such runs are. It needs torch to run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from torch import nn
 
+from labelnoise.devices import cpu_threads, find_device
 from labelnoise.errors import InputError, check_integer, did_you_mean
 from labelnoise.images.data import Data, load_data
-from labelnoise.images.networks import NETWORKS, build_model
 from labelnoise.noise.words import parse_noise
 from labelnoise.record.selection import SELECTION
-from labelnoise.runs.folders import Progress, RunFolder
-from labelnoise.training import checkpoints
-from labelnoise.training.config import TrainConfig, find_device
-from labelnoise.training.log import TrainLog
-from labelnoise.training.loop import check_training, fit
+from labelnoise.record.stopping_points import describe_points, held_out_point, last_point, oracle_point
+from labelnoise.runs.folders import RunFolder
+from labelnoise.runs.kinds import Kind, Progress
+from labelnoise.runs.pages import Page, Section
+from labelnoise.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from labelnoise.training.log import TrainLog
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class TrainRun:
     data: str = "digits"
     """Data set by name (digits, mnist, fashion-mnist, cifar10, cifar100), or the path of an .npz file or of a folder of
     images."""
-    classes: tuple[int, ...] = ()
-    """Original class ids to use, in order; none for all."""
+    classes: tuple[int | str, ...] = ()
+    """Original class ids, or names where the data set has them, to use in this order; none for all."""
     per_class: int = 0
     """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
     noise: str = "symmetric:0.2"
@@ -56,17 +57,11 @@ class TrainRun:
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)
+        from labelnoise.images.networks import NETWORKS
+
         if self.model not in NETWORKS:
             raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(self.model, NETWORKS)}")
         parse_noise(self.noise)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> TrainRun:
-        """Return the config whose settings a run directory holds."""
-        try:
-            return cls(**{name: _plain(value) for name, value in settings.items()})
-        except TypeError as error:
-            raise InputError(f"the settings must be those of a training run of this version, but: {error}") from None
 
     def load(self) -> Data:
         """Read the data and flip labels, the same ones each time."""
@@ -81,6 +76,9 @@ class TrainRun:
 
     def build(self, data: Data) -> nn.Module:
         """Build the network as it is before the first epoch."""
+        from labelnoise.images.networks import build_model
+        from labelnoise.training.checkpoints import load_weights
+
         if 0 < self.outputs < data.n_classes:
             raise InputError(f"`outputs` must be 0 or at least {data.n_classes}, got {self.outputs}; use 0 for as many")
         model = build_model(
@@ -91,7 +89,7 @@ class TrainRun:
             seed=self.training.seed,
         )
         if self.weights:
-            checkpoints.load_weights(model, Path(self.weights))
+            load_weights(model, Path(self.weights))
         return model
 
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
@@ -99,6 +97,9 @@ class TrainRun:
 
         `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
         """
+        from labelnoise.training.checkpoints import kept_epochs, remove_state
+        from labelnoise.training.loop import check_training, fit
+
         with cpu_threads(self.threads):
             data = self.load()
             model = self.build(data)
@@ -107,15 +108,8 @@ class TrainRun:
             log = fit(model, data, self.training, folder=folder.path, progress=progress)
         folder.write_history(log.to_frame())
         folder.write_samples(**_samples(log, data))
-        folder.finish(_summary(log, data, folder.path))
-        checkpoints.remove_state(folder.path)
-
-
-def _plain(value: Any) -> Any:
-    """A setting as its dataclass has it, from JSON."""
-    if isinstance(value, Mapping):
-        return TrainConfig(**{name: _plain(item) for name, item in value.items() if name != "kind"})
-    return tuple(value) if isinstance(value, list) else value
+        folder.finish(_summary(log, data, kept_epochs(folder.path)))
+        remove_state(folder.path)
 
 
 def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
@@ -135,7 +129,7 @@ def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
     }
 
 
-def _summary(log: TrainLog, data: Data, folder: Path) -> dict[str, Any]:
+def _summary(log: TrainLog, data: Data, kept: list[int]) -> dict[str, Any]:
     return {
         "status": log.status,
         "classes": data.classes,
@@ -155,40 +149,52 @@ def _summary(log: TrainLog, data: Data, folder: Path) -> dict[str, Any]:
         },
         "precision": log.precision,
         "device": find_device(log.config.device),
-        "checkpoints": checkpoints.kept_epochs(folder),
+        "checkpoints": kept,
         "stops": _stops(log),
     }
 
 
 def _stops(log: TrainLog) -> list[dict[str, Any]]:
     """Where each rule would end the run (in epochs), and what the network is worth there."""
-    table, seed = log.to_frame(), log.config.seed
-    names = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
+    table = log.to_frame()
     if table.empty:
         return []
-
-    def row(rule: str, record: int | None, reason: str, **more: Any) -> dict:
-        found = {name: np.nan if record is None else float(table[name][record]) for name in names}
-        gain = {"gain_test_accuracy": found["test_accuracy"] - float(table["test_accuracy"].iloc[-1])}
-        epoch = None if record is None else int(table["epoch"][record])
-        return {"rule": rule, "seed": seed, "at": epoch, "reason": reason, **more, **found, **gain}
-
     t1, stop = log.stops
     absent = "noisy" if table["train_accuracy_noisy"].isna().all() else "clean"
-    rows = [row("oracle", t1, "the truth known" if t1 is not None else f"there are no {absent} samples")]
+    if t1 is None:
+        points = [oracle_point(None, f"there are no {absent} samples", {})]
+    else:
+        points = [oracle_point(int(table["epoch"].iloc[t1]), "the truth known", table.iloc[t1].to_dict())]
     if stop:
-        ended = None if stop.stopped is None else int(table["epoch"][stop.stopped])
-        rows.append(row("held_out", stop.chosen, stop.reason, ended=ended, falls=stop.falls))
-    rows.append(row("last", len(table) - 1, "the last epoch"))
-    return rows
+        points.append(held_out_point(stop, table, "epoch"))
+    points.append(last_point(table, "epoch"))
+    columns = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
+    return describe_points(points, log.config.seed, columns, gains={"test_accuracy": 1})
 
 
-@contextmanager
-def cpu_threads(number: int) -> Iterator[None]:
-    """Let torch use so many CPU threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _page() -> Page:
+    from labelnoise.training.page import PAGE
+
+    return PAGE
+
+
+def _fetch(config: TrainRun, progress: Progress) -> None:
+    from labelnoise.images.datasets import read_source
+
+    read_source(config.data, Path(config.root), config.training.seed, download=True, progress=progress)
+
+
+def _read_released(path: Path) -> Section:
+    from labelnoise.training.released import read_released_section
+
+    return read_released_section(path)
+
+
+KIND = Kind(
+    TrainRun,
+    page=_page,
+    summary=("noise", "stops"),
+    files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
+    fetch=_fetch,
+    foreign=_read_released,
+)

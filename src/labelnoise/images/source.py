@@ -1,0 +1,36 @@
+"""What a reader of image data returns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from labelnoise.arrays import stream
+
+TEST_SHARE = 0.3
+"""Share of a data set without a test split of its own that becomes the test set."""
+
+
+class Source(NamedTuple):
+    """What a reader returns; class ids are the original ones."""
+
+    x_train: np.ndarray
+    """(n, C, H, W) uint8."""
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    position: np.ndarray
+    """(n,) positions of the training images in the source's order, ascending."""
+    size: int
+    """Number of images in that order: more than n where the test images are drawn from it."""
+    names: tuple[str, ...] = ()
+    """Names of the classes by id; empty where an id is all there is."""
+
+
+def split(images: np.ndarray, labels: np.ndarray, seed: int, names: tuple[str, ...] = ()) -> Source:
+    """Draw the test set from data that have none; the order of the images is kept on both sides."""
+    order = stream(seed, "split").permutation(labels.size)
+    n_test = round(TEST_SHARE * labels.size)
+    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
+    return Source(images[train], labels[train], images[test], labels[test], train, labels.size, names)

@@ -1,0 +1,68 @@
+"""The stopping points of a run as rows of its summary: where each rule would end it, and what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.record.stopping import Stop
+
+
+@dataclass(frozen=True)
+class StoppingPoint:
+    """Where a rule ends a run."""
+
+    rule: str
+    """`oracle`, `held_out` or `last`."""
+    at: int | None
+    """Step or epoch; None where the rule finds none."""
+    reason: str
+    values: Mapping[Any, Any]
+    """What is known of the network there, by column; empty where the rule finds none."""
+    more: Mapping[str, Any]
+    """What this rule alone says."""
+
+
+def oracle_point(at: int | None, reason: str, values: Mapping[Any, Any]) -> StoppingPoint:
+    """Return T1, found with the truth known."""
+    return StoppingPoint("oracle", at, reason, values, {})
+
+
+def held_out_point(stop: Stop, table: pd.DataFrame, clock: str) -> StoppingPoint:
+    """Return what the held-out rule chose; `ended` is where it ends the run, `falls` whether it saw a reason to."""
+    ended = None if stop.stopped is None else int(table[clock].iloc[stop.stopped])
+    row = table.iloc[stop.chosen]
+    return StoppingPoint("held_out", int(row[clock]), stop.reason, row.to_dict(), {"ended": ended, "falls": stop.falls})
+
+
+def last_point(table: pd.DataFrame, clock: str) -> StoppingPoint:
+    """Return the end of the run."""
+    row = table.iloc[-1]
+    return StoppingPoint("last", int(row[clock]), f"the last {clock}", row.to_dict(), {})
+
+
+def describe_points(
+    points: Sequence[StoppingPoint], seed: int | None, columns: Sequence[str], gains: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Return a row for each stopping point of a run.
+
+    Args:
+        points: the last one is the end of the run.
+        seed: of the run.
+        columns: what to say of the network at each point; NaN where it is not known.
+        gains: columns of which `gain_<column>` says what the point is worth over the end of the run: +1 where larger
+            is better, -1 where smaller is.
+    """
+    rows = []
+    for point in points:
+        values = {name: point.values.get(name, np.nan) for name in columns}
+        gained = {
+            f"gain_{name}": sign * (values[name] - points[-1].values.get(name, np.nan)) for name, sign in gains.items()
+        }
+        row = {"rule": point.rule, "seed": seed, "at": point.at, "reason": point.reason}
+        rows.append({**row, **point.more, **values, **gained})
+    return rows

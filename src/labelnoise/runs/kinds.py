@@ -1,0 +1,99 @@
+"""Kinds of runs: each declares itself once, as `KIND` in the module `experiment` of its room.
+
+The kinds are what the rooms of the package declare; nothing lists them a second time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import labelnoise
+from labelnoise.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from labelnoise.runs.folders import RunFolder
+    from labelnoise.runs.pages import Page, Section
+
+Progress = Callable[..., object]
+"""Called as progress(done, total), or with what was done as a third argument."""
+
+
+class Experiment(Protocol):
+    """One config in, one run directory out: a frozen dataclass of every setting, each with a default."""
+
+    command: ClassVar[str]
+    """The command that makes such runs."""
+
+    def run(self, folder: RunFolder, progress: Progress | None) -> None:
+        """Check all input, then `begin`, write the files, `finish`; a refusal leaves no trace, a kill whole files."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an experiment."""
+
+    path: Path
+    """Its run directory."""
+    status: str
+    """`ok`, or why a run ended early."""
+    reused: bool
+    """Whether the folder already held the finished run."""
+    page: Path | None = None
+    """Its report, if it was written."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run: its command, what its runs hold, and their page."""
+
+    config: type[Experiment]
+    """Every setting; its `command` names the kind, its docstring is the command's help."""
+    page: Callable[[], Page]
+    """Loads what the page shows; called when a page is made, since figures need what a run does not."""
+    summary: tuple[str, ...] = ()
+    """What `summary.json` must hold beside its status."""
+    files: tuple[str, ...] = ()
+    """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
+    upgrade: Callable[[dict[str, Any], int], dict[str, Any]] = lambda settings, schema: settings
+    """Takes settings as they were written under an older schema to the form that they have now."""
+    fetch: Callable[[Any, Progress], object] | None = None
+    """Brings the input of a config over the network, with --download."""
+    execute: Callable[[Any, Path | None, bool, Progress | None], Outcome] | None = None
+    """What the command does, as `run_experiment` by default: config, folder, whether to overwrite, progress."""
+    foreign: Callable[[Path], Section] | None = None
+    """Reads the table of a run that another code made, for the page."""
+
+    @property
+    def command(self) -> str:
+        """The command, which is the kind's name in `config.json`."""
+        return self.config.command
+
+
+@cache
+def all_kinds() -> dict[str, Kind]:
+    """Return every kind of run by its command."""
+    declared = {}
+    for room in pkgutil.iter_modules(labelnoise.__path__):
+        name = f"labelnoise.{room.name}.experiment"
+        if room.ispkg and importlib.util.find_spec(name):
+            kind = importlib.import_module(name).KIND
+            declared[kind.command] = kind
+    return declared
+
+
+def find_kind(command: str) -> Kind:
+    """Return the kind of the runs that `command` makes.
+
+    Raises:
+        InputError: there is none.
+    """
+    if command not in all_kinds():
+        raise InputError(f"there is no kind of run {command!r}{did_you_mean(command, all_kinds())}")
+    return all_kinds()[command]

@@ -1,0 +1,114 @@
+"""What a kind of run says of its page: pictures, tables and words. `report/` draws it, whatever the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from labelnoise.runs.settings import leaves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from labelnoise.runs.reading import Run
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Runs of one setting: a column of a figure, a row of a table."""
+
+    title: str
+    history: pd.DataFrame
+    """A row a record, told apart by `seed`."""
+    stops: pd.DataFrame
+    """The stopping points: rule, seed, at, reason, and what the network is worth there."""
+    runs: tuple[Run, ...] = ()
+    """Where these come from: one run for each seed, or one for all."""
+
+
+def panel_of(title: str, runs: Sequence[Run]) -> Panel:
+    """Return the panel of these runs of one kind."""
+    histories = [
+        run.history if "seed" in run.history else run.history.assign(seed=dict(leaves(run.settings)).get("seed", 0))
+        for run in runs
+    ]
+    rows = [row for run in runs for row in run.summary["stops"]]
+    stops = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["rule", "seed", "at", "reason"])
+    return Panel(title, pd.concat(histories, ignore_index=True), stops, tuple(runs))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a section; without a title of its own the section's serves."""
+
+    name: str
+    draw: Callable[[], Figure]
+    title: str = ""
+    text: str = ""
+    """What to look for."""
+    below: bool = False
+    """Whether it stands below the table of stopping points."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+    """Small print below it."""
+    mark: str = ""
+    """A class of the page's style: `holds`, `fails`, `not`, `name`."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
+    text: str = ""
+    folded: bool = False
+    """Whether only the title shows until it is opened."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page: panels of one kind, side by side."""
+
+    name: str
+    """What the names of its figures begin with."""
+    title: str
+    text: str
+    page: Page
+    panels: tuple[Panel, ...]
+
+
+def _none(panels: Sequence[Panel]) -> Sequence[Table]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows of one kind of run."""
+
+    look: str = ""
+    """What to look for in its pictures."""
+    pictures: Callable[[Sequence[Panel]], Sequence[Picture]] = lambda panels: ()
+    """The pictures of a section."""
+    stops: Mapping[str, str] = field(default_factory=dict)
+    """What the table of stopping points shows: name in `summary.json`, and heading."""
+    section_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none
+    """Further tables of a section."""
+    page_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none
+    """Tables over all panels of this kind on the page."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Terms and what they mean."""
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """File of the run, and what each of its columns or arrays holds; under the empty name, of the file itself."""
+    sections: Callable[[Run], Sequence[Section]] | None = None
+    """The sections of a run that is made of runs; None for the one section of a run of its own."""

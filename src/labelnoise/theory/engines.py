@@ -1,0 +1,31 @@
+"""What an engine is, and which there are: the array engine in coefficient space, and the dense one as its oracle."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from labelnoise.theory import dense, span
+from labelnoise.theory.draws import Draw
+from labelnoise.theory.observables import View
+
+State = TypeVar("State")
+
+
+class Engine(Protocol[State]):
+    """Gradient descent on a batch of draws; a module with these three functions is one."""
+
+    def init(self, draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: str = "float64") -> State:
+        """Return the state before training."""
+
+    def step(self, state: State) -> State:
+        """Return the state one step later; the state given is left as it is."""
+
+    def view(self, state: State) -> View:
+        """Show the networks to the observables."""
+
+
+_SPAN: Engine[span.State] = span
+_DENSE: Engine[dense.State] = dense
+
+ENGINES: dict[str, Engine[Any]] = {"span": _SPAN, "dense": _DENSE}
+"""Each engine by name."""

@@ -1,0 +1,75 @@
+"""Every claim of the paper against a run or a batch: the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelnoise.errors import InputError
+from labelnoise.theory.claims import CLAIMS
+from labelnoise.theory.findings import FAILS, HOLDS, UNDECIDED, Finding, Verdict, not_measured
+from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim of the paper against one run or a batch; over a batch the numbers are medians over its runs."""
+
+    claim: str
+    """Where the claim stands in the paper, with a word for the part."""
+    statement: str
+    """The claim in words."""
+    measured: float
+    """What was measured; NaN if nothing could be."""
+    bound: float
+    """What it is compared with; NaN where the claim has no number."""
+    verdict: Verdict
+    """`holds` or `fails`; or why neither can be said: `constant only` (the claim has an unknown constant, for which
+    `constant` is what the run implies), `premise fails` (the claim does not speak of such a run), `not measured`. Over
+    a batch, `holds` needs every run that holds or fails to hold."""
+    reason: str
+    """Why this verdict, in words."""
+    holds: int
+    """Runs in which the claim holds."""
+    runs: int
+    """Runs in which it holds or fails."""
+    constant: float = float("nan")
+    """The implied constant of a claim that has an unknown one."""
+
+
+def checks(trajectory: Trajectory | TrajectoryBatch) -> list[Check]:
+    """Return every claim of the paper checked on a run; over a batch each says in how many runs it holds."""
+    if not isinstance(trajectory, Trajectory | TrajectoryBatch):
+        raise InputError(f"`trajectory` must come from simulate(...), got {type(trajectory).__name__}")
+    runs = [trajectory] if isinstance(trajectory, Trajectory) else list(trajectory)
+    return [_over_runs(runs, *claim) for claim in CLAIMS]
+
+
+def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Callable[[Trajectory], Finding]) -> Check:
+    findings = [examine(run) if run.status == "ok" else not_measured(run.status) for run in runs]
+    decided = [finding for finding in findings if finding.verdict in (HOLDS, FAILS)]
+    holds = sum(finding.verdict == HOLDS for finding in decided)
+    verdict = _overall(findings)
+    alike = [at for at, finding in enumerate(findings) if finding.verdict == verdict]
+    typical = next((at for at in alike if not np.isnan(findings[at].measured)), alike[0])  # explains the number
+    reason = findings[typical].reason
+    if len(runs) > 1 and not np.isnan(findings[typical].measured):
+        seed = runs[typical].seed
+        reason = f"seed {typical if seed is None else seed}: {reason}"
+    if len(runs) > 1 and decided:
+        reason = f"holds in {holds} of {len(decided)} runs; {reason}"
+    numbers = {name: _median([getattr(f, name) for f in findings]) for name in ("measured", "bound", "constant")}
+    return Check(claim, statement, verdict=verdict, reason=reason, holds=holds, runs=len(decided), **numbers)
+
+
+def _overall(findings: list[Finding]) -> Verdict:
+    """One failure decides; then one run that holds; else what says most."""
+    verdicts = {finding.verdict for finding in findings}
+    return next(verdict for verdict in (FAILS, HOLDS, *UNDECIDED) if verdict in verdicts)
+
+
+def _median(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.median(known)) if known else float("nan")

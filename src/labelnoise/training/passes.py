@@ -1,0 +1,74 @@
+"""One pass over the images: a training pass, or an eval pass with fixed weights."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from labelnoise.arrays import stream
+from labelnoise.images.data import DeviceData
+from labelnoise.training.config import learning_rate
+from labelnoise.training.state import TrainingState
+
+EVAL_BATCH = 512
+"""Images a batch of the eval pass: large enough for a GPU, small enough for a CPU's caches."""
+
+
+def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
+    """Train on the images in this order; return the number (from 1) of the first batch whose loss is not finite."""
+    images, config = run.images, run.config
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(config, run.epoch)
+    shifts = run.shifts.integers(0, (9, 9, 2), (len(order), 3)) if config.augment else None
+    run.model.train()
+    everyone = torch.as_tensor(order, device=run.device)
+    losses, seen = [], []
+    for part in batches(len(order), config.batch_size):
+        batch = everyone[part]
+        pixels = images.x_train[batch]
+        if shifts is not None:
+            pixels = images.augment(pixels, torch.as_tensor(shifts[part], device=run.device))
+        with _autocast(run):
+            logits = run.model(images.normalise(pixels)).float()
+        loss = cross_entropy(logits, images.y_given[batch])
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        losses.append(loss.detach())  # looked at once an epoch: a look at each would stop a GPU each time
+        seen.append(logits.detach())
+    bad = torch.nonzero(~torch.isfinite(torch.stack(losses)))
+    run.batches.update(order, torch.cat(seen), images.y_given[everyone])
+    return int(bad[0]) + 1 if len(bad) else None
+
+
+def eval_pass(run: TrainingState, pixels: torch.Tensor) -> torch.Tensor:
+    """Logits in eval mode; where they depend on the batch, in shuffled batches: many data are sorted by class."""
+    with _autocast(run):
+        if not any(getattr(layer, "track_running_stats", True) is False for layer in run.model.modules()):
+            return outputs(run.model, run.images, pixels)
+        order = torch.as_tensor(stream(run.config.seed, "evaluation").permutation(len(pixels)))
+        logits = outputs(run.model, run.images, pixels[order.to(pixels.device)])
+        return logits[torch.argsort(order).to(pixels.device)]
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, images: DeviceData, pixels: torch.Tensor) -> torch.Tensor:
+    """Logits (n, outputs) in eval mode, float32."""
+    model.eval()
+    return torch.cat([model(images.normalise(pixels[part])) for part in batches(len(pixels), EVAL_BATCH)]).float()
+
+
+def batches(n: int, size: int) -> list[slice]:
+    """Consecutive batches of n images; a last one of a single image joins the one before it."""
+    starts = list(range(0, n, size))
+    if n % size == 1 and len(starts) > 1 and size > 1:
+        starts.pop()
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
+
+
+def _autocast(run: TrainingState) -> AbstractContextManager:
+    return torch.autocast(run.device.type, torch.bfloat16) if run.precision == "bf16" else nullcontext()

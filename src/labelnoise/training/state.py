@@ -1,0 +1,180 @@
+"""A training run under way: everything that the next epoch depends on, written to a checkpoint and read back."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from labelnoise.arrays import stream
+from labelnoise.devices import find_device, find_precision
+from labelnoise.errors import InputError
+from labelnoise.images.data import Data, DeviceData
+from labelnoise.record.recorder import Recorder
+from labelnoise.record.stopping import Stop
+from labelnoise.runs.settings import leaves, settings_of
+from labelnoise.training import checkpoints
+from labelnoise.training.config import TrainConfig
+from labelnoise.training.log import COLUMNS, find_stops
+from labelnoise.training.optimizers import BUILDERS
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """Network, optimiser, records and random generators after `epoch` epochs."""
+
+    model: nn.Module
+    data: Data
+    config: TrainConfig
+    images: DeviceData
+    optimizer: torch.optim.Optimizer
+    precision: str
+    held_out: np.ndarray
+    """Boolean mask (n,) of the images kept out of the training."""
+    recorder: Recorder
+    batches: Recorder
+    orders: np.random.Generator
+    """Draws the order of the images in each epoch."""
+    shifts: np.random.Generator
+    """Draws their augmentation."""
+    rows: list[dict[str, float]] = field(default_factory=list)
+    """The history, a row a record."""
+    epoch: int = 0
+    seconds_before: float = 0.0
+    """Seconds spent before this process went on with the run."""
+    started: float = field(default_factory=time.perf_counter)
+    saved: set[int] = field(default_factory=set)
+    """Epochs whose weights the last written state needs."""
+
+    @classmethod
+    def start(cls, model: nn.Module, data: Data, config: TrainConfig, outputs: int) -> TrainingState:
+        """Return the state before the first epoch of a network with so many outputs."""
+        n, device = len(data.y_given), find_device(config.device)
+        model = model.to(device)
+        return cls(
+            model=model,
+            data=data,
+            config=config,
+            images=data.on(device),
+            optimizer=BUILDERS[config.optimizer](model.parameters(), config),
+            precision=find_precision(config.precision, device),
+            held_out=_draw_held_out(n, config),
+            recorder=Recorder(n, outputs),
+            batches=Recorder(n, outputs),
+            orders=stream(config.seed, "batches"),
+            shifts=stream(config.seed, "augment"),
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self.images.y_given.device
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent on the run."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    @property
+    def records(self) -> bool:
+        """Whether this epoch ends with an eval pass."""
+        return self.epoch % self.config.eval_every == 0 or self.epoch == self.config.epochs
+
+    def table(self) -> pd.DataFrame:
+        """Return the history so far."""
+        floats = {name: float for name in COLUMNS if name != "epoch"}
+        return pd.DataFrame(self.rows, columns=list(COLUMNS)).astype({**floats, "epoch": int})
+
+    def stops(self) -> tuple[int | None, Stop | None]:
+        """Return the record of T1, and what the held-out rule says so far."""
+        return find_stops(self.table(), int(self.held_out.sum()), self.config)
+
+    def stopped(self) -> bool:
+        """Whether the held-out rule has ended the run."""
+        _, stop = self.stops()
+        return stop is not None and stop.stopped is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the next epoch depends on, as tensors and plain values."""
+        return {
+            **self.identity,
+            "epoch": self.epoch,
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "orders": json.dumps(self.orders.bit_generator.state),
+            "shifts": json.dumps(self.shifts.bit_generator.state),
+            "rows": self.rows,
+            "records": _tensors(self.recorder.state_dict()),
+            "batches": _tensors(self.batches.state_dict()),
+            "precision": self.precision,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
+        """Go on from a state that lies in `folder`; refuse that of another run."""
+        for name, own in self.identity.items():
+            if state.get(name) != own:
+                difference = _difference(name, state.get(name), own)
+                raise InputError(
+                    f"{folder / checkpoints.FOLDER} must hold checkpoints of this run, but {difference}; choose "
+                    "another folder, or delete it"
+                )
+        self.model.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_random"])
+        if self.device.type == "cuda" and state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"], self.device)
+        for generator in ("orders", "shifts"):
+            getattr(self, generator).bit_generator.state = json.loads(state[generator])
+        for name, recorder in (("records", self.recorder), ("batches", self.batches)):
+            recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
+        self.rows, self.epoch = list(state["rows"]), state["epoch"]
+        self.precision, self.seconds_before = state["precision"], state["seconds"]
+        self.started = time.perf_counter()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from another: its record's columns, settings, network and data."""
+        names = ("x_train", "y_true", "y_given", "x_test", "y_test")
+        return {
+            "columns": list(COLUMNS),
+            "settings": json.loads(json.dumps(settings_of(self.config))),
+            "network": checkpoints.shapes_of(self.model.state_dict()),
+            "data": [zlib.crc32(getattr(self.data, name).tobytes()) for name in names],
+        }
+
+
+def _difference(name: str, saved: Any, own: Any) -> str:
+    """Where the identity of two runs differs first, in words."""
+    if name == "columns" or not isinstance(saved, type(own)):
+        return "those there are of another version"
+    if name == "data":
+        return "those there were trained on other data"
+    if name == "network":
+        return "of another network: " + checkpoints.shapes_difference(saved, own)
+    old, new = dict(leaves(saved)), dict(leaves(own))
+    changed = next((key for key in new if old.get(key) != new[key]), "")
+    return f"{changed} is {old.get(changed)!r} there, {new.get(changed)!r} now"
+
+
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _draw_held_out(n: int, config: TrainConfig) -> np.ndarray:
+    """Mask (n,) of the held-out images: none for a share of 0, otherwise at least one; two are left to train on."""
+    count = min(max(round(config.held_out * n), 1), n - 2) if config.held_out else 0
+    held_out = np.zeros(n, dtype=bool)
+    held_out[stream(config.seed, "held_out").permutation(n)[:count]] = True
+    return held_out
