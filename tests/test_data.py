@@ -297,3 +297,17 @@ def test_label_files_that_do_not_fit(tmp_path):
 def test_bad_classes_are_refused(tmp_path, classes, message):
     with pytest.raises(InputError, match=f"`classes` {message}"):
         load_data(save(tmp_path / "a.npz"), classes=classes)
+
+
+def test_classes_go_by_name_where_they_have_one(tmp_path):
+    write_images(tmp_path / "pets", {"ant": 6, "bee": 5, "cat": 7})
+    by_id, by_name = (load_data(str(tmp_path / "pets"), classes=classes) for classes in ((2, 0), ("cat", "ant")))
+    assert by_name.classes == by_id.classes == (2, 0) and by_name.class_names == ("cat", "ant")
+    assert_close(by_name.y_true, by_id.y_true)
+    assert load_data(str(tmp_path / "pets"), classes=("bee", 0)).classes == (1, 0)
+    with pytest.raises(InputError, match="`classes` knows no class 'cta'; did you mean 'cat'?"):
+        load_data(str(tmp_path / "pets"), classes=("cta", "ant"))
+    with pytest.raises(InputError, match="got 'cat'; the classes of this data set have no names"):
+        load_data("digits", classes=("cat", "dog"))
+    with pytest.raises(InputError, match="must differ from each other"):
+        load_data(str(tmp_path / "pets"), classes=("cat", 2))

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,24 @@ def test_the_version_stands_in_one_place():
 def test_the_package_ships_its_template_and_its_types():
     for name in ("py.typed", "__init__.pyi", "theory/__init__.pyi", "report/report.html.j2"):
         assert (Path(labelnoise.__file__).parent / name).is_file()
+
+
+def test_the_shapes_in_public_signatures_can_be_evaluated():
+    """They are read by people and by type checkers only, so nothing else would see a misspelt one."""
+    import typing
+
+    import jaxtyping
+    import numpy.typing
+
+    names = {**vars(jaxtyping), "ArrayLike": numpy.typing.ArrayLike, "Values": typing.Any}
+    seen = 0
+    for name in labelnoise.__all__:
+        public = getattr(labelnoise, name)
+        for item in (public, *(vars(public).values() if isinstance(public, type) else ())):
+            if callable(item) and getattr(item, "__module__", "").startswith("labelnoise."):
+                known = {**names, **vars(sys.modules[item.__module__])}
+                for annotation in getattr(item, "__annotations__", {}).values():
+                    if isinstance(annotation, str) and "[np.ndarray" in annotation:
+                        seen += 1
+                        assert "np.ndarray" not in repr(eval(annotation, known))
+    assert seen > 40

@@ -5,11 +5,13 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.noise.models import ClassConditional
+from labelnoise.noise.models import ClassConditional, Symmetric
 from labelnoise.theory.draws import stack
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate
+from labelnoise.theory.trajectory import Trajectory
+from labelnoise.theory.verdicts import checks
 
 PROBLEM = SignalNoise(n=20, d=400, m=3, mu_norm=9.0)
 
@@ -129,3 +131,39 @@ def test_what_is_no_draw_is_refused(draw):
 def test_an_output_that_no_record_could_hold_counts_as_infinite():
     run = simulate(PROBLEM.sample(seed=0), lr=1e37, steps=20, record_every=20)
     assert run.status.startswith("diverged")
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_a_trajectory_is_saved_and_read(vectors, tmp_path):
+    problem = SignalNoise(n=12, d=60, m=2, label_noise=Symmetric(0.3), orthogonal_noise=True)
+    draw = problem.sample(seed=5, vectors=vectors, n_holdout=4)
+    run = simulate(
+        draw, lr=0.01, steps=12, record_every=5, record=("gamma", "margin", "margin_predicted"), zeta_std=0.2
+    )
+    run.save(tmp_path / "run.npz")
+    again = Trajectory.read(tmp_path / "run.npz")
+    assert again.config == run.config and again.draw.problem == problem and again.seed == 5
+    assert again.status == run.status and again.stages == run.stages
+    assert again.to_frame().equals(run.to_frame())
+    assert [(c.claim, c.verdict, c.reason) for c in checks(again)] == [
+        (c.claim, c.verdict, c.reason) for c in checks(run)
+    ]
+    for name, values in run.values.items():
+        assert_close(again.values[name], values)
+    assert set(again.at_t1) == set(run.at_t1)
+    assert_close(again.draw.inner, draw.inner)
+    assert (again.draw.vectors is not None) == vectors
+    if vectors:
+        rerun = simulate(again.draw, lr=0.01, steps=12, engine="dense", record=("margin",))
+        assert_close(rerun.values["margin"][-1], run.values["margin"][-1], rtol=1e-9)
+
+
+def test_a_file_that_holds_no_trajectory_is_refused(tmp_path):
+    for content, message in ((None, "no file at"), (b"PK", "is damaged")):
+        if content:
+            (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            Trajectory.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", x=np.zeros(2))
+    with pytest.raises(InputError, match="holds no trajectory"):
+        Trajectory.read(tmp_path / "a.npz")

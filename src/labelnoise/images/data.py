@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.arrays import Array, stream, to_device
-from labelnoise.errors import InputError, check_integer, did_you_mean
+from labelnoise.arrays import Array, to_device
 from labelnoise.images.archives import Fetched
+from labelnoise.images.choosing import choose_classes, choose_images, positions, read_given
 from labelnoise.images.datasets import read_source
-from labelnoise.images.source import Source
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.flipping import NoisyLabels, flip_labels
 from labelnoise.noise.models import LabelNoise
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, UInt8
+
 
 PADDING = 4
 """Zeros around an image before `DeviceData.augment` crops it to its size."""
@@ -33,25 +37,25 @@ class Data:
 
     name: str
     """Name of the data set, or of the file without its folder."""
-    x_train: np.ndarray
+    x_train: UInt8[np.ndarray, "n C H W"]
     """(n, C, H, W) uint8."""
-    y_true: np.ndarray
+    y_true: Int[np.ndarray, " n"]
     """(n,) true labels of the training images."""
-    y_given: np.ndarray
+    y_given: Int[np.ndarray, " n"]
     """(n,) labels to train on; they differ from `y_true` where label noise struck."""
-    x_test: np.ndarray
+    x_test: UInt8[np.ndarray, "n_test C H W"]
     """(n_test, C, H, W) uint8."""
-    y_test: np.ndarray
+    y_test: Int[np.ndarray, " n_test"]
     """(n_test,) true labels."""
     classes: tuple[int, ...]
     """Original class ids in the order of their positions."""
     class_names: tuple[str, ...]
     """Their names; the id where a class has no name."""
-    index: np.ndarray
+    index: Int[np.ndarray, " n"]
     """(n,) position of each training image in the source."""
-    mean: np.ndarray
+    mean: Float[np.ndarray, " C"]
     """(C,) mean of `x_train` / 255 in each channel."""
-    std: np.ndarray
+    std: Float[np.ndarray, " C"]
     """(C,) standard deviation of `x_train` / 255 in each channel; 1 for a channel that is constant."""
 
     @property
@@ -70,7 +74,7 @@ class Data:
         return NoisyLabels(self.y_true, self.y_given, self.n_classes)
 
     @property
-    def noisy(self) -> np.ndarray:
+    def noisy(self) -> Bool[np.ndarray, " n"]:
         """Boolean mask (n,) of the training images whose given label is wrong."""
         return self.noise.noisy
 
@@ -162,11 +166,11 @@ def load_data(
         ((40, 1, 8, 8), (3, 8), ('3', '8'), np.False_)
     """
     label, source = read_source(name, Path(root), seed, download, progress)
-    chosen = _choose_classes(source, classes)
-    keep = _choose_images(source, chosen, per_class, seed)
-    y_true = _positions(source.y_train[keep], chosen)
+    chosen = choose_classes(source, classes)
+    keep = choose_images(source, chosen, per_class, seed)
+    y_true = positions(source.y_train[keep], chosen)
     if isinstance(label_noise, FromFile):
-        labels = NoisyLabels(y_true, _positions(_read_given(label_noise, source, keep, chosen), chosen), len(chosen))
+        labels = NoisyLabels(y_true, positions(read_given(label_noise, source, keep, chosen), chosen), len(chosen))
     else:
         labels = flip_labels(y_true, label_noise, len(chosen), seed)
     x_train = _take(source.x_train, keep)
@@ -178,7 +182,7 @@ def load_data(
         y_true=labels.y_true,
         y_given=labels.y_given,
         x_test=_take(source.x_test, test),
-        y_test=_positions(source.y_test[test], chosen),
+        y_test=positions(source.y_test[test], chosen),
         classes=chosen,
         class_names=tuple(source.names[k] if source.names else str(k) for k in chosen),
         index=source.position[keep],
@@ -190,109 +194,6 @@ def load_data(
 def _take(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Some of the images, without a copy where these are all; `rows` ascend."""
     return images if len(rows) == len(images) else images[rows]
-
-
-def _choose_images(source: Source, chosen: tuple[int, ...], per_class: int | None, seed: int) -> np.ndarray:
-    """Rows of the training images to use, ascending: all of the chosen classes, or `per_class` drawn of each."""
-    labels = source.y_train
-    if per_class is None:
-        return np.flatnonzero(np.isin(labels, chosen))
-    check_integer("per_class", per_class, 1, 100)
-    rank = stream(seed, "subset").random(labels.size)
-    rows = []
-    for class_id in chosen:
-        members = np.flatnonzero(labels == class_id)
-        if members.size < per_class:
-            raise InputError(
-                f"`per_class` must be at most the number of training images of each class, got {per_class} but "
-                f"{_called(source, class_id)} has {members.size}; use for example {members.size}"
-            )
-        rows.append(members[np.argsort(rank[members])[:per_class]])
-    return np.sort(np.concatenate(rows))
-
-
-def _read_given(noise: FromFile, source: Source, keep: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
-    """Given class ids of the rows to keep, out of a file in the source's order."""
-    given, true = noise.read(source.size)
-    given = given[source.position]
-    _check_order(noise.path, source, given, None if true is None else true[source.position])
-    outside = np.flatnonzero(~np.isin(given[keep], chosen))
-    if outside.size:
-        row = keep[outside[0]]
-        raise InputError(
-            f"{noise.path} must give labels among the chosen classes {_listing(list(chosen))}, got {given[row]} at "
-            f"position {source.position[row]} ({outside.size} in all); use all classes, or correct the file"
-        )
-    return given[keep]
-
-
-def _check_order(path: str, source: Source, given: np.ndarray, true: np.ndarray | None) -> None:
-    """Refuse a label file in another order: its true labels differ, or the given ones agree by chance only."""
-    if true is not None:
-        wrong = np.flatnonzero(true != source.y_train)
-        if wrong.size:
-            raise InputError(
-                f"{path} must be in the order of the data, but at position {source.position[wrong[0]]} its true label "
-                f"is {true[wrong[0]]} and the data's {source.y_train[wrong[0]]}; sort it as the data"
-            )
-        return
-    n, ids = len(given), np.unique(source.y_train)
-    chance = sum(float(np.mean(given == k) * np.mean(source.y_train == k)) for k in ids)
-    agreement = float(np.mean(given == source.y_train))
-    least = min(chance + 5 * np.sqrt(chance * (1 - chance) / n), 1.0)  # 5 standard errors of a shuffled file
-    if agreement < least:
-        raise InputError(
-            f"{path} must agree with {least:.3f} of the {n} true labels to be told from a file in another order "
-            f"({chance:.3f}), got {agreement:.3f}; sort it as the data, or vouch for it by the true labels as `y_true` "
-            "in the same .npz file"
-        )
-
-
-def _choose_classes(source: Source, classes: Sequence[int | str] | None) -> tuple[int, ...]:
-    """Class ids in the order asked for, each present in both parts."""
-    parts = {"training": source.y_train, "test": source.y_test}
-    held = {part: np.unique(labels).tolist() for part, labels in parts.items()}
-    known = sorted(set(held["training"]) | set(held["test"]))
-    chosen = tuple(known if classes is None else (_class_id(source, known, name) for name in classes))
-    if len(set(chosen)) != len(chosen):
-        raise InputError(f"`classes` must differ from each other, got {chosen}; list each one once")
-    if len(chosen) < 2:
-        raise InputError(f"`classes` must be two or more, got {chosen}; the data holds {_listing(known)}")
-    for part, present in held.items():
-        absent = [class_id for class_id in chosen if class_id not in present]
-        if absent:
-            raise InputError(
-                f"each class must be in both parts, but {_called(source, absent[0])} has no {part} image; leave it out"
-            )
-    return chosen
-
-
-def _class_id(source: Source, known: list[int], name: int | str) -> int:
-    """The id of a class that is given by its id or by its name."""
-    if isinstance(name, str) and source.names:
-        if name not in source.names:
-            raise InputError(f"`classes` knows no class {name!r}{did_you_mean(name, source.names)}")
-        return source.names.index(name)
-    if isinstance(name, bool) or not isinstance(name, int | np.integer) or name not in known:
-        what = "choose others" if not isinstance(name, str) else "the classes of this data set have no names"
-        raise InputError(f"`classes` must be among {_listing(known)}, got {name!r}; {what}")
-    return int(name)
-
-
-def _called(source: Source, class_id: int) -> str:
-    """A class for a message."""
-    return f"class {class_id}" + (f" ({source.names[class_id]})" if source.names else "")
-
-
-def _listing(classes: list[int]) -> str:
-    """Class ids for a message, cut where a list of them helps nobody."""
-    return ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
-
-
-def _positions(labels: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
-    """Positions 0..K-1 of class ids that are all among `chosen`."""
-    order = np.argsort(chosen)
-    return order[np.searchsorted(np.asarray(chosen)[order], labels)]
 
 
 def _channel_scale(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

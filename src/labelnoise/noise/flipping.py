@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,17 +12,21 @@ from labelnoise.errors import InputError
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.models import TRANSITIONS, LabelNoise, Pair, Symmetric
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+    from numpy.typing import ArrayLike
+
 
 @dataclass(frozen=True, eq=False)
 class NoisyLabels:
     """Given labels and what is known of them: `y_given`, `y_true` and `noisy` (where they differ), each (n,)."""
 
-    y_true: np.ndarray
-    y_given: np.ndarray
+    y_true: Int[np.ndarray, " n"]
+    y_given: Int[np.ndarray, " n"]
     n_classes: int
 
     @property
-    def noisy(self) -> np.ndarray:
+    def noisy(self) -> Bool[np.ndarray, " n"]:
         """Boolean mask (n,) of the samples whose given label is wrong."""
         return self.y_true != self.y_given
 
@@ -31,7 +36,7 @@ class NoisyLabels:
         return float(self.noisy.mean())
 
     @property
-    def rate_by_class(self) -> np.ndarray:
+    def rate_by_class(self) -> Float[np.ndarray, " K"]:
         """Realised share of wrong labels in each true class (K,); NaN for a class without samples."""
         counts = np.bincount(self.y_true, minlength=self.n_classes)
         wrong = np.bincount(self.y_true[self.noisy], minlength=self.n_classes)
@@ -43,7 +48,7 @@ class NoisyLabels:
 
 
 def flip_labels(
-    y_true: np.ndarray,
+    y_true: Int[ArrayLike, " n"],
     noise: LabelNoise | FromFile | None,
     n_classes: int,
     seed: int | np.random.Generator = 0,

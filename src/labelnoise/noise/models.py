@@ -7,11 +7,14 @@ A model says with which probability a label is replaced by which other one; `fli
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from labelnoise.errors import InputError, is_number
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 class LabelNoise(Protocol):
@@ -21,7 +24,7 @@ class LabelNoise(Protocol):
     def exact(self) -> bool:
         """Whether exactly int(rate n) labels are flipped instead of each independently."""
 
-    def matrix(self, n_classes: int) -> np.ndarray:
+    def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """Return T (K, K) with T[a, b] = P(given = b | true = a)."""
 
 
@@ -43,7 +46,7 @@ class Symmetric:
                 "`exact` counts wrong labels and `include_true` lets a redrawn label stay right, got both; drop one"
             )
 
-    def matrix(self, n_classes: int) -> np.ndarray:
+    def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (K, K): 1 - rate on the diagonal (include_true: + rate/K), the rest spread evenly."""
         eye = np.eye(n_classes)
         if self.include_true:
@@ -66,7 +69,7 @@ class ClassConditional:
         _check_rate("tau_plus", self.tau_plus)
         _check_rate("tau_minus", self.tau_minus)
 
-    def matrix(self, n_classes: int) -> np.ndarray:
+    def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (2, 2) = [[1 - tau_+, tau_+], [tau_-, 1 - tau_-]]."""
         if n_classes != 2:
             raise InputError(
@@ -87,7 +90,7 @@ class Pair:
     def __post_init__(self) -> None:
         _check_rate("rate", self.rate)
 
-    def matrix(self, n_classes: int) -> np.ndarray:
+    def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (K, K): 1 - rate on the diagonal, rate on the next class."""
         eye = np.eye(n_classes)
         return (1 - self.rate) * eye + self.rate * np.roll(eye, 1, axis=1)
@@ -119,7 +122,7 @@ class Matrix:
             )
         object.__setattr__(self, "rows", tuple(map(tuple, table.tolist())))
 
-    def matrix(self, n_classes: int) -> np.ndarray:
+    def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (K, K) as given."""
         if n_classes != len(self.rows):
             raise InputError(

@@ -7,23 +7,29 @@ and one synchronisation, which the checks need, so large batches are cheap and m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.arrays import Array, array_namespace, to_numpy
 from labelnoise.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Float, Int, Integer, Real
+
+    Values = np.ndarray | torch.Tensor
+
 
 @dataclass(frozen=True, eq=False)
 class EpochRecord:
     """What one epoch recorded, each (n,); NaN and -1 for a sample that was not seen."""
 
-    margin: np.ndarray
+    margin: Float[np.ndarray, " n"]
     """Given label's logit minus the best other one, float32; above 0 the sample is fitted to its given label."""
-    loss: np.ndarray
+    loss: Float[np.ndarray, " n"]
     """Cross-entropy of the given label, float32."""
-    prediction: np.ndarray
+    prediction: Int[np.ndarray, " n"]
     """Predicted class, int32; it equals the given label exactly where the margin is above 0."""
 
 
@@ -60,26 +66,28 @@ class Recorder:
         return len(self._rows)
 
     @property
-    def margin(self) -> np.ndarray:
+    def margin(self) -> Float[np.ndarray, "epochs n"]:
         """Margins (epochs, n) float32, stacked at each access."""
         return self._stack([row.margin for row in self._rows], np.float32)
 
     @property
-    def loss(self) -> np.ndarray:
+    def loss(self) -> Float[np.ndarray, "epochs n"]:
         """Losses (epochs, n) float32, stacked at each access."""
         return self._stack([row.loss for row in self._rows], np.float32)
 
     @property
-    def prediction(self) -> np.ndarray:
+    def prediction(self) -> Int[np.ndarray, "epochs n"]:
         """Predicted classes (epochs, n) int32, stacked at each access."""
         return self._stack([row.prediction for row in self._rows], np.int32)
 
     @property
-    def given(self) -> np.ndarray:
+    def given(self) -> Int[np.ndarray, " n"]:
         """Given labels (n,) int64; -1 for a sample that was never seen."""
         return to_numpy(self._given).copy()
 
-    def update(self, index: Array, logits: Array, labels: Array) -> None:
+    def update(
+        self, index: Integer[Values, " b"], logits: Real[Values, "b n_classes"], labels: Integer[Values, " b"]
+    ) -> None:
         """Record one batch; NumPy arrays or torch tensors, the values stay on the device of `logits`.
 
         Args:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
 
 SELECTION = ("selection_precision", "selection_recall", "selection_f1")
 """Columns of a history that hold the fields of `Selection`."""
@@ -14,15 +19,15 @@ SELECTION = ("selection_precision", "selection_recall", "selection_f1")
 class Selection:
     """How well the margin rule (suspect: margin < 0) finds the noisy samples, along training."""
 
-    precision: np.ndarray
+    precision: Float[np.ndarray, "*batch"]
     """Share of the suspects that are noisy; NaN without suspects or without noisy samples."""
-    recall: np.ndarray
+    recall: Float[np.ndarray, "*batch"]
     """Share of the noisy samples that are suspects; NaN without noisy samples."""
-    f1: np.ndarray
+    f1: Float[np.ndarray, "*batch"]
     """Harmonic mean of the two; NaN without noisy samples."""
 
 
-def select_by_margin(margin: np.ndarray, noisy: np.ndarray) -> Selection:
+def select_by_margin(margin: Float[np.ndarray, "*batch n"], noisy: Bool[np.ndarray, "*batch n"]) -> Selection:
     """Compare the margin rule's suspects with the truth; loss > log 2 is margin < 0 for two classes (Prop. 4.3).
 
     Args:

@@ -9,8 +9,13 @@ Two ways to stop: with the truth known (`find_stages`, `oracle_stop`), and from 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,10 @@ CONVERGED_LOSS = 0.05
 
 def find_stages(
     *,
-    margin_clean_min: np.ndarray,
-    margin_noisy_max: np.ndarray,
-    gamma_min: np.ndarray,
-    rho_bar_max: np.ndarray,
+    margin_clean_min: Float[np.ndarray, " steps+1"],
+    margin_noisy_max: Float[np.ndarray, " steps+1"],
+    gamma_min: Float[np.ndarray, " steps+1"],
+    rho_bar_max: Float[np.ndarray, " steps+1"],
     convergence: int | None = None,
 ) -> Stages:
     """Find window, T1, lead, onset from the four series tracked at every step (Thm 4.1, Prop. 4.3).
@@ -71,7 +76,9 @@ def find_stages(
     return Stages(window, t1, lead, onset, convergence, "")
 
 
-def separation(margin_clean_min: np.ndarray, margin_noisy_max: np.ndarray) -> np.ndarray:
+def separation(
+    margin_clean_min: Float[np.ndarray, " steps+1"], margin_noisy_max: Float[np.ndarray, " steps+1"]
+) -> Float[np.ndarray, " steps+1"]:
     """Return min(smallest clean margin, -largest noisy margin): above 0, the margin rule separates perfectly."""
     return np.minimum(margin_clean_min, -margin_noisy_max)
 
@@ -83,7 +90,9 @@ def _interval(true: np.ndarray, at: int) -> tuple[int, int]:
     return max(int(before[-1]) + 1 if before.size else 0, 1), int(after[0]) - 1 if after.size else true.size - 1
 
 
-def oracle_stop(accuracy_clean: np.ndarray, accuracy_noisy: np.ndarray) -> int | None:
+def oracle_stop(
+    accuracy_clean: Float[ArrayLike, " records"], accuracy_noisy: Float[ArrayLike, " records"]
+) -> int | None:
     """Return T1 on real data, where no window is perfect: the record with the largest (clean + 1 - noisy) / 2.
 
     The first on ties; None without noisy (or without clean) samples.

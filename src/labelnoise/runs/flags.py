@@ -70,6 +70,8 @@ def parse_flags(
     """
     defaults = [config() for config in configs]
     flags = [flag for config in defaults for flag in flags_of(config)]
+    if sum(word == "--config" or word.startswith("--config=") for word in arguments) > 1:
+        raise InputError(f"`--config` was given twice; put all settings into one file; see {program} --help")
     lead, given = _cut(program, about, arguments, flags, takes)
     table = _read_toml(Path(given["config"]), flags) if given.get("config") else {}
     line = _nested({flag.path: given[flag.name] for flag in flags if flag.name in given})

@@ -15,6 +15,9 @@ import numpy as np
 from labelnoise.errors import InputError
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+    from numpy.typing import ArrayLike
+
     from labelnoise.theory.problem import SignalNoise
 
 
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 class Vectors:
     """Explicit vectors, or rows that have the same inner products: each field is (its number, dimension)."""
 
-    xi: np.ndarray
+    xi: Float[np.ndarray, "n d"]
     """(n, d) noise patches."""
-    mu: np.ndarray
+    mu: Float[np.ndarray, "1 d"]
     """(1, d) signal."""
-    w0: np.ndarray
+    w0: Float[np.ndarray, "filters d"]
     """(2m, d) initial filters, j = +1 first."""
-    held_out: np.ndarray
+    held_out: Float[np.ndarray, "h d"]
     """(h, d) noise patches of the held-out samples."""
 
 
@@ -39,17 +42,17 @@ class Draw:
     `inner` is the Gram matrix of the rows [xi_1..xi_n, mu, w_1..w_2m (j = +1 first), held-out patches].
     """
 
-    inner: np.ndarray
+    inner: Float[np.ndarray, "N N"]
     """(N, N) with N = n + 1 + 2m + h, float64."""
     m: int
     """Filters per sign."""
-    y_true: np.ndarray
+    y_true: Float[np.ndarray, " n"]
     """(n,) true labels in {-1, +1}."""
-    y_given: np.ndarray
+    y_given: Float[np.ndarray, " n"]
     """(n,) given labels in {-1, +1}."""
-    held_out_true: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    held_out_true: Float[np.ndarray, " h"] = field(default_factory=lambda: np.zeros(0))
     """(h,) true labels of the held-out samples."""
-    held_out_given: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    held_out_given: Float[np.ndarray, " h"] = field(default_factory=lambda: np.zeros(0))
     """(h,) given labels of the held-out samples."""
     problem: SignalNoise | None = None
     """The distribution; without it, what needs it is NaN or *not applicable*."""
@@ -61,11 +64,11 @@ class Draw:
     @classmethod
     def from_vectors(
         cls,
-        mu: np.ndarray,
-        xi: np.ndarray,
-        w0: np.ndarray,
-        y_true: np.ndarray,
-        y_given: np.ndarray,
+        mu: Float[ArrayLike, " d"],
+        xi: Float[ArrayLike, "n d"],
+        w0: Float[ArrayLike, "filters d"],
+        y_true: Float[ArrayLike, " n"],
+        y_given: Float[ArrayLike, " n"],
         problem: SignalNoise | None = None,
     ) -> Draw:
         """Build a draw from explicit vectors.
@@ -113,17 +116,17 @@ class Draw:
         return self.held_out_true.size
 
     @property
-    def noisy(self) -> np.ndarray:
+    def noisy(self) -> Bool[np.ndarray, " n"]:
         """Boolean mask (n,) of the samples whose given label is wrong."""
         return self.y_true != self.y_given
 
     @property
-    def gram(self) -> np.ndarray:
+    def gram(self) -> Float[np.ndarray, "n n"]:
         """G = Xi Xi^T (n, n)."""
         return self.inner[: self.n, : self.n]
 
     @property
-    def xi_mu(self) -> np.ndarray:
+    def xi_mu(self) -> Float[np.ndarray, " n"]:
         """Xi mu (n,)."""
         return self.inner[: self.n, self.n]
 
@@ -133,22 +136,22 @@ class Draw:
         return float(self.inner[self.n, self.n])
 
     @property
-    def w0_xi(self) -> np.ndarray:
+    def w0_xi(self) -> Float[np.ndarray, "filters n"]:
         """W0 Xi^T (2m, n)."""
         return self.inner[self._filters, : self.n]
 
     @property
-    def w0_mu(self) -> np.ndarray:
+    def w0_mu(self) -> Float[np.ndarray, " filters"]:
         """W0 mu (2m,)."""
         return self.inner[self._filters, self.n]
 
     @property
-    def w0_w0(self) -> np.ndarray:
+    def w0_w0(self) -> Float[np.ndarray, "filters filters"]:
         """W0 W0^T (2m, 2m)."""
         return self.inner[self._filters, self._filters]
 
     @property
-    def held_out_rows(self) -> np.ndarray:
+    def held_out_rows(self) -> Float[np.ndarray, "h N"]:
         """Inner products (h, N) of the held-out patches with all rows."""
         return self.inner[self._filters.stop :]
 
@@ -172,13 +175,13 @@ def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
     return draws
 
 
-def inner_products(rows: Vectors) -> np.ndarray:
+def inner_products(rows: Vectors) -> Float[np.ndarray, "N N"]:
     """Gram matrix (N, N) of all rows, in the order of `Draw.inner`."""
     every = np.concatenate([rows.xi, rows.mu, rows.w0, rows.held_out])
     return every @ every.T
 
 
-def _finite(name: str, value: np.ndarray) -> np.ndarray:
+def _finite(name: str, value: ArrayLike) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -191,7 +194,7 @@ def _finite(name: str, value: np.ndarray) -> np.ndarray:
     return array
 
 
-def _labels_of(name: str, value: np.ndarray, n: int) -> np.ndarray:
+def _labels_of(name: str, value: ArrayLike, n: int) -> np.ndarray:
     labels = _finite(name, value)
     if labels.shape != (n,) or not np.isin(labels, (-1.0, 1.0)).all():
         raise InputError(

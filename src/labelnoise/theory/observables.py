@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.arrays import Array, to_numpy
 from labelnoise.record.selection import select_by_margin
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,21 +28,21 @@ class View:
 
     xp: Any
     """The array API namespace of the arrays (NumPy or torch)."""
-    y_true: Array
+    y_true: Float[Array, "R n"]
     """(R, n) true labels in {-1, +1}."""
-    y_given: Array
+    y_given: Float[Array, "R n"]
     """(R, n) given labels in {-1, +1}."""
-    clean: Array
+    clean: Bool[Array, "R n"]
     """(R, n) where the given label is the true one."""
-    mu_sq: Array
+    mu_sq: Float[Array, " R"]
     """(R,) ||mu||^2."""
-    xi_sq: Array
+    xi_sq: Float[Array, "R n"]
     """(R, n) ||xi_i||^2."""
-    output: Array
+    output: Float[Array, "R n"]
     """(R, n) f(W, x_i)."""
-    w_mu: Array
+    w_mu: Float[Array, "R filters"]
     """(R, 2m) <w_{j,r}, mu>."""
-    w_xi: Array
+    w_xi: Float[Array, "R filters n"]
     """(R, 2m, n) <w_{j,r}, xi_i>."""
     c_mu: Callable[[], Array]
     """() -> (R, 2m) coefficient of mu in each filter."""
@@ -51,34 +54,34 @@ class View:
     """orthogonal -> (R, 2m, 2m) W W^T, or that of W with its component along mu removed."""
 
 
-def margin(view: View) -> Array:
+def margin(view: View) -> Float[Array, "R n"]:
     """Margin y~_i f(W, x_i) (R, n): below 0 the network disagrees with the given label."""
     return view.y_given * view.output
 
 
-def loss(view: View) -> Array:
+def loss(view: View) -> Float[Array, "R n"]:
     """Logistic loss log(1 + exp(-margin)) (R, n)."""
     z = margin(view)
     return view.xp.logaddexp(-z, 0 * z)
 
 
-def output(view: View) -> Array:
+def output(view: View) -> Float[Array, "R n"]:
     """f(W, x_i) (R, n)."""
     return view.output
 
 
-def gamma(view: View) -> Array:
+def gamma(view: View) -> Float[Array, "R filters"]:
     """Signal coefficients gamma_{j,r} (R, 2m) of w = w0 + j gamma mu/||mu||^2 + sum_i rho_i xi_i/||xi_i||^2."""
     c, half = view.c_mu(), view.w_mu.shape[-1] // 2
     return view.xp.concat([c[:, :half], -c[:, half:]], axis=-1) * view.mu_sq[:, None]
 
 
-def rho(view: View) -> Array:
+def rho(view: View) -> Float[Array, "R filters n"]:
     """Noise coefficients rho_{j,r,i} (R, 2m, n)."""
     return view.c_xi() * view.xi_sq[:, None, :]
 
 
-def margin_predicted(view: View) -> Array:
+def margin_predicted(view: View) -> Float[Array, "R n"]:
     """Leading part of the margin by Lemma 5.1 (R, n).
 
     Clean samples: mean_r gamma_{y~,r} + rho_{y~,r,i}; noisy ones: mean_r rho_{y~,r,i} - gamma_{-y~,r}.

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.runs.files import read_arrays, write_arrays, write_text
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, UInt8
+
 
 FACTS, ARRAYS = "attribution.json", "attribution.npz"
 
@@ -27,32 +31,32 @@ class Attribution:
     """`settings`; `stops`: stopping point -> epoch shown in full; `counts` of samples; `gaps`: for each epoch the
     `largest` gap between the sum of an attribution and its difference of logits, and that as a share of the mean
     absolute difference (`relative`); `versions`; `text`: all that in sentences."""
-    sample: np.ndarray
+    sample: Int[np.ndarray, " m"]
     """(m,) rows of `samples.npz`."""
-    reference: np.ndarray
+    reference: Int[np.ndarray, " r"]
     """(r,) rows of `samples.npz`: further clean images, which only the means of classes use."""
-    background: np.ndarray
+    background: Int[np.ndarray, " b"]
     """(b,) rows of `samples.npz`."""
-    y_true: np.ndarray
+    y_true: Int[np.ndarray, " m"]
     """(m,) true labels."""
-    y_given: np.ndarray
+    y_given: Int[np.ndarray, " m"]
     """(m,) given labels."""
-    image: np.ndarray
+    image: UInt8[np.ndarray, "m C H W"]
     """(m, C, H, W) uint8."""
-    epoch: np.ndarray
+    epoch: Int[np.ndarray, " E"]
     """(E,) the kept epochs, ascending."""
-    logits: np.ndarray
+    logits: Float[np.ndarray, "E m outputs"]
     """(E, m, outputs) float32."""
-    similarity_true: np.ndarray
+    similarity_true: Float[np.ndarray, "E m"]
     """(E, m) cosine of a sample's attribution toward its true class and the mean of such attributions over clean
     samples of that class (explained and reference ones, the sample itself left out); see `class_similarity`."""
-    similarity_given: np.ndarray
+    similarity_given: Float[np.ndarray, "E m"]
     """(E, m) the same with the given class in place of the true one; equal for clean samples."""
-    shown_epoch: np.ndarray
+    shown_epoch: Int[np.ndarray, " S"]
     """(S,) the epochs shown in full: T1 (where there is none, the held-out stop) and the last."""
-    toward_true: np.ndarray
+    toward_true: Float[np.ndarray, "S m C H W"]
     """(S, m, C, H, W) float32 attributions toward the logit of the true class."""
-    toward_given: np.ndarray
+    toward_given: Float[np.ndarray, "S m C H W"]
     """(S, m, C, H, W) float32 attributions toward the logit of the given class."""
 
     def __str__(self) -> str:
@@ -87,13 +91,13 @@ def read_attribution(path: Path) -> Attribution:
 
 
 def class_similarity(
-    attributions: np.ndarray,
-    rows: np.ndarray,
-    classes: np.ndarray,
-    pool: np.ndarray,
-    pool_rows: np.ndarray,
-    pool_classes: np.ndarray,
-) -> np.ndarray:
+    attributions: Float[np.ndarray, "m C H W"],
+    rows: Int[np.ndarray, " m"],
+    classes: Int[np.ndarray, " m"],
+    pool: Float[np.ndarray, "p C H W"],
+    pool_rows: Int[np.ndarray, " p"],
+    pool_classes: Int[np.ndarray, " p"],
+) -> Float[np.ndarray, " m"]:
     """Return the cosine of each attribution and the mean attribution of a class, the sample itself left out.
 
     cos(a_i, mean of a_j over all j of the pool with class c_i and j != i), over all channels and pixels.

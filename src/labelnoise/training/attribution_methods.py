@@ -8,15 +8,19 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import nn
 
 from labelnoise.arrays import stream, to_numpy
 from labelnoise.errors import InputError
 from labelnoise.training.config import ExplainConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
 
 POINTS = 100
 """Images a batch of expected gradients."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,10 @@ from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stages import oracle_stop
 from labelnoise.record.stopping import HeldOut, Stop
 from labelnoise.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
 
 COLUMNS = (
     "epoch", "lr", "seconds", "train_seconds", "eval_seconds",
@@ -32,11 +37,11 @@ class TrainLog:
     """What a training run recorded."""
 
     config: TrainConfig
-    y_true: np.ndarray
+    y_true: Int[np.ndarray, " n"]
     """(n,) true labels of the training images."""
-    y_given: np.ndarray
+    y_given: Int[np.ndarray, " n"]
     """(n,) labels they were trained on."""
-    held_out: np.ndarray
+    held_out: Bool[np.ndarray, " n"]
     """Boolean mask (n,) of the images kept out of the training."""
     recorder: Recorder
     """Margin, loss and prediction (records, n) of all training images, held-out ones included, in eval mode."""

@@ -1,0 +1,115 @@
+"""Which classes and images of a source are used, and the labels that a file gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelnoise.arrays import stream
+from labelnoise.errors import InputError, check_integer, did_you_mean
+from labelnoise.images.source import Source
+from labelnoise.noise.files import FromFile
+
+
+def choose_images(source: Source, chosen: tuple[int, ...], per_class: int | None, seed: int) -> np.ndarray:
+    """Rows of the training images to use, ascending: all of the chosen classes, or `per_class` drawn of each."""
+    labels = source.y_train
+    if per_class is None:
+        return np.flatnonzero(np.isin(labels, chosen))
+    check_integer("per_class", per_class, 1, 100)
+    rank = stream(seed, "subset").random(labels.size)
+    rows = []
+    for class_id in chosen:
+        members = np.flatnonzero(labels == class_id)
+        if members.size < per_class:
+            raise InputError(
+                f"`per_class` must be at most the number of training images of each class, got {per_class} but "
+                f"{_called(source, class_id)} has {members.size}; use for example {members.size}"
+            )
+        rows.append(members[np.argsort(rank[members])[:per_class]])
+    return np.sort(np.concatenate(rows))
+
+
+def read_given(noise: FromFile, source: Source, keep: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
+    """Given class ids of the rows to keep, out of a file in the source's order."""
+    given, true = noise.read(source.size)
+    given = given[source.position]
+    _check_order(noise.path, source, given, None if true is None else true[source.position])
+    outside = np.flatnonzero(~np.isin(given[keep], chosen))
+    if outside.size:
+        row = keep[outside[0]]
+        raise InputError(
+            f"{noise.path} must give labels among the chosen classes {_listing(list(chosen))}, got {given[row]} at "
+            f"position {source.position[row]} ({outside.size} in all); use all classes, or correct the file"
+        )
+    return given[keep]
+
+
+def _check_order(path: str, source: Source, given: np.ndarray, true: np.ndarray | None) -> None:
+    """Refuse a label file in another order: its true labels differ, or the given ones agree by chance only."""
+    if true is not None:
+        wrong = np.flatnonzero(true != source.y_train)
+        if wrong.size:
+            raise InputError(
+                f"{path} must be in the order of the data, but at position {source.position[wrong[0]]} its true label "
+                f"is {true[wrong[0]]} and the data's {source.y_train[wrong[0]]}; sort it as the data"
+            )
+        return
+    n, ids = len(given), np.unique(source.y_train)
+    chance = sum(float(np.mean(given == k) * np.mean(source.y_train == k)) for k in ids)
+    agreement = float(np.mean(given == source.y_train))
+    least = min(chance + 5 * np.sqrt(chance * (1 - chance) / n), 1.0)  # 5 standard errors of a shuffled file
+    if agreement < least:
+        raise InputError(
+            f"{path} must agree with {least:.3f} of the {n} true labels to be told from a file in another order "
+            f"({chance:.3f}), got {agreement:.3f}; sort it as the data, or vouch for it by the true labels as `y_true` "
+            "in the same .npz file"
+        )
+
+
+def choose_classes(source: Source, classes: Sequence[int | str] | None) -> tuple[int, ...]:
+    """Class ids in the order asked for, each present in both parts."""
+    parts = {"training": source.y_train, "test": source.y_test}
+    held = {part: np.unique(labels).tolist() for part, labels in parts.items()}
+    known = sorted(set(held["training"]) | set(held["test"]))
+    chosen = tuple(known if classes is None else (_class_id(source, known, name) for name in classes))
+    if len(set(chosen)) != len(chosen):
+        raise InputError(f"`classes` must differ from each other, got {chosen}; list each one once")
+    if len(chosen) < 2:
+        raise InputError(f"`classes` must be two or more, got {chosen}; the data holds {_listing(known)}")
+    for part, present in held.items():
+        absent = [class_id for class_id in chosen if class_id not in present]
+        if absent:
+            raise InputError(
+                f"each class must be in both parts, but {_called(source, absent[0])} has no {part} image; leave it out"
+            )
+    return chosen
+
+
+def _class_id(source: Source, known: list[int], name: int | str) -> int:
+    """The id of a class that is given by its id or by its name."""
+    if isinstance(name, str) and source.names:
+        if name not in source.names:
+            raise InputError(f"`classes` knows no class {name!r}{did_you_mean(name, source.names)}")
+        return source.names.index(name)
+    if isinstance(name, bool) or not isinstance(name, int | np.integer) or name not in known:
+        what = "choose others" if not isinstance(name, str) else "the classes of this data set have no names"
+        raise InputError(f"`classes` must be among {_listing(known)}, got {name!r}; {what}")
+    return int(name)
+
+
+def _called(source: Source, class_id: int) -> str:
+    """A class for a message."""
+    return f"class {class_id}" + (f" ({source.names[class_id]})" if source.names else "")
+
+
+def _listing(classes: list[int]) -> str:
+    """Class ids for a message, cut where a list of them helps nobody."""
+    return ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
+
+
+def positions(labels: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
+    """Positions 0..K-1 of class ids that are all among `chosen`."""
+    order = np.argsort(chosen)
+    return order[np.searchsorted(np.asarray(chosen)[order], labels)]

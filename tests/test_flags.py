@@ -1,0 +1,132 @@
+"""Settings from the command line and from TOML files: one set of rules, tables in their places, one sentence each."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from labelnoise.cli import Output, main
+from labelnoise.errors import InputError
+from labelnoise.noise.models import ClassConditional, Symmetric
+from labelnoise.runs.flags import parse_flags
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.training.experiment import TrainRun
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    """Share in % of the whole."""
+    steps: tuple[int, ...] = ()
+    mode: Literal["fast", "slow"] = "fast"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Try it."""
+
+    name: str = "a"
+    inner: Inner = field(default_factory=Inner)
+    limit: float | None = None
+    where: Path | None = None
+    deep: bool = False
+
+
+def parse(*words, kinds=(Config,)):
+    return parse_flags("labelnoise try", "Try it.", words, kinds)[1]
+
+
+def refusal(*words, kinds=(Config,)):
+    with pytest.raises(InputError) as refused:
+        parse(*words, kinds=kinds)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_every_type_of_value():
+    (config,) = parse(
+        *"--name b --rate 0.25 --steps 3 4 --mode slow --limit 2 --where x/y --deep".split()
+    )  # fmt: skip
+    assert config == Config("b", Inner(0.25, (3, 4), "slow"), 2.0, Path("x/y"), True)
+    assert parse("--no-deep", "--limit=-1e3", "--steps") == (Config(limit=-1000.0),)
+    assert parse() == (Config(),)
+
+
+def test_the_help_says_what_a_flag_is_and_its_default(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0 and "--rate X Share in % of the whole. (default: 0.5)" in text
+    assert "--mode {fast,slow}" in text and "--deep, --no-deep" in text and "usage: labelnoise try" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--rat", "1"], "`try` has no flag '--rat'; did you mean 'rate'?"),
+        (["--rate", "much"], "`--rate` must be a number, got 'much'; see labelnoise try --help"),
+        (["--rate"], "`--rate` expected one argument; see labelnoise try --help"),
+        (["--steps", "1", "x"], "`--steps` must be a whole number, got 'x'"),
+        (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
+        (["b"], "`try` takes flags only, got 'b'"),
+        (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
+    ],
+)
+def test_what_is_refused(words, sentence):
+    assert sentence in refusal(*words)
+
+
+def toml(tmp_path, text, *words, kinds=(SimulateRun, Output)):
+    (tmp_path / "a.toml").write_text(text)
+    return parse("--config", str(tmp_path / "a.toml"), *words, kinds=kinds)[0]
+
+
+def test_a_table_is_that_of_its_part_and_flat_keys_are_flags(tmp_path):
+    text = "seeds = 4\nsteps = 30\n[problem]\nn = 20\n[problem.label-noise]\ntau_plus = 0.1\nexact = true\n"
+    config = toml(tmp_path, text, "--steps", "20")
+    assert (config.seeds, config.simulation.steps, config.problem.n) == ((4,), 20, 20)
+    assert config.problem.label_noise == ClassConditional(0.1, 0.2, exact=True)
+
+
+def test_a_table_may_name_another_label_noise(tmp_path):
+    config = toml(tmp_path, '[problem.label_noise]\nkind = "Symmetric"\nrate = 0.3\n')
+    assert config.problem.label_noise == Symmetric(0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[nonsense]\nn = 10\n", "a.toml has a table 'nonsense' that holds no settings; choose one of 'problem'"),
+        ("[problm]\nn = 10\n", "a.toml has a table 'problm' that holds no settings; did you mean 'problem'?"),
+        ("[problem.noise]\nn = 10\n", "has a table 'problem.noise' that holds no settings; did you mean 'label_noise'"),
+        ("n = 10\n[problem]\nn = 20\n", "a.toml gives 'n' twice, flat and in a table; keep one of them"),
+        ("mu-norm = 10\nmu_norm = 20\n", "a.toml gives 'mu_norm' twice"),
+        ("[problem]\nsteps = 10\n", "there is no setting 'steps'; choose one of 'n', 'd'"),
+        ("[simulation]\nlr = 'fast'\n", "`lr` must be a number, got 'fast'; correct it"),
+        ("lrr = 1", "has a key 'lrr' that is no setting; did you mean 'lr'?"),
+        ("config = 'b.toml'", "has a key 'config' that is no setting"),
+        ("n = 2.5", "`n` must be a whole number, got 2.5"),
+    ],
+)
+def test_a_file_that_is_refused(tmp_path, text, sentence):
+    with pytest.raises(InputError) as refused:
+        toml(tmp_path, text)
+    assert sentence in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_two_files_are_refused(tmp_path):
+    assert "`--config` was given twice" in refusal("--config", "a.toml", "--config=b.toml", kinds=(SimulateRun, Output))
+
+
+def test_classes_by_id_and_by_name(tmp_path):
+    assert parse("--classes", "cat", "3", kinds=(TrainRun,))[0].classes == ("cat", 3)
+    config = toml(tmp_path, 'classes = ["cat", "dog"]', kinds=(TrainRun, Output))
+    assert config.classes == ("cat", "dog")
+
+
+def test_a_command_that_works_on_a_run_says_what_it_takes(capsys):
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "usage: labelnoise report [-h] [RUN]" in text and "folder of a finished run, or a train.csv" in text

@@ -1,0 +1,108 @@
+"""A folder that the version before the rooms wrote is read, reported and reused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from labelnoise.errors import InputError
+from labelnoise.report.page import write_report
+from labelnoise.reproduce import experiment as module
+from labelnoise.reproduce.experiment import Reproduce, run_reproduce
+from labelnoise.reproduce.plan import SectionPlan, Setting
+from labelnoise.runs.folders import default_path, run_experiment
+from labelnoise.runs.reading import read_run
+from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.experiment import SimulateRun
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.training.config import ExplainConfig, TrainConfig
+from labelnoise.training.experiment import TrainRun
+from labelnoise.training.explain import explain_run
+
+FOLDER = Path(__file__).parent / "data/version-0/reproduce"
+SIMULATE = SimulateRun(
+    SignalNoise(n=20, d=300, m=2, mu_norm=8.0), SimulateConfig(lr=0.05, steps=40, test_draws=20), (0, 1), n_holdout=10
+)
+TRAIN = TrainRun(classes=(3, 8), per_class=20, training=TrainConfig(epochs=1, device="cpu"))
+EXPLAIN = ExplainConfig(
+    method="expected-gradients", clean=2, noisy=2, background=5, reference=2, nsamples=5, device="cpu"
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def old(tmp_path):
+    return shutil.copytree(FOLDER, tmp_path / "runs/reproduce-0123456789")
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+
+
+@pytest.mark.parametrize(("name", "config"), [("simulate", SIMULATE), ("train", TRAIN)])
+def test_a_run_is_read_reused_and_made_again_to_the_same_numbers(old, tmp_path, name, config):
+    assert read_run(old / name).config == config
+    before = contents(old / name)
+    assert run_experiment(config, old / name).reused and contents(old / name) == before
+    with pytest.raises(InputError, match="holds another one"):
+        run_experiment(SimulateRun(seeds=(5,)) if name == "simulate" else TrainRun(data="mnist"), old / name)
+    run_experiment(config, tmp_path / "new")
+    assert (tmp_path / "new/samples.npz").read_bytes() == before["samples.npz"]
+    if name == "simulate":
+        assert contents(tmp_path / "new")["history.csv"] == before["history.csv"]
+    summary = json.loads(contents(tmp_path / "new")["summary.json"])
+    old_summary = json.loads(before["summary.json"])
+    for part in ("stops", "noise", "stages"):
+        assert summary.get(part) == old_summary.get(part)
+
+
+def test_a_default_folder_is_found_again_whatever_its_hash(old, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(old / "simulate", tmp_path / "runs/simulate-feedc0ffee")
+    assert default_path(SIMULATE) == Path("runs/simulate-feedc0ffee")
+    assert default_path(Reproduce(quick=True)) == Path("runs/reproduce-0123456789")
+
+
+def test_the_pages_of_old_runs(old):
+    for path in (old, old / "simulate", old / "train"):
+        page = write_report(path).read_text()
+        assert "Where to stop" in page and "made with" in page.lower()
+    assert "not applicable" in (old / "simulate/report.html").read_text()  # the verdicts that were written then
+    assert {file.stem for file in (old / "figures").glob("*.png")} == {
+        "synthetic-curves", "digits-curves", "digits-margins", "digits-attribution", "digits-similarity"
+    }  # fmt: skip
+
+
+def test_an_old_training_run_is_explained(old):
+    attribution = explain_run(old / "train", EXPLAIN)
+    assert attribution.epoch.tolist() == [1]
+
+
+def test_the_main_job_goes_through_an_old_folder_without_running_anything_again(old, monkeypatch):
+    sections = (
+        SectionPlan("synthetic", "The model", "Look.", (Setting("s", {"simulate": SIMULATE}),)),
+        SectionPlan("digits", "Digits", "Look.", (Setting("s", {"train": TRAIN}),), explained={"train": EXPLAIN}),
+    )
+    monkeypatch.setattr(module, "plan_sections", lambda quick: sections)
+    before = {name: contents(old / name)["samples.npz"] for name in ("simulate", "train")}
+    outcome = run_reproduce(Reproduce(quick=True), old)
+    assert outcome.reused and outcome.page.is_file()
+    assert {name: contents(old / name)["samples.npz"] for name in before} == before
+
+
+def test_a_folder_of_a_newer_version_is_refused(old):
+    config = json.loads((old / "train/config.json").read_text())
+    (old / "train/config.json").write_text(json.dumps({**config, "schema": 99}))
+    for work in (read_run, lambda path: run_experiment(TRAIN, path)):
+        with pytest.raises(InputError, match="made by a newer labelnoise .schema 99 .*; upgrade labelnoise"):
+            work(old / "train")
+
+
+def test_a_folder_with_a_setting_that_is_gone_says_which(old):
+    config = json.loads((old / "train/config.json").read_text())
+    config["settings"]["training"]["beta"] = 1
+    (old / "train/config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="of another version: there is no setting 'beta'"):
+        run_experiment(TRAIN, old / "train")

@@ -1,0 +1,72 @@
+"""What a user's type checker sees: a type for every public name, and errors in the right lines of a small program."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import labelnoise as ln
+
+CACHE = Path(__file__).parents[1] / ".mypy_cache/user"
+"""Kept between runs: the first one reads the stubs of torch and pandas."""
+
+PROGRAM = """
+import numpy as np
+import labelnoise as ln
+
+problem = ln.SignalNoise(n=20, d=300, m=2, label_noise=ln.ClassConditional(0.1, 0.2))
+draw = problem.sample(seed=0)
+run = ln.simulate(draw, lr=0.1, steps=3, record=("output",))
+t1: int | None = run.stages.t1
+status: str = run.status
+runs = ln.simulate(ln.stack([draw, draw]), steps=3)
+first: ln.Trajectory = runs[0]
+statuses: tuple[str, ...] = runs.status
+constants: list[float] = [check.constant for check in ln.theory.checks(runs)]
+data = ln.load_data("digits", classes=(3, "8"), label_noise=ln.Symmetric(0.2))
+log = ln.fit(ln.build_model("small-cnn", n_classes=2, in_channels=1), data, ln.TrainConfig(epochs=1))
+frame = log.to_frame()
+seconds = frame["seconds"]
+recorder = ln.Recorder(3, 2)
+recorder.update(np.arange(3), np.zeros((3, 2)), np.zeros(3, dtype=int))
+outcome = ln.run_experiment(ln.SimulateRun(problem, seeds=(0,)), "runs/a")
+report = ln.write_report(outcome.path).read_text()
+ln.simulate(3, nonsense=True)  # wrong
+ln.simulate(draw, lr="0.1")  # wrong
+ln.simulate(draw, engine="spam")  # wrong
+statuses_of_one: tuple[str, ...] = run.status  # wrong
+len(run)  # wrong
+recorder.update(np.arange(3), "logits", np.zeros(3, dtype=int))  # wrong
+ln.HeldOut(n=100)("accuracies").chosen.nothing  # wrong
+ln.TrainConfig(optimizer="sdg")  # wrong
+ln.Symmetric("0.2")  # wrong
+ln.no_such_name  # wrong
+ln.theory.no_such_name  # wrong
+ln.run_experiment(ln.SignalNoise())  # wrong
+"""
+
+
+def mypy(folder, program):
+    (folder / "user.py").write_text(program)
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(CACHE), "--no-error-summary", "user.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    reveal = "\n".join(f"reveal_type(ln.{name})" for name in ln.__all__)
+    return mypy(tmp_path_factory.mktemp("user"), f"{PROGRAM}\n{reveal}\n")
+
+
+def test_a_program_fails_in_the_lines_that_are_wrong_and_in_no_other(output):
+    wrong = {at for at, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# wrong")}
+    assert len(wrong) == 12
+    assert {int(at) for at in re.findall(r"^user\.py:(\d+): error", output, flags=re.MULTILINE)} == wrong, output
+
+
+def test_every_public_name_has_a_type(output):
+    revealed = re.findall(r'note: Revealed type is "(.*)"', output)
+    assert len(revealed) == len(ln.__all__) > 30
+    assert "Any" not in revealed
