@@ -10,6 +10,7 @@ import pytest
 import labelnoise
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/labelnoise"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 
@@ -39,10 +40,12 @@ def test_every_file_that_the_readme_names_exists():
 
 def test_the_architecture_page_lists_every_module():
     page = (ROOT / "docs/architecture.md").read_text()
-    package = ROOT / "src/labelnoise"
-    files = [path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.stem != "__init__"]
-    listed = re.findall(r"^\|[^|]*\| `([\w/]+\.py)` \|", page, flags=re.MULTILINE)
+    files = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
+    places, rooms = (page.split(f"## {title}")[1].split("\n## ")[0] for title in ("Where to go", "The rooms"))
+    listed = re.findall(r"^\|[^|]*\| `([\w/]+\.py)` \|", rooms, flags=re.MULTILINE)
     assert sorted(listed) == sorted(files)
+    named = re.findall(r"`(\w+/[\w.]+)`", places)
+    assert len(named) > 15 and all((PACKAGE / name).is_file() for name in named)
 
 
 def test_readme_commands_are_understood(monkeypatch, capsys):

@@ -109,14 +109,14 @@ def read_verified(name: str, place: Path, file: str) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} could not be read ({error.strerror}); check its permissions") from None
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if found == MD5[name][file]:
+    digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if digest == MD5[name][file]:
         return data
     for other, files in MD5.items():
-        if files.get(file) == found:
+        if files.get(file) == digest:
             raise InputError(f"{path} is the file of {other!r}, not of {name!r}; put it in a folder named {other}")
     raise InputError(
-        f"{path} is not the official file of {name!r}, or is damaged (md5 {found}, expected {MD5[name][file]}); "
+        f"{path} is not the official file of {name!r}, or is damaged (md5 {digest}, expected {MD5[name][file]}); "
         "delete it and fetch it again, for example with --download"
     )
 
@@ -125,12 +125,12 @@ def read_pickles(name: str, place: Path, files: Sequence[str]) -> dict[str, Any]
     """Read the dictionaries of a CIFAR archive by file name, from its folder or out of its .tar.gz."""
     if not files[0].endswith(".tar.gz"):
         return {Path(file).name: unpickle(read_verified(name, place, file), place / file) for file in files}
-    found = {}
+    parts = {}
     with tarfile.open(fileobj=io.BytesIO(read_verified(name, place, files[0]))) as tar:
         for member in tar:
             if member.name in MD5[name] and (content := tar.extractfile(member)):
-                found[Path(member.name).name] = unpickle(content.read(), place / files[0] / member.name)
-    return found
+                parts[Path(member.name).name] = unpickle(content.read(), place / files[0] / member.name)
+    return parts
 
 
 ADMITTED = {
@@ -195,11 +195,11 @@ def _download(url: str, path: Path, md5: str, progress: Fetched | None) -> None:
             file.flush()
             os.fsync(file.fileno())
         with open(part, "rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if found != md5:
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if digest != md5:
             part.unlink()
             raise InputError(
-                f"{url} did not bring the official file (md5 {found}, expected {md5}), so it was deleted; try again, "
+                f"{url} did not bring the official file (md5 {digest}, expected {md5}), so it was deleted; try again, "
                 f"or put {path.name} in {path.parent} from elsewhere"
             )
         os.replace(part, path)

@@ -180,10 +180,10 @@ def _checked(path: Path, arrays: dict[str, np.ndarray]) -> Source:
 def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
     """Images as (n, C, H, W), or a refusal."""
     if images.dtype != np.uint8:
-        found = str(images.dtype)
+        kind = str(images.dtype)
         if images.dtype.kind == "f" and np.isnan(images).any():
-            found += " with NaN"
-        raise InputError(f"{path}: {key} must be uint8 (0..255), got {found}; scale, round and convert it first")
+            kind += " with NaN"
+        raise InputError(f"{path}: {key} must be uint8 (0..255), got {kind}; scale, round and convert it first")
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:

@@ -43,15 +43,15 @@ def read_folder(path: Path, seed: int) -> Source:
 
 def _list_images(folder: Path) -> dict[str, list[Path]]:
     """Image files of each class folder, by the class name."""
-    found = {}
+    files = {}
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and not inner.name.startswith("."):
-            found[inner.name] = sorted(file for file in inner.iterdir() if file.suffix.lower() in IMAGE_FILES)
-            if not found[inner.name]:
+            files[inner.name] = sorted(file for file in inner.iterdir() if file.suffix.lower() in IMAGE_FILES)
+            if not files[inner.name]:
                 raise InputError(f"{inner} holds no image ({', '.join(IMAGE_FILES)}); add some or delete the folder")
-    if not found:
+    if not files:
         raise InputError(f"{folder} must hold a folder of images for each class, got none; sort the images by class")
-    return found
+    return files
 
 
 def _read_images(files: Sequence[Path]) -> np.ndarray:

@@ -160,9 +160,9 @@ def _difference(path: Path, command: str, settings: Mapping[str, Any]) -> str | 
         return f" (of another version: {error})"
     if to_json(old) == to_json(settings):
         return None
-    there, new = (dict(leaves(part)) for part in (old, settings))
-    changed = next((name for name in new if to_json(there.get(name)) != to_json(new[name])), None)
-    return "" if changed is None else f" ({changed} is {there.get(changed)!r} there, {new[changed]!r} now)"
+    before, new = (dict(leaves(part)) for part in (old, settings))
+    changed = next((name for name in new if to_json(before.get(name)) != to_json(new[name])), None)
+    return "" if changed is None else f" ({changed} is {before.get(changed)!r} there, {new[changed]!r} now)"
 
 
 def _holds(path: Path, command: str, settings: Mapping[str, Any]) -> bool:

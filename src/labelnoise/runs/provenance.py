@@ -11,13 +11,13 @@ PACKAGES = ("labelnoise", "numpy", "scipy", "pandas", "torch", "scikit-learn")
 
 def versions() -> dict[str, str]:
     """Version of each of `PACKAGES` that is installed."""
-    found = {}
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git_commit() -> str | None:

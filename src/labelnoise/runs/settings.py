@@ -52,9 +52,10 @@ def overlay(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     """Return `settings` with those `given` in their place; a nested config of another class is replaced whole."""
     merged = dict(settings)
     for name, value in given.items():
-        there = settings.get(name)
-        same = isinstance(value, Mapping) and isinstance(there, Mapping) and value.get(TAG, there[TAG]) == there[TAG]
-        merged[name] = overlay(there, value) if same and isinstance(there, Mapping) else value
+        below = settings.get(name)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and value.get(TAG, below[TAG]) == below[TAG]:
+            value = overlay(below, value)
+        merged[name] = value
     return merged
 
 

@@ -111,7 +111,7 @@ def _verdict(check: Mapping[str, Any]) -> Cell:
     numbers = [
         f"{label} {check[name]:.3g}"
         for name, label in NUMBERS.items()
-        if check[name] is not None and not (name == "constant" and check[name] == check["measured"])
+        if check[name] is not None and not (name == "measured" and check[name] == check["constant"])
     ]
     mark = check["verdict"] if check["verdict"] in ("holds", "fails") else "not"
     return Cell(check["verdict"], (", ".join(numbers), check["reason"]), mark)

@@ -158,10 +158,10 @@ def _replay(engine: Engine[State], state: State, observe: Observe, at: list[int 
     columns = {name: np.full(len(at), np.nan) for name in observe(engine.view(state))}
     for t in range(1, max((step for step in at if step is not None), default=0) + 1):
         state = engine.step(state)
-        here = np.array([step == t for step in at])
-        if here.any():
+        arrived = np.array([step == t for step in at])
+        if arrived.any():
             for name, value in observe(engine.view(state)).items():
-                columns[name][here] = value[here]
+                columns[name][arrived] = value[arrived]
     return columns
 
 

@@ -54,8 +54,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not Path(path).is_file():
         raise InputError(f"no file at {path}; give the path of weights, such as RUN/checkpoints/epoch-0012.pt")
     content = _read(Path(path))
-    found = content["weights"] if isinstance(content.get("weights"), dict) else content  # of a whole state, its weights
-    weights = {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    entries = content["weights"] if isinstance(content.get("weights"), dict) else content  # or of a whole state
+    weights = {name: value for name, value in entries.items() if isinstance(value, torch.Tensor)}
     difference = shapes_difference(shapes_of(weights), shapes_of(model.state_dict()))
     if difference:
         raise InputError(
@@ -96,11 +96,11 @@ def shapes_of(weights: Mapping[str, Any]) -> dict[str, list[int]]:
     return {name: list(value.shape) for name, value in weights.items() if isinstance(value, torch.Tensor)}
 
 
-def shapes_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+def shapes_difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """Say where two networks differ first; empty if they are alike."""
-    for name in [*here, *there]:
-        if there.get(name) != here.get(name):
-            return f"`{name}` is {there.get(name, 'absent')} there, {here.get(name, 'absent')} here"
+    for name in [*own, *saved]:
+        if saved.get(name) != own.get(name):
+            return f"`{name}` is {saved.get(name, 'absent')} there, {own.get(name, 'absent')} here"
     return ""
 
 

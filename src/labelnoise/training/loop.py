@@ -48,7 +48,7 @@ def fit(
         model: a network from normalised images (b, C, H, W) to logits (b, outputs), outputs >= K.
         data: what `load_data` returns.
         config: how to train; None takes the defaults.
-        stop: end the run when the held-out accuracy has found no new best for a while (`stages.HeldOut`).
+        stop: end the run when the held-out accuracy has had no new best for a while (`stopping.HeldOut`).
         folder: where `checkpoints/` is made; None keeps none.
         progress: called as progress(epoch, epochs, accuracies) after each epoch; without a record, no accuracies.
 
