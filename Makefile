@@ -9,7 +9,7 @@ reproduce: .venv/ready
 	.venv/bin/labelnoise reproduce
 
 test: .venv/ready
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2
 
 test-slow: .venv/ready
 	.venv/bin/python -m pytest -m slow

@@ -55,7 +55,7 @@ class Draw:
     held_out_given: Float[np.ndarray, " h"] = field(default_factory=lambda: np.zeros(0))
     """(h,) given labels of the held-out samples."""
     problem: SignalNoise | None = None
-    """The distribution; without it, what needs it is NaN or *not applicable*."""
+    """The distribution; without it, what needs it is NaN or *not measured*."""
     seed: int | None = None
     """The seed it was drawn from, if any."""
     vectors: Vectors | None = None

@@ -9,7 +9,7 @@ from labelnoise.images.data import load_data
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import Matrix, Symmetric
-from test_sources import arrays, save, write_images
+from test_datasets import arrays, save, write_images
 
 
 def test_digits():
