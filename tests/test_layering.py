@@ -66,14 +66,17 @@ def test_rooms_import_only_what_stands_above_them():
 
 
 def test_what_needs_neither_torch_nor_matplotlib_loads_neither():
-    """In one fresh interpreter: ground, noise, runs, record, theory, and what reads images."""
+    """In one fresh interpreter: ground, noise, runs, record, theory, what reads images, and every kind of run."""
     light = ("labelnoise", "noise", "runs", "record", "theory", "images")
-    names = [module_name(file) for file in MODULES if file.parent.name in light]
+    names = [module_name(file) for file in MODULES if file.parent.name in light or file.stem == "experiment"]
     names = [name for name in names if name.rpartition(".")[2] not in ("networks", "figures", "page")]
     code = (
         f"import sys, importlib\nfor name in {names!r}:\n    importlib.import_module(name)\n"
-        "    for heavy in ('torch', 'matplotlib'):\n"
-        "        if heavy in sys.modules: sys.exit(f'{name} loads {heavy}')"
+        "    for heavy in ('torch', 'matplotlib', 'jinja2', 'sklearn', 'PIL'):\n"
+        "        if heavy in sys.modules: sys.exit(f'{name} loads {heavy}')\n"
+        "from labelnoise.runs.kinds import all_kinds\n"
+        "[kind.config() for kind in all_kinds().values()]\n"
+        "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -4,12 +4,14 @@ from .images.data import Data as Data
 from .images.data import load_data as load_data
 from .images.networks import build_model as build_model
 from .noise.files import FromFile as FromFile
+from .noise.flipping import NoisyLabels as NoisyLabels
 from .noise.flipping import flip_labels as flip_labels
 from .noise.models import ClassConditional as ClassConditional
 from .noise.models import Matrix as Matrix
 from .noise.models import Pair as Pair
 from .noise.models import Symmetric as Symmetric
 from .record.recorder import Recorder as Recorder
+from .record.selection import Selection as Selection
 from .record.selection import select_by_margin as select_by_margin
 from .record.stages import Stages as Stages
 from .record.stages import find_stages as find_stages
@@ -18,7 +20,10 @@ from .record.stopping import HeldOut as HeldOut
 from .record.stopping import Stop as Stop
 from .report.page import write_report as write_report
 from .runs.folders import run_experiment as run_experiment
+from .runs.kinds import Outcome as Outcome
+from .runs.reading import Run as Run
 from .runs.reading import read_run as read_run
+from .theory.config import SimulateConfig as SimulateConfig
 from .theory.draws import Draw as Draw
 from .theory.draws import stack as stack
 from .theory.experiment import SimulateRun as SimulateRun
@@ -27,6 +32,8 @@ from .theory.simulation import simulate as simulate
 from .theory.trajectory import Trajectory as Trajectory
 from .theory.trajectory import TrajectoryBatch as TrajectoryBatch
 from .theory.verdicts import Check as Check
+from .training.attribution import Attribution as Attribution
+from .training.config import ExplainConfig as ExplainConfig
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import TrainRun as TrainRun
 from .training.explain import explain_run as explain_run

@@ -19,6 +19,8 @@ class InputError(ValueError):
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the option nearest to `name`, else the list of all options."""
     options = list(options)
+    if not options:
+        return ""
     near = difflib.get_close_matches(name, options, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(map(repr, options))}"
 
@@ -34,7 +36,7 @@ def check_positive(name: str, value: Any, example: float, remedy: str = "") -> N
     if not is_number(value) or not math.isfinite(value) or value <= 0:
         remedy = remedy or f"use for example {name}={example}"
         raise InputError(f"`{name}` must be a finite number > 0, got {value!r}; {remedy}")
-    if not 1e-150 < value < 1e150:
+    if not 1e-150 < float(value) < 1e150:
         raise InputError(f"`{name}` must lie between 1e-150 and 1e150, got {value!r}; its square leaves float64")
 
 

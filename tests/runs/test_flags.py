@@ -100,9 +100,9 @@ def test_a_table_may_name_another_label_noise(tmp_path):
         ("[nonsense]\nn = 10\n", "a.toml has a table 'nonsense' that holds no settings; choose one of 'problem'"),
         ("[problm]\nn = 10\n", "a.toml has a table 'problm' that holds no settings; did you mean 'problem'?"),
         ("[problem.noise]\nn = 10\n", "has a table 'problem.noise' that holds no settings; did you mean 'label_noise'"),
-        ("n = 10\n[problem]\nn = 20\n", "a.toml gives 'n' twice, flat and in a table; keep one of them"),
+        ("n = 10\n[problem]\nn = 20\n", "a.toml gives 'n' twice; keep one of them"),
         ("mu-norm = 10\nmu_norm = 20\n", "a.toml gives 'mu_norm' twice"),
-        ("[problem]\nsteps = 10\n", "there is no setting 'steps'; choose one of 'n', 'd'"),
+        ("[problem]\nsteps = 10\n", "SignalNoise has no setting 'steps'; choose one of 'n', 'd'"),
         ("[simulation]\nlr = 'fast'\n", "`lr` must be a number, got 'fast'; correct it"),
         ("lrr = 1", "has a key 'lrr' that is no setting; did you mean 'lr'?"),
         ("config = 'b.toml'", "has a key 'config' that is no setting"),
@@ -129,4 +129,15 @@ def test_a_command_that_works_on_a_run_says_what_it_takes(capsys):
     with pytest.raises(SystemExit):
         main(["report", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "usage: labelnoise report [-h] [RUN]" in text and "folder of a finished run, or a train.csv" in text
+    assert "usage: labelnoise report RUN [FLAGS]" in text and "folder of a finished run, or a train.csv" in text
+
+
+def test_flags_of_the_same_name_bear_the_names_of_their_parts():
+    @dataclass(frozen=True)
+    class Twins:
+        inner: Inner = field(default_factory=Inner)
+        rate: float = 0.1
+        level: Literal[1, 2] = 1
+
+    ((config),) = parse("--inner-rate", "0.25", "--rate", "0.75", kinds=(Twins,))
+    assert (config.inner.rate, config.rate) == (0.25, 0.75)

@@ -201,8 +201,14 @@ def test_the_default_path_is_the_folder_that_holds_the_run_whatever_its_hash(tmp
     for name, lr in (("toy-0123456789", 0.3), ("toy-abcdef0123", 0.1)):
         finish(Path("runs") / name, Toy(lr=lr), status="ok")
     (tmp_path / "runs/toy-0000000000").mkdir()
+    open_run(Path("runs/toy-aaaaaaaaaa"), Toy()).begin()  # the same settings, but not finished
     assert default_path(Toy()) == Path("runs/toy-abcdef0123")
-    assert default_path(Toy(lr=0.5)).name not in ("toy-0123456789", "toy-abcdef0123", "toy-0000000000")
+    assert default_path(Toy(lr=0.5)).name not in (
+        "toy-0123456789",
+        "toy-abcdef0123",
+        "toy-0000000000",
+        "toy-aaaaaaaaaa",
+    )
 
 
 def test_overwrite_deletes_what_a_run_wrote_and_nothing_else(tmp_path):

@@ -67,12 +67,12 @@ KIND = Kind(Coin, page=lambda: PAGE, summary=("stops",), files=("coin.txt",))
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch):
-    """The package with a room more."""
+def room(request, tmp_path, monkeypatch):
+    """The package with a room more, of the source given as a parameter."""
     folder = tmp_path / "rooms/coins"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("")
-    (folder / "experiment.py").write_text(EXPERIMENT)
+    (folder / "experiment.py").write_text(getattr(request, "param", EXPERIMENT))
     monkeypatch.setattr(labelnoise, "__path__", [*labelnoise.__path__, str(folder.parent)])
     importlib.invalidate_caches()
     all_kinds.cache_clear()
@@ -118,5 +118,21 @@ def test_a_new_kind_is_a_command_a_run_and_a_page(room, tmp_path, capsys):
     assert "damaged" in capsys.readouterr().err
 
 
-def test_the_room_is_gone_again(tmp_path):
-    assert "throw" not in all_kinds()
+BARE = (
+    EXPERIMENT.replace("folder.write_history(table)", "")
+    .replace(
+        'row = {"rule": "last", "seed": self.seed, "at": at, "reason": "enough", "heads": float(throws[at])}\n', "\n"
+    )
+    .replace('"stops": [row]', '"heads": at')
+    .replace('    stops={"at": "throw", "heads": "heads so far"},\n', "")
+)
+BARE = BARE.replace('panel.history["throw"], panel.history["heads"]', "[0, 1], [0, 1]")
+BARE = BARE.replace('summary=("stops",)', "history=False")
+
+
+@pytest.mark.parametrize("room", [BARE], indirect=True)
+def test_a_kind_may_have_neither_stops_nor_a_history(room, tmp_path):
+    assert "write_history" not in BARE and "stops" not in BARE
+    assert main(["throw", "--out", str(tmp_path / "run")]) == 0
+    assert main(["report", str(tmp_path / "run")]) == 0
+    assert "Where to stop" not in (tmp_path / "run/report.html").read_text()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
-from labelnoise.runs.settings import config_of, overlay, settings_of
+from labelnoise.runs.settings import config_of, first_difference, overlay, settings_of
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
@@ -69,8 +70,8 @@ def test_a_setting_that_an_old_run_lacks_has_the_value_it_had_then():
 @pytest.mark.parametrize(
     ("kind", "settings", "sentence"),
     [
-        (SimulateRun, {"problem": {"nn": 2}}, "there is no setting 'nn'; did you mean 'n'?"),
-        (SimulateRun, {"problems": {}}, "there is no setting 'problems'; did you mean 'problem'?"),
+        (SimulateRun, {"problem": {"nn": 2}}, "SignalNoise has no setting 'nn'; did you mean 'n'?"),
+        (SimulateRun, {"problems": {}}, "SimulateRun has no setting 'problems'; did you mean 'problem'?"),
         (SimulateRun, {"problem": {"n": "x"}}, "`n` must be a whole number, got 'x'; correct it"),
         (SimulateRun, {"problem": {"n": 2.5}}, "`n` must be a whole number, got 2.5; correct it"),
         (SimulateRun, {"problem": {"n": True}}, "`n` must be a whole number, got True; correct it"),
@@ -80,6 +81,20 @@ def test_a_setting_that_an_old_run_lacks_has_the_value_it_had_then():
         (SimulateRun, {"problem": 3}, "`problem` must be a table of settings, got 3; correct it"),
         (SimulateRun, {"problem": {"label_noise": {"tau": 2}}}, "whose 'kind' is one of ClassConditional, Symmetric"),
         (SimulateRun, {"problem": {"label_noise": {"kind": "Pair", "rate": 2}}}, "`rate` must be a probability"),
+        (
+            SimulateRun,
+            {"problem": {"mu_norm": 10**400}},
+            "`mu_norm` must be a number within float64, got an integer of",
+        ),
+        (SimulateRun, {"problem": {"kind": "Rubbish"}}, "`problem` must be a SignalNoise, but its 'kind' is 'Rubbish'"),
+        (SimulateRun, {"problem": {"label_noise": {"kind": "Symetric"}}}, "did you mean 'Symmetric'?"),
+        (SimulateRun, {"problem": {"label_noise": {"kind": ["a"]}}}, "whose 'kind' is one of ClassConditional"),
+        (
+            SimulateRun,
+            {"problem": {"label_noise": {"kind": "Pair", "rate": 0.1, "tau": 1}}},
+            "Pair has no setting 'tau'",
+        ),
+        (SimulateRun, {"problem": {"label_noise": {"kind": "Pair"}}}, "`rate` is missing; add it"),
         (SimulateRun, {"seeds": 3}, "`seeds` must be a list, got 3; put it in brackets"),
         (SimulateRun, {"seeds": [0, "x"]}, "`seeds` must be a whole number, got 'x'; correct it"),
         (
@@ -103,3 +118,47 @@ def test_settings_lie_over_others_and_another_class_takes_no_setting_along():
     merged = overlay(settings, {"problem": {"label_noise": {"kind": "Symmetric", "rate": 0.3}}})
     assert config_of(SimulateRun, merged).problem.label_noise == Symmetric(0.3)
     assert settings == settings_of(SimulateRun())
+
+
+def test_equal_configs_have_equal_settings_whatever_the_types_of_their_numbers():
+    whole, real = (SimulateRun(SignalNoise(mu_norm=mu, noise_std=2), seeds=seeds) for mu, seeds in
+                   ((8, [0, np.int64(1)]), (8.0, (0, 1))))  # fmt: skip
+    assert json.dumps(settings_of(whole)) == json.dumps(settings_of(real))
+    assert type(settings_of(whole)["problem"]["mu_norm"]) is float
+    assert json.dumps(settings_of(TrainConfig(epochs=np.int64(3), lr=1))) == json.dumps(
+        settings_of(TrainConfig(epochs=3, lr=1.0))
+    )
+
+
+def test_a_config_of_something_else_is_refused():
+    for config in (SimulateRun(3), SimulateRun(SignalNoise(), SignalNoise()), TrainRun(training={"epochs": 3})):
+        with pytest.raises(InputError, match="hold a value of the wrong type: a .* is needed"):
+            settings_of(config)
+
+
+def test_what_is_no_refusal_is_passed_on():
+    class Bug(Exception):
+        pass
+
+    @dataclass(frozen=True)
+    class Buggy:
+        x: int = 0
+
+        def __post_init__(self):
+            raise Bug
+
+    with pytest.raises(Bug):
+        config_of(Buggy, {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ({"a": 1}, {"a": 2}, "a is 1 there, 2 now"),
+        ({"a": {"kind": "A", "b": 1}}, {"a": {"kind": "A", "b": 2}}, "b is 1 there, 2 now"),
+        ({"a": {"kind": "A", "b": 1}}, {"a": {"kind": "B", "b": 1}}, "a is A there, B now"),
+        ({"a": 1}, {"a": 1}, ""),
+    ],
+)
+def test_where_settings_differ_first(old, new, words):
+    assert first_difference(old, new) == words

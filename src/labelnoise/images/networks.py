@@ -14,6 +14,7 @@ from torch import nn
 
 from labelnoise.arrays import torch_stream
 from labelnoise.errors import InputError, did_you_mean
+from labelnoise.images.architectures import HOMOGENEOUS, RESNET_BLOCKS, VGG_FILTERS
 
 
 class SmallCNN(nn.Module):
@@ -61,15 +62,6 @@ class MLP(nn.Sequential):
             nn.Linear(512, 512), nn.ReLU(),
             nn.Linear(512, n_classes),
         )  # fmt: skip
-
-
-VGG_FILTERS = {
-    11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),
-    13: ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512)),
-    16: ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
-    19: ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
-}
-"""Filters of each convolution of a VGG by its depth, in five stages that each end with a pooling."""
 
 
 class VGG(nn.Sequential):
@@ -146,10 +138,6 @@ def _convolution(inputs: int, outputs: int, size: int, stride: int) -> tuple[nn.
     return layer, nn.BatchNorm2d(outputs)
 
 
-RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-"""Blocks of each of the four stages of a ResNet by its depth."""
-
-
 class ResNet(nn.Sequential):
     """ResNet for small images: a 3x3 stem without pooling, four stages, global average pooling and a linear head.
 
@@ -173,13 +161,6 @@ class ResNet(nn.Sequential):
                 inputs = filters * expansion
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, n_classes))
 
-
-HOMOGENEOUS = "vgg16-bn-homogeneous"
-"""VGG16 without biases, whose batch norm has neither weights nor running statistics: f(a x) = f(x) up to its eps.
-
-In eval mode, too, a batch is normalised by its own statistics. An output depends on all images of the batch, so it
-cannot be attributed to one of them.
-"""
 
 NETWORKS: dict[str, Callable[[int, int, tuple[int, int]], nn.Module]] = {
     "small-cnn": SmallCNN,

@@ -1,9 +1,9 @@
-"""Where Stage I ends, and what the margin rule selects; from plain arrays over time, so that both worlds use it.
+"""Where Stage I ends, with the truth known; from plain arrays over time, so that both worlds use it.
 
 The margin of a sample is its given label's advantage: y~ f(W, x) for two classes, the given label's logit minus the
 best other one for K. Above 0 the network has *fitted* the given label, below 0 it disagrees with it.
 
-Two ways to stop: with the truth known (`find_stages`, `oracle_stop`), and from given labels alone (`HeldOut`).
+Where to stop from given labels alone says `stopping`.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _shown(path: Path, section: Section) -> dict[str, Any]:
         "above": [picture for below, picture in pictures if not below],
         "below": [picture for below, picture in pictures if below],
         "panels": [_facts(panel) for panel in section.panels if panel.runs],
-        "stops": stops_table(section),
+        "stops": stops_table(section) if section.page.stops else None,
         "tables": section.page.section_tables(section.panels),
     }
 

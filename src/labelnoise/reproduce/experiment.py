@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from labelnoise.report.page import write_report
 from labelnoise.reproduce.plan import SectionPlan, plan_sections
 from labelnoise.reproduce.workers import run_all
 from labelnoise.runs.folders import RunFolder, default_path, open_run
@@ -79,6 +78,8 @@ def run_reproduce(
     Raises:
         InputError: the folder holds something else, or another version's experiments.
     """
+    from labelnoise.report.page import write_report
+
     folder = open_run(out or default_path(config), config, overwrite)
     config.run(folder, progress)
     return Outcome(folder.path, folder.read_summary()["status"], folder.finished, write_report(folder.path))
@@ -108,7 +109,7 @@ def _section(path: Path, group: dict[str, Any]) -> Section:
 
 def _upgrade(settings: dict[str, Any], schema: int) -> dict[str, Any]:
     """Before schema 1 the settings held those of the experiments, which their own folders hold."""
-    return {name: value for name, value in settings.items() if name != "experiments"}
+    return {name: value for name, value in settings.items() if schema > 0 or name != "experiments"}
 
 
 KIND = Kind(

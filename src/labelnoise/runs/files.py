@@ -55,8 +55,8 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_whole(path, lambda file: np.savez_compressed(file, **arrays))  # type: ignore[arg-type]
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an .npz file of a run directory.
+def read_arrays(path: Path, remedy: str = "make the run again with --overwrite") -> dict[str, np.ndarray]:
+    """Read an .npz file.
 
     Raises:
         InputError: the file is absent or damaged.
@@ -65,7 +65,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}); make the run again with --overwrite") from None
+        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import dataclasses
 import tomllib
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,15 @@ def flags_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[Flag]:
             yield Flag(field.name.replace("_", "-"), (*path, field.name), kinds[field.name], value, text)
 
 
+def _without_clashes(flags: Sequence[Flag]) -> list[Flag]:
+    """Flags of the same name bear the names of their parts: --training-lr."""
+    counts = Counter(flag.name for flag in flags)
+    return [
+        flag if counts[flag.name] == 1 else dataclasses.replace(flag, name="-".join(flag.path).replace("_", "-"))
+        for flag in flags
+    ]
+
+
 def parse_flags(
     program: str, about: str, arguments: Sequence[str], configs: Sequence[type], takes: str = ""
 ) -> tuple[str, tuple[Any, ...]]:
@@ -69,7 +79,7 @@ def parse_flags(
         SystemExit: after --help.
     """
     defaults = [config() for config in configs]
-    flags = [flag for config in defaults for flag in flags_of(config)]
+    flags = _without_clashes([flag for config in defaults for flag in flags_of(config)])
     if sum(word == "--config" or word.startswith("--config=") for word in arguments) > 1:
         raise InputError(f"`--config` was given twice; put all settings into one file; see {program} --help")
     lead, given = _cut(program, about, arguments, flags, takes)
@@ -87,7 +97,8 @@ def _cut(
     program: str, about: str, arguments: Sequence[str], flags: Sequence[Flag], takes: str
 ) -> tuple[str, dict[str, Any]]:
     """The leading argument, and the values of the flags that are there, by name."""
-    parser = argparse.ArgumentParser(program, description=about, exit_on_error=False, allow_abbrev=False)
+    usage = f"{program} RUN [FLAGS]" if takes else None
+    parser = argparse.ArgumentParser(program, usage, about, exit_on_error=False, allow_abbrev=False)
     if takes:
         parser.add_argument("RUN", nargs="?", default="", help=takes)
     for flag in flags:
@@ -120,7 +131,7 @@ def _options(flag: Flag) -> dict[str, Any]:
     kind = _member(flag.kind)
     read, metavar = READERS.get(kind, (str, "TEXT"))
     if typing.get_origin(kind) is typing.Literal:
-        metavar = "{" + ",".join(typing.get_args(kind)) + "}"
+        metavar = "{" + ",".join(map(str, typing.get_args(kind))) + "}"
     return {"type": read, "metavar": metavar, "help": text, **({"nargs": "*"} if _is_list(flag.kind) else {})}
 
 
@@ -176,7 +187,7 @@ def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
             raise InputError(f"{path} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}")
         at = flag.path if flag else place
         if at in values:
-            raise InputError(f"{path} gives {at[-1]!r} twice, flat and in a table; keep one of them")
+            raise InputError(f"{path} gives {at[-1]!r} twice; keep one of them")
         listed = next((_is_list(flag.kind) for flag in flags if flag.path == at), False)
         values[at] = [value] if listed and not isinstance(value, list) else value
     return _nested(values)

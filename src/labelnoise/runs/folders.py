@@ -7,6 +7,7 @@ presence means that the run is finished), and whatever else its kind declares.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from labelnoise.runs.files import read_json, to_json, write_arrays, write_text, 
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds
 from labelnoise.runs.provenance import git_commit, versions
 from labelnoise.runs.reading import SCHEMA, is_run, read_config
-from labelnoise.runs.settings import config_of, leaves, settings_of
+from labelnoise.runs.settings import config_of, first_difference, settings_of
 
 FILES = (
     "summary.json", "config.json", "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
@@ -81,7 +82,7 @@ def run_experiment(
         config: every setting, a frozen dataclass that knows its command and how to run.
         out: the folder; by default the one in `runs/` that holds this config, else runs/<command>-<hash of it>.
         overwrite: delete the run that the folder holds.
-        progress: called as progress(done, total).
+        progress: called as progress(done, total, name of what was done).
 
     Raises:
         InputError: the folder holds something else, or a setting is refused.
@@ -101,8 +102,8 @@ def default_path(config: Experiment) -> Path:
     path = RUNS / f"{config.command}-{hashlib.sha256(to_json(settings).encode()).hexdigest()[:10]}"
     if path.exists():
         return path
-    older = (folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config.command, settings))
-    return next(older, path)
+    older = [folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config.command, settings)]
+    return min(older, key=lambda folder: not (folder / "summary.json").exists(), default=path)  # finished ones first
 
 
 def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> RunFolder:
@@ -160,9 +161,8 @@ def _difference(path: Path, command: str, settings: Mapping[str, Any]) -> str | 
         return f" (of another version: {error})"
     if to_json(old) == to_json(settings):
         return None
-    before, new = (dict(leaves(part)) for part in (old, settings))
-    changed = next((name for name in new if to_json(before.get(name)) != to_json(new[name])), None)
-    return "" if changed is None else f" ({changed} is {before.get(changed)!r} there, {new[changed]!r} now)"
+    difference = first_difference(json.loads(to_json(old)), json.loads(to_json(settings)))
+    return f" ({difference})" if difference else ""
 
 
 def _holds(path: Path, command: str, settings: Mapping[str, Any]) -> bool:

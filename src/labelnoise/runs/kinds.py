@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from labelnoise.runs.folders import RunFolder
     from labelnoise.runs.pages import Page, Section
 
-Progress = Callable[..., object]
-"""Called as progress(done, total), or with what was done as a third argument."""
+
+class Progress(Protocol):
+    """Called as work goes on."""
+
+    def __call__(self, done: int, total: int, name: str = "") -> object:
+        """Take the number of pieces that are done and of all, and what was done last, in words, where it has a name."""
 
 
 class Experiment(Protocol):
@@ -59,6 +63,8 @@ class Kind:
     """Loads what the page shows; called when a page is made, since figures need what a run does not."""
     summary: tuple[str, ...] = ()
     """What `summary.json` must hold beside its status."""
+    history: bool = True
+    """Whether its runs hold `history.csv`."""
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
     upgrade: Callable[[dict[str, Any], int], dict[str, Any]] = lambda settings, schema: settings

@@ -31,11 +31,12 @@ class Panel:
 
 def panel_of(title: str, runs: Sequence[Run]) -> Panel:
     """Return the panel of these runs of one kind."""
+    histories = [run.history if run.kind.history else pd.DataFrame() for run in runs]
+    seeds = [dict(leaves(run.settings)).get("seed", 0) for run in runs]
     histories = [
-        run.history if "seed" in run.history else run.history.assign(seed=dict(leaves(run.settings)).get("seed", 0))
-        for run in runs
+        frame if "seed" in frame else frame.assign(seed=seed) for frame, seed in zip(histories, seeds, strict=True)
     ]
-    rows = [row for run in runs for row in run.summary["stops"]]
+    rows = [row for run in runs for row in run.summary.get("stops", [])]
     stops = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["rule", "seed", "at", "reason"])
     return Panel(title, pd.concat(histories, ignore_index=True), stops, tuple(runs))
 

@@ -91,9 +91,11 @@ def read_config(path: Path) -> dict[str, Any]:
     if not is_run(config):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a run")
     schema = config.get("schema", 0)
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if type(schema) is not int or schema < 0:
+        raise InputError(f"{path} is damaged (its schema is {schema!r}); make the run again with --overwrite")
+    if schema > SCHEMA:
         raise InputError(
-            f"{path} was made by a newer labelnoise (schema {schema!r} of config.json, this version knows {SCHEMA}); "
+            f"{path} was made by a newer labelnoise (schema {schema} of config.json, this version knows {SCHEMA}); "
             "upgrade labelnoise"
         )
     kind = all_kinds().get(config["command"])

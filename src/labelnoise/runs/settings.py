@@ -7,6 +7,7 @@ takes the field's default, or the value that runs without it had: `field(default
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from cattrs.strategies import configure_union_passthrough
 
 from labelnoise.errors import InputError, did_you_mean
 
+LARGEST = int(sys.float_info.max)
 TAG = "kind"
 """The key under which the class name of a nested config stands."""
 
@@ -26,24 +28,31 @@ Config = TypeVar("Config")
 
 
 def settings_of(config: Any) -> dict[str, Any]:
-    """Return a config dataclass as plain JSON values."""
-    settings = CONVERTER.unstructure(config)
+    """Return a config dataclass as plain JSON values: equal configs give equal values, 8 for a number is 8.0.
+
+    Raises:
+        InputError: a value of another type than its field's.
+    """
+    try:
+        settings = CONVERTER.unstructure(config)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise InputError(f"the settings of {type(config).__name__} hold a value of the wrong type: {error}") from None
     del settings[TAG]
     return settings
 
 
-def config_of(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+def config_of(cls: type[Config], settings: Mapping[str, Any]) -> Config:
     """Return the config that `settings` describe: the inverse of `settings_of`.
 
     Args:
-        kind: the config's dataclass.
+        cls: the config's dataclass.
         settings: JSON values; what is absent takes its default.
 
     Raises:
         InputError: a setting that does not exist, or a value of another type or out of its range.
     """
     try:
-        return CONVERTER.structure(settings, kind)
+        return CONVERTER.structure(settings, cls)
     except cattrs.BaseValidationError as errors:
         raise _refusal(errors) from None
 
@@ -68,6 +77,20 @@ def leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say where two settings differ first, in words; empty where they do not."""
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if before.get(TAG) != value.get(TAG):
+                return f"{name} is {before.get(TAG)} there, {value.get(TAG)} now"
+            if inner := first_difference(before, value):
+                return inner
+        elif before != value:
+            return f"{name} is {before!r} there, {value!r} now"
+    return ""
+
+
 class _Unfit(TypeError):
     """A value of the wrong type: what it must be, and what it is."""
 
@@ -79,6 +102,8 @@ def _strict(kind: type, words: str) -> Callable[[Any, Any], Any]:
         whole = kind is float and isinstance(value, int) and not isinstance(value, bool)
         if not whole and type(value) is not kind:
             raise _Unfit(f"must be {words}, got {value!r}; correct it")
+        if whole and abs(value) > LARGEST:
+            raise _Unfit(f"must be {words} within float64, got an integer of {len(str(value))} digits; correct it")
         return float(value) if whole else value
 
     return take
@@ -86,7 +111,13 @@ def _strict(kind: type, words: str) -> Callable[[Any, Any], Any]:
 
 def _unstructure_config(cls: type) -> Callable[[Any], dict[str, Any]]:
     plain: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, CONVERTER)
-    return lambda config: {TAG: cls.__name__, **plain(config)}
+
+    def unstructure(config: Any) -> dict[str, Any]:
+        if not isinstance(config, cls):
+            raise TypeError(f"a {cls.__name__} is needed, got {config!r}")
+        return {TAG: cls.__name__, **plain(config)}
+
+    return unstructure
 
 
 def _structure_config(cls: type) -> Callable[[Any, Any], Any]:
@@ -96,6 +127,8 @@ def _structure_config(cls: type) -> Callable[[Any, Any], Any]:
     def structure(settings: Any, _: Any) -> Any:
         if not isinstance(settings, Mapping):
             raise _Unfit(f"must be a table of settings, got {settings!r}; correct it")
+        if settings.get(TAG, cls.__name__) != cls.__name__:
+            raise _Unfit(f"must be a {cls.__name__}, but its {TAG!r} is {settings[TAG]!r}; leave {TAG!r} out")
         return build({**before, **{name: value for name, value in settings.items() if name != TAG}}, cls)
 
     return structure
@@ -112,8 +145,9 @@ def _structure_choice(union: Any) -> Callable[[Any, Any], Any]:
 
     def structure(settings: Any, _: Any) -> Any:
         name = settings.get(TAG) if isinstance(settings, Mapping) else None
-        if name not in members:
-            raise _Unfit(f"must be a table whose {TAG!r} is one of {', '.join(members)}, got {settings!r}; add it")
+        if not isinstance(name, str) or name not in members:
+            near = did_you_mean(name, members) if isinstance(name, str) else "; add it"
+            raise _Unfit(f"must be a table whose {TAG!r} is one of {', '.join(members)}, got {settings!r}{near}")
         return CONVERTER.structure(settings, members[name])
 
     return structure
@@ -124,8 +158,8 @@ def _structure_literal(literal: Any) -> Callable[[Any, Any], Any]:
 
     def structure(value: Any, _: Any) -> Any:
         if value not in options:
-            listed = ", ".join(options)
-            raise _Unfit(f"must be one of {listed}, got {value!r}{did_you_mean(str(value), options)}")
+            listed = ", ".join(map(str, options))
+            raise _Unfit(f"must be one of {listed}, got {value!r}{did_you_mean(str(value), map(str, options))}")
         return value
 
     return structure
@@ -142,7 +176,7 @@ def _structure_tuple(kind: Any) -> Callable[[Any, Any], Any]:
     return structure
 
 
-def _refusal(errors: BaseException, name: str = "") -> InputError:
+def _refusal(errors: Exception, name: str = "") -> InputError:
     """The first thing wrong, in a sentence that names the setting."""
     note = next((n for n in getattr(errors, "__notes__", ()) if isinstance(n, cattrs.AttributeValidationNote)), None)
     name = note.name if note else name
@@ -153,15 +187,20 @@ def _refusal(errors: BaseException, name: str = "") -> InputError:
     if isinstance(errors, cattrs.ForbiddenExtraKeysError):
         extra = sorted(errors.extra_fields)[0]
         options = [field.name for field in dataclasses.fields(errors.cl)]
-        return InputError(f"there is no setting {extra!r}{did_you_mean(extra, options)}")
-    return InputError(f"`{name}` {errors}")
+        return InputError(f"{errors.cl.__name__} has no setting {extra!r}{did_you_mean(extra, options)}")
+    if isinstance(errors, KeyError) and errors.args == (name,):
+        return InputError(f"`{name}` is missing; add it")
+    if isinstance(errors, _Unfit):
+        return InputError(f"`{name}` {errors}")
+    raise errors  # a bug, or a package that is absent
 
 
 CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
 for _type, _words in ((int, "a whole number"), (float, "a number"), (bool, "true or false"), (str, "a text")):
     CONVERTER.register_structure_hook(_type, _strict(_type, _words))
+    CONVERTER.register_unstructure_hook(_type, _type)
 CONVERTER.register_unstructure_hook(Path, str)
-CONVERTER.register_structure_hook(Path, lambda value, _: Path(value))
+CONVERTER.register_structure_hook(Path, lambda value, _: Path(_strict(str, "a path")(value, str)))
 CONVERTER.register_unstructure_hook_factory(dataclasses.is_dataclass, _unstructure_config)
 CONVERTER.register_structure_hook_factory(dataclasses.is_dataclass, _structure_config)
 CONVERTER.register_structure_hook_factory(_is_choice, _structure_choice)

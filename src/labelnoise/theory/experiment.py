@@ -15,6 +15,7 @@ from labelnoise.record.stopping_points import describe_points, held_out_point, l
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page
+from labelnoise.runs.settings import TAG
 from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import stack
@@ -100,8 +101,11 @@ def _page() -> Page:
 
 
 def _upgrade(settings: dict[str, Any], schema: int) -> dict[str, Any]:
-    """Before schema 1, what is `simulation` now was called `schedule`."""
-    return {"simulation" if name == "schedule" else name: value for name, value in settings.items()}
+    """Before schema 1, `simulation` was called `schedule`."""
+    if schema > 0 or not isinstance(settings.get("schedule"), dict):
+        return settings
+    renamed = {name: value for name, value in settings.items() if name != "schedule"}
+    return {**renamed, "simulation": {**settings["schedule"], TAG: SimulateConfig.__name__}}
 
 
 KIND = Kind(

@@ -39,7 +39,7 @@ def constant_only(measured: float, constant: float, reason: str, bound: float = 
 
 
 def premise_fails(reason: str, measured: float = NAN, bound: float = NAN) -> Finding:
-    """The claim does not speak of such a run."""
+    """The claim does not speak of this case."""
     return Finding(PREMISE_FAILS, reason, measured, bound)
 
 

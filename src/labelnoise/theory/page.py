@@ -98,8 +98,9 @@ def _claims(panels: Sequence[Panel]) -> Table:
         ("claim", *(panel.runs[0].path.name for panel in panels)),
         rows,
         "A verdict covers only what has no unknown constant. Where a claim has one, the verdict is “constant only” and "
-        "the table gives the constant that the run implies. “Premise fails” says that the claim does not speak of such "
-        "a run, “not measured” that what it compares is not known. Numbers are medians over seeds.",
+        "the table gives the constant that the run implies. “Premise fails” says that the claim does not speak of "
+        "this case, “not measured” that what it compares is not known, or not well enough. Numbers are medians "
+        "over seeds.",
     )
 
 

@@ -1,8 +1,4 @@
-"""The paper's data model (`SignalNoise`) and one random draw of it (`Draw`), held as inner products.
-
-Training sees the signal mu, the n noise patches xi_i and the 2m initial filters w_{j,r}(0) only through their inner
-products, so a draw stores those, whatever the dimension d is (Han et al. 2025, Section 3).
-"""
+"""The paper's data model, and how it is sampled: as explicit vectors, or few with the same inner products."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read_trajectory(path: Path) -> Trajectory:
     """
     if not path.is_file():
         raise InputError(f"no file at {path}; give a file that Trajectory.save wrote")
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, "give a file that Trajectory.save wrote")
     try:
         header = json.loads(str(arrays["header"]))
         if header["schema"] > SCHEMA:

@@ -9,13 +9,13 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from labelnoise.arrays import stream, to_numpy
+from labelnoise.devices import find_device
 from labelnoise.errors import InputError, did_you_mean
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
-from labelnoise.theory.engines import ENGINES, Engine
+from labelnoise.theory.engines import ENGINES, Engine, State
 from labelnoise.theory.observables import ARRAYS, TRACKED, View, summary, tracked
-from labelnoise.theory.span import State
 from labelnoise.theory.test_errors import EvaluationNoise, held_out_accuracy, sampled_errors, seen_errors
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 
@@ -98,6 +98,7 @@ def simulate(
     _check_names("record", record, ARRAYS)
     _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))
+    device = None if device is None else find_device(device)
     chosen, observe = ENGINES[engine], _observer(draws, config)
     with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = chosen.init(draws, lr, device, dtype)

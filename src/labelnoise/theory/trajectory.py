@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -134,7 +135,7 @@ class TrajectoryBatch:
         return len(self.draws)
 
     def __getitem__(self, r: int) -> Trajectory:
-        return self._runs[r]
+        return self._runs[operator.index(r)]  # one run, not a slice
 
     def __iter__(self) -> Iterator[Trajectory]:
         return iter(self._runs)

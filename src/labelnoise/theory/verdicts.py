@@ -27,8 +27,8 @@ class Check:
     """What it is compared with; NaN where the claim has no number."""
     verdict: Verdict
     """`holds` or `fails`; or why neither can be said: `constant only` (the claim has an unknown constant, for which
-    `constant` is what the run implies), `premise fails` (the claim does not speak of such a run), `not measured`. Over
-    a batch, `holds` needs every run that holds or fails to hold."""
+    `constant` is what the run implies), `premise fails` (the claim does not speak of this case), `not measured` (or
+    not well enough to decide). Over a batch, `holds` needs every run that holds or fails to hold."""
     reason: str
     """Why this verdict, in words."""
     holds: int
@@ -52,15 +52,16 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Call
     decided = [finding for finding in findings if finding.verdict in (HOLDS, FAILS)]
     holds = sum(finding.verdict == HOLDS for finding in decided)
     verdict = _overall(findings)
+    numbers = {name: _median([getattr(f, name) for f in findings]) for name in ("measured", "bound", "constant")}
     alike = [at for at, finding in enumerate(findings) if finding.verdict == verdict]
-    typical = next((at for at in alike if not np.isnan(findings[at].measured)), alike[0])  # explains the number
+    measured = [at for at in alike if not np.isnan(findings[at].measured)]
+    typical = min(measured, key=lambda at: abs(findings[at].measured - numbers["measured"]), default=alike[0])
     reason = findings[typical].reason
     if len(runs) > 1 and not np.isnan(findings[typical].measured):
         seed = runs[typical].seed
         reason = f"seed {typical if seed is None else seed}: {reason}"
     if len(runs) > 1 and decided:
         reason = f"holds in {holds} of {len(decided)} runs; {reason}"
-    numbers = {name: _median([getattr(f, name) for f in findings]) for name in ("measured", "bound", "constant")}
     return Check(claim, statement, verdict=verdict, reason=reason, holds=holds, runs=len(decided), **numbers)
 
 

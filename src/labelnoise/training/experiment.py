@@ -10,6 +10,7 @@ import numpy as np
 
 from labelnoise.devices import cpu_threads, find_device
 from labelnoise.errors import InputError, check_integer, did_you_mean
+from labelnoise.images.architectures import NAMES
 from labelnoise.images.data import Data, load_data
 from labelnoise.noise.words import parse_noise
 from labelnoise.record.selection import SELECTION
@@ -57,10 +58,8 @@ class TrainRun:
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)
-        from labelnoise.images.networks import NETWORKS
-
-        if self.model not in NETWORKS:
-            raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(self.model, NETWORKS)}")
+        if self.model not in NAMES:
+            raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(str(self.model), NAMES)}")
         parse_noise(self.noise)
 
     def load(self) -> Data:

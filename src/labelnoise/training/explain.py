@@ -34,7 +34,7 @@ PACKAGES = {"deep": ("labelnoise", "torch", "shap"), "expected-gradients": ("lab
 """What made an attribution, by method."""
 
 
-def explain_run(path: Path, config: ExplainConfig | None = None, progress: Progress | None = None) -> Attribution:
+def explain_run(path: str | Path, config: ExplainConfig | None = None, progress: Progress | None = None) -> Attribution:
     """Explain clean and noisy training images of a finished run at every epoch whose weights it keeps.
 
     Held-out images are not explained: the network was not trained on them. The result is written into the run

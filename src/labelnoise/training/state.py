@@ -21,7 +21,7 @@ from labelnoise.errors import InputError
 from labelnoise.images.data import Data, DeviceData
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stopping import Stop
-from labelnoise.runs.settings import leaves, settings_of
+from labelnoise.runs.settings import config_of, first_difference, settings_of
 from labelnoise.training import checkpoints
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.log import COLUMNS, find_stops
@@ -124,8 +124,11 @@ class TrainingState:
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
         """Go on from a state that lies in `folder`; refuse that of another run."""
         for name, own in self.identity.items():
-            if state.get(name) != own:
-                difference = _difference(name, state.get(name), own)
+            saved = state.get(name)
+            if name == "settings" and isinstance(saved, dict):  # of an older version: a new setting has its old value
+                saved = settings_of(config_of(TrainConfig, saved))
+            if saved != own:
+                difference = _difference(name, saved, own)
                 raise InputError(
                     f"{folder / checkpoints.FOLDER} must hold checkpoints of this run, but {difference}; choose "
                     "another folder, or delete it"
@@ -149,7 +152,7 @@ class TrainingState:
         names = ("x_train", "y_true", "y_given", "x_test", "y_test")
         return {
             "columns": list(COLUMNS),
-            "settings": json.loads(json.dumps(settings_of(self.config))),
+            "settings": settings_of(self.config),
             "network": checkpoints.shapes_of(self.model.state_dict()),
             "data": [zlib.crc32(getattr(self.data, name).tobytes()) for name in names],
         }
@@ -163,9 +166,7 @@ def _difference(name: str, saved: Any, own: Any) -> str:
         return "those there were trained on other data"
     if name == "network":
         return "of another network: " + checkpoints.shapes_difference(saved, own)
-    old, new = dict(leaves(saved)), dict(leaves(own))
-    changed = next((key for key in new if old.get(key) != new[key]), "")
-    return f"{changed} is {old.get(changed)!r} there, {new.get(changed)!r} now"
+    return first_difference(saved, own)
 
 
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
