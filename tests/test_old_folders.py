@@ -14,6 +14,7 @@ from labelnoise.report.page import write_report
 from labelnoise.reproduce import experiment as module
 from labelnoise.reproduce.experiment import Reproduce, run_reproduce
 from labelnoise.reproduce.plan import SectionPlan, Setting
+from labelnoise.runs.files import read_json, write_json
 from labelnoise.runs.folders import default_path, run_experiment
 from labelnoise.runs.reading import read_run
 from labelnoise.theory.config import SimulateConfig
@@ -115,8 +116,7 @@ def test_an_interrupted_training_goes_on_though_its_version_lacked_a_setting(tmp
 
 
 def test_a_folder_of_a_newer_version_is_refused(old):
-    config = json.loads((old / "train/config.json").read_text())
-    (old / "train/config.json").write_text(json.dumps({**config, "schema": 99}))
+    write_json(old / "train/config.json", {**read_json(old / "train/config.json"), "schema": 99})
     for work in (read_run, lambda path: run_experiment(TRAIN, path)):
         with pytest.raises(InputError, match="made by a newer labelnoise .schema 99 .*; upgrade labelnoise"):
             work(old / "train")

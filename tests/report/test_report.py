@@ -14,6 +14,7 @@ from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional
 from labelnoise.report.page import write_report
+from labelnoise.runs.files import write_json
 from labelnoise.runs.folders import RunFolder, run_experiment
 from labelnoise.runs.reading import read_run
 from labelnoise.theory.config import SimulateConfig
@@ -199,6 +200,9 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
 def test_a_damaged_summary_is_refused(tmp_path):
     run_experiment(SIMULATE, tmp_path / "a")
     (tmp_path / "a/summary.json").write_text('{"status": "ok"}')
+    with pytest.raises(InputError, match="was changed or is damaged"):
+        write_report(tmp_path / "a")
+    write_json(tmp_path / "a/summary.json", {"status": "ok"})  # whole, but not what such a run holds
     with pytest.raises(InputError, match="or a damaged one"):
         write_report(tmp_path / "a")
 

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.runs.files import write_bytes
+from labelnoise.runs.files import read_json, write_bytes
 from labelnoise.runs.folders import default_path, open_run
 from labelnoise.runs.kinds import Kind, all_kinds
 from labelnoise.runs.pages import Page
@@ -45,12 +45,18 @@ def toy(monkeypatch):
         monkeypatch.setitem(all_kinds(), config.command, Kind(config, page=Page))
 
 
+def opened(*arguments, **options):
+    """The folder as it is when it is opened; nobody else comes."""
+    with open_run(*arguments, **options) as folder:
+        return folder
+
+
 def finish(path, config=Toy(), **summary):  # noqa: B008
-    folder = open_run(path, config)
-    folder.begin()
-    folder.write_history(pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
-    folder.write_samples(margin=np.array([[1.0, -2.0]], dtype=np.float32))
-    folder.finish(summary)
+    with open_run(path, config) as folder:
+        folder.begin()
+        folder.write_history(pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
+        folder.write_samples(margin=np.array([[1.0, -2.0]], dtype=np.float32))
+        folder.finish(summary)
     return folder
 
 
@@ -64,6 +70,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert run.versions["numpy"] == np.__version__
     pd.testing.assert_frame_equal(run.history, pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
     assert_close(run.samples["margin"], np.array([[1.0, -2.0]], dtype=np.float32))
+    assert set(read_json(tmp_path / "a/checksums.json")) == {"history.csv", "samples.npz"}
     assert run.summary == {"status": "ok", "best": 0.5, "never": None, "at": [2, 1]}
     assert (tmp_path / "a/figures/loss.svg").read_bytes() == b"<svg/>"
 
@@ -75,10 +82,10 @@ def test_equal_results_give_equal_bytes(tmp_path):
 
 
 def test_a_finished_run_is_reused_and_an_unfinished_one_starts_again(tmp_path):
-    assert not open_run(tmp_path / "a", Toy()).finished
-    assert not open_run(tmp_path / "a", Toy()).finished
+    assert not opened(tmp_path / "a", Toy()).finished
+    assert not opened(tmp_path / "a", Toy()).finished
     finish(tmp_path / "a", status="ok")
-    assert open_run(tmp_path / "a", Toy()).finished
+    assert opened(tmp_path / "a", Toy()).finished
 
 
 @pytest.mark.parametrize(
@@ -93,13 +100,13 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path, config, m
     finish(tmp_path / "a", status="ok")
     before = {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()}
     with pytest.raises(InputError, match=message):
-        open_run(tmp_path / "a", config)
+        opened(tmp_path / "a", config)
     assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
 
 
 def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
     finish(tmp_path / "a", status="ok")
-    folder = open_run(tmp_path / "a", Toy(lr=0.2), overwrite=True)
+    folder = opened(tmp_path / "a", Toy(lr=0.2), overwrite=True)
     assert not folder.finished and (tmp_path / "a/summary.json").exists()  # nothing is lost before the run begins
     folder.begin()
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["config.json"]
@@ -107,7 +114,7 @@ def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(InputError, match="holds other files"):
-            open_run(tmp_path / "mine", Toy(), overwrite=overwrite)
+            opened(tmp_path / "mine", Toy(), overwrite=overwrite)
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
 
 
@@ -117,13 +124,13 @@ def test_a_write_replaces_the_file_in_one_move(tmp_path):
     with open(tmp_path / "a/summary.json") as reader:  # who has it open keeps reading the old file, never half of each
         folder.finish({"status": "another"})
         assert reader.read() == whole
-    assert read_run(tmp_path / "a").summary == {"status": "another"}
+    assert read_run(tmp_path / "a").summary["status"] == "another"
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(InputError, match="must be a folder"):
-        open_run(tmp_path / "a", Toy())
+        opened(tmp_path / "a", Toy())
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -201,7 +208,7 @@ def test_the_default_path_is_the_folder_that_holds_the_run_whatever_its_hash(tmp
     for name, lr in (("toy-0123456789", 0.3), ("toy-abcdef0123", 0.1)):
         finish(Path("runs") / name, Toy(lr=lr), status="ok")
     (tmp_path / "runs/toy-0000000000").mkdir()
-    open_run(Path("runs/toy-aaaaaaaaaa"), Toy()).begin()  # the same settings, but not finished
+    opened(Path("runs/toy-aaaaaaaaaa"), Toy()).begin()  # the same settings, but not finished
     assert default_path(Toy()) == Path("runs/toy-abcdef0123")
     assert default_path(Toy(lr=0.5)).name not in (
         "toy-0123456789",
@@ -219,7 +226,7 @@ def test_overwrite_deletes_what_a_run_wrote_and_nothing_else(tmp_path):
     (tmp_path / "a/other").mkdir()
     (tmp_path / "a/model").mkdir()
     (tmp_path / "a/model/config.json").write_text('{"model_type": "bert"}')
-    open_run(tmp_path / "a", Toy(lr=0.2), overwrite=True).begin()
+    opened(tmp_path / "a", Toy(lr=0.2), overwrite=True).begin()
     left = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*"))
     assert left == ["config.json", "model", "model/config.json", "notes.txt", "other"]
 
@@ -230,7 +237,7 @@ def test_a_folder_with_a_config_of_something_else_is_never_deleted(content, tmp_
     (tmp_path / "a/config.json").write_text(content)
     (tmp_path / "a/weights.bin").write_text("precious")
     with pytest.raises(InputError, match=r"holds other files|is damaged"):
-        open_run(tmp_path / "a", Toy(), overwrite=True)
+        opened(tmp_path / "a", Toy(), overwrite=True)
     assert (tmp_path / "a/weights.bin").read_text() == "precious"
 
 
@@ -238,13 +245,13 @@ def test_a_first_write_that_was_killed_does_not_lock_the_folder(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a/.config.json.tmp").write_text("{")
     assert not finish(tmp_path / "a", status="ok").finished
-    assert read_run(tmp_path / "a").summary == {"status": "ok"}
+    assert read_run(tmp_path / "a").summary["status"] == "ok"
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="`out` must be a folder that can be written"):
-        open_run(tmp_path / "file/a", Toy()).begin()
+        opened(tmp_path / "file/a", Toy()).begin()
 
 
 def test_the_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):

@@ -112,7 +112,9 @@ def test_a_new_kind_is_a_command_a_run_and_a_page(room, tmp_path, capsys):
     assert (out / "figures/heads.png").is_file()
 
     assert main(["throw", "--heads", "6", "--overwrite", "--out", str(out)]) == 0
-    assert sorted(path.name for path in out.rglob("*")) == ["coin.txt", "config.json", "history.csv", "summary.json"]
+    assert sorted(path.name for path in out.rglob("*")) == [
+        "checksums.json", "coin.txt", "config.json", "history.csv", "summary.json"
+    ]  # fmt: skip
     (out / "summary.json").write_text('{"status": "ok"}')
     assert main(["report", str(out)]) == 2
     assert "damaged" in capsys.readouterr().err

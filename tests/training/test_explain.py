@@ -287,7 +287,9 @@ def test_what_was_written_is_read_back_and_a_second_call_replaces_it(folder):
     explain_run(folder, replace(TINY, noisy=2))
     found = explain_run(folder, replace(TINY, method="expected-gradients"))
     back = read_attribution(folder)
-    assert back.facts == found.facts == json.loads((folder / "attribution.json").read_text())
+    assert back.facts == found.facts
+    written = json.loads((folder / "attribution.json").read_text())
+    assert {name: value for name, value in written.items() if name not in ("arrays", "sha256")} == found.facts
     assert str(back) == str(found)
     for name in vars(found):
         if name != "facts":

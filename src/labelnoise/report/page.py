@@ -18,6 +18,7 @@ from labelnoise.report.drawing import STYLE
 from labelnoise.report.tables import realised_noise, stops_table
 from labelnoise.runs.files import write_bytes, write_text
 from labelnoise.runs.kinds import all_kinds
+from labelnoise.runs.locks import lock_run
 from labelnoise.runs.pages import Page, Panel, Picture, Section, Table, panel_of
 from labelnoise.runs.reading import Run, read_run
 
@@ -36,9 +37,12 @@ def write_report(path: str | Path) -> Path:
     path = Path(path)
     table = path / "train.csv" if path.is_dir() and not (path / "config.json").exists() else path
     if table.is_file():
-        return _write_page(table.parent, [_foreign(table)])
+        section = _foreign(table)
+        with lock_run(table.parent, "report"):
+            return _write_page(table.parent, [section])
     run = read_run(path)
-    return _write_page(path, _sections(run), run)
+    with lock_run(path, "report"):
+        return _write_page(path, _sections(run), run)
 
 
 def _foreign(table: Path) -> Section:

@@ -80,9 +80,10 @@ def run_reproduce(
     """
     from labelnoise.report.page import write_report
 
-    folder = open_run(out or default_path(config), config, overwrite)
-    config.run(folder, progress)
-    return Outcome(folder.path, folder.read_summary()["status"], folder.finished, write_report(folder.path))
+    with open_run(out or default_path(config), config, overwrite) as folder:
+        config.run(folder, progress)
+        page = write_report(folder.path)
+        return Outcome(folder.path, folder.read_summary()["status"], folder.finished, page)
 
 
 def _describe(section: SectionPlan) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def run_all(
 
 def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> bool:
     """Whether a folder holds the finished run and, if its samples are to be explained, that too."""
-    return open_run(path, experiment).finished and (explain is None or (path / FACTS).exists())
+    with open_run(path, experiment) as folder:
+        return folder.finished and (explain is None or (path / FACTS).exists())
 
 
 def run_one(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> Outcome:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
@@ -15,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from labelnoise.errors import InputError
+from labelnoise.runs.locks import check_lock
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -25,6 +28,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        check_lock(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             write(file)
@@ -34,10 +38,14 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        remedy = "make room, then give the same command again" if error.errno in FULL else "choose another place"
         raise InputError(
-            f"{path} could not be written ({error.strerror or error}), what was there is unharmed; make room, then "
-            "give the same command again"
+            f"{path} could not be written ({error.strerror or error}), what was there is unharmed; {remedy}"
         ) from None
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk on which there is no room."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -68,18 +76,45 @@ def read_arrays(path: Path, remedy: str = "make the run again with --overwrite")
         raise InputError(f"{path} is damaged ({error}); {remedy}") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON table.
+DIGEST = "sha256"
+"""The key under which a JSON file holds the checksum of the rest."""
+
+
+def digest(content: bytes) -> str:
+    """Return the sha256 of a content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table with its checksum, whole or not at all."""
+    write_text(path, to_json({**table, DIGEST: digest(to_json(table).encode())}))
+
+
+def read_json(path: Path, sealed: bool = False) -> dict[str, Any]:
+    """Read a JSON table; its checksum must fit, and is left out.
+
+    Args:
+        path: the file.
+        sealed: whether a table without a checksum is refused; those of runs before schema 1 have none.
 
     Raises:
-        InputError: the file is absent, damaged, or holds no table.
+        InputError: the file is absent, damaged or changed, or holds no table.
     """
     try:
         table = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); remove the folder and make the run again") from None
     if not isinstance(table, dict):
         raise InputError(f"{path} is damaged (no table); remove the folder and make the run again")
+    checksum = table.pop(DIGEST, None)
+    if (sealed or checksum is not None) and checksum != digest(to_json(table).encode()):
+        raise InputError(f"{path} was changed or is damaged (its checksum does not fit); make the run again")
     return table
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,19 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import read_json, to_json, write_arrays, write_text, write_whole
-from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds
+from labelnoise.runs.files import digest_file, read_json, to_json, write_arrays, write_json, write_whole
+from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
+from labelnoise.runs.locks import LOCK, lock_run
 from labelnoise.runs.provenance import git_commit, versions
-from labelnoise.runs.reading import SCHEMA, is_run, read_config
+from labelnoise.runs.reading import CHECKSUMS, SCHEMA, is_run, read_config
 from labelnoise.runs.settings import config_of, first_difference, settings_of
 
 FILES = (
-    "summary.json", "config.json", "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
+    "summary.json", "checksums.json", "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
 )  # fmt: skip
-"""What every run may hold; `summary.json` goes first, so that no half of a run looks finished."""
+"""What every run may hold beside `config.json`; `summary.json` goes first, so that no half of a run looks finished."""
+RESULTS = ("history.csv", "samples.npz")
+"""Files whose checksums are kept; `history.csv` may hold times, so they are no part of the summary."""
 RUNS = Path("runs")
 """Where runs without a folder of their own go."""
 
@@ -45,16 +49,15 @@ class RunFolder:
     """Whether `begin` deletes the run that the folder holds."""
 
     def begin(self) -> None:
-        """Make the folder and write `config.json`; called once all input is accepted, so that a refusal leaves none."""
-        try:
-            if self.overwrite:
-                _delete_run(self.path)
-            self.path.mkdir(parents=True, exist_ok=True)
-            for left_by_a_kill in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:
-                left_by_a_kill.unlink()
-            write_text(self.path / "config.json", to_json(self.config))
-        except OSError as error:
-            raise InputError(f"`out` must be a folder that can be written, but {self.path} is not: {error}") from None
+        """Write `config.json`, in place of the old run where that is overwritten.
+
+        Called once all input is accepted, so that a refusal leaves nothing. The new `config.json` takes the place of
+        the old one last, so that a kill leaves a folder that is a run: the old or the new one, unfinished.
+        """
+        if self.overwrite:
+            _delete_run(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "config.json", self.config)
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Write `history.csv`, one row a record."""
@@ -65,8 +68,10 @@ class RunFolder:
         write_arrays(self.path / "samples.npz", arrays)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write `summary.json`: from here on the run is finished."""
-        write_text(self.path / "summary.json", to_json(summary))
+        """Write `checksums.json` of the results, and `summary.json`: from here on the run is finished."""
+        results = [self.path / name for name in RESULTS if (self.path / name).exists()]
+        write_json(self.path / CHECKSUMS, {file.name: digest_file(file) for file in results})
+        write_json(self.path / "summary.json", summary)
 
     def read_summary(self) -> dict[str, Any]:
         """Read `summary.json` of a finished run."""
@@ -87,10 +92,13 @@ def run_experiment(
     Raises:
         InputError: the folder holds something else, or a setting is refused.
     """
-    folder = open_run(out or default_path(config), config, overwrite)
-    if not folder.finished:
-        config.run(folder, progress)
-    return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
+    with open_run(out or default_path(config), config, overwrite) as folder:
+        if not folder.finished:
+            config.run(folder, progress)
+        for pattern in find_kind(config.command).transient:
+            for file in folder.path.glob(pattern):
+                file.unlink()
+        return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
 
 
 def default_path(config: Experiment) -> Path:
@@ -106,8 +114,9 @@ def default_path(config: Experiment) -> Path:
     return min(older, key=lambda folder: not (folder / "summary.json").exists(), default=path)  # finished ones first
 
 
-def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> RunFolder:
-    """Open a run directory for this config; nothing is written or deleted before `begin`.
+@contextmanager
+def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> Iterator[RunFolder]:
+    """Hold a run directory for this config inside the block; nothing is written or deleted before `begin`.
 
     A finished run of the same settings comes back with `finished=True`; an unfinished one goes on, or starts again.
 
@@ -117,15 +126,22 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> R
         overwrite: let `begin` delete the run that the folder holds, whichever it is.
 
     Raises:
-        InputError: the folder holds another run, or files that are not a run.
+        InputError: the folder holds another run, or files that are not a run, or is in use by another process.
     """
     path = Path(path)
     _check_place(path)
+    _look(path, config, overwrite)  # before the folder is touched
+    with lock_run(path, config.command):
+        yield _look(path, config, overwrite)
+
+
+def _look(path: Path, config: Experiment, overwrite: bool) -> RunFolder:
+    """What a folder is to a config, or a refusal."""
     command, settings = config.command, settings_of(config)
     content = {
         "schema": SCHEMA, "command": command, "settings": settings, "versions": versions(), "git_commit": git_commit()
     }  # fmt: skip
-    files = [file for file in path.iterdir() if not file.name.endswith(".tmp")] if path.exists() else []
+    files = [file for file in _files(path) if not file.name.endswith(".tmp") and file.name != LOCK]
     if not files:
         return RunFolder(path, False, content)
     if not ((path / "config.json").exists() and is_run(read_json(path / "config.json"))):
@@ -139,6 +155,13 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> R
             "folder or pass --overwrite"
         )
     return RunFolder(path, (path / "summary.json").exists(), content)
+
+
+def _files(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def _check_place(path: Path) -> None:
@@ -174,10 +197,10 @@ def _holds(path: Path, command: str, settings: Mapping[str, Any]) -> bool:
 
 
 def _delete_run(path: Path) -> None:
-    """Delete what runs write, from this folder and from runs inside, and nothing else."""
+    """Delete what a run wrote but for `config.json`, and runs inside whole; nothing else."""
     held = read_json(path / "config.json")
     kind = all_kinds().get(held["command"])
-    for pattern in FILES + (kind.files if kind else ()):
+    for pattern in FILES + (kind.files + kind.transient if kind else ()):
         for file in path.glob(pattern):
             file.unlink()
             if file.parent != path and not any(file.parent.iterdir()):
@@ -185,5 +208,7 @@ def _delete_run(path: Path) -> None:
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):
             _delete_run(inner)
+            (inner / "config.json").unlink()
+            (inner / LOCK).unlink(missing_ok=True)
             if not any(inner.iterdir()):
                 inner.rmdir()

@@ -67,6 +67,8 @@ class Kind:
     """Whether its runs hold `history.csv`."""
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
+    transient: tuple[str, ...] = ()
+    """Patterns of the files that a run needs until it is finished; they are deleted then."""
     upgrade: Callable[[dict[str, Any], int], dict[str, Any]] = lambda settings, schema: settings
     """Takes settings as they were written under an older schema to the form that they have now."""
     fetch: Callable[[Any, Progress], object] | None = None

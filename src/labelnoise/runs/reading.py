@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import read_arrays, read_json
+from labelnoise.runs.files import digest_file, read_arrays, read_json
 from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
 
+CHECKSUMS = "checksums.json"
 SCHEMA = 1
 """Version of the form of `config.json`, which states it since 1."""
 
@@ -36,6 +37,7 @@ class Run:
     @cached_property
     def history(self) -> pd.DataFrame:
         """`history.csv`, one row a record."""
+        self._verify("history.csv")
         try:
             return pd.read_csv(self.path / "history.csv")
         except (OSError, ValueError) as error:
@@ -44,7 +46,15 @@ class Run:
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
         """`samples.npz`, the per-sample arrays."""
+        self._verify("samples.npz")
         return read_arrays(self.path / "samples.npz")
+
+    def _verify(self, name: str) -> None:
+        """Refuse a result that is not the one that was written; runs before schema 1 have no checksums."""
+        checksums, file = self.path / CHECKSUMS, self.path / name
+        expected = read_json(checksums, sealed=True).get(name) if checksums.exists() else None
+        if expected and (not file.is_file() or digest_file(file) != expected):
+            raise InputError(f"{file} is damaged or was changed; make the run again with --overwrite")
 
     @property
     def kind(self) -> Kind:
@@ -74,7 +84,8 @@ def read_run(path: str | Path) -> Run:
                 f"{path} {meaning} ({name} is missing); give the folder of a finished run, or finish it by the "
                 "command that began it"
             )
-    config, summary = read_config(path), read_json(path / "summary.json")
+    config = read_config(path)
+    summary = read_json(path / "summary.json", sealed="schema" in config)
     needed = ("status", *(all_kinds()[config["command"]].summary if config["command"] in all_kinds() else ()))
     if not all(name in config for name in ("versions", "git_commit")) or not all(name in summary for name in needed):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
@@ -88,6 +99,7 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: it is absent or damaged, of something else than a run, or of a newer version.
     """
     config = read_json(path / "config.json")
+    read_json(path / "config.json", sealed="schema" in config)
     if not is_run(config):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a run")
     schema = config.get("schema", 0)

@@ -6,7 +6,6 @@ of `Attribution`, `attribution.json` its facts.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import read_arrays, write_arrays, write_text
+from labelnoise.runs.files import digest_file, read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt8
@@ -68,8 +67,7 @@ def write_attribution(path: Path, attribution: Attribution) -> None:
     (path / FACTS).unlink(missing_ok=True)  # written last: its presence says that both files belong together
     names = [field.name for field in fields(Attribution) if field.name != "facts"]
     write_arrays(path / ARRAYS, {name: getattr(attribution, name) for name in names})
-    facts = json.dumps(attribution.facts, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_text(path / FACTS, facts)
+    write_json(path / FACTS, {**attribution.facts, "arrays": digest_file(path / ARRAYS)})
 
 
 def read_attribution(path: Path) -> Attribution:
@@ -82,7 +80,9 @@ def read_attribution(path: Path) -> Attribution:
     if not (path / FACTS).is_file():
         raise InputError(f"{path} holds no attribution ({FACTS} is missing); make it with `labelnoise explain {path}`")
     try:
-        facts = json.loads((path / FACTS).read_text())
+        facts = read_json(path / FACTS)
+        if facts.pop("arrays", None) not in (None, digest_file(path / ARRAYS)):  # None: before checksums
+            raise InputError(f"{ARRAYS} does not belong to {FACTS}")
         return Attribution(facts, **read_arrays(path / ARRAYS))
     except (OSError, ValueError, TypeError) as error:  # of these InputError is one
         raise InputError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,6 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return _read(path) if path.is_file() else None
 
 
-def remove_state(folder: Path) -> None:
-    """Delete the state of a run that is finished."""
-    (Path(folder) / FOLDER / STATE).unlink(missing_ok=True)
-
-
 def shapes_of(weights: Mapping[str, Any]) -> dict[str, list[int]]:
     """Return the shape of each tensor by name: what tells one network from another."""
     return {name: list(value.shape) for name, value in weights.items() if isinstance(value, torch.Tensor)}
@@ -116,6 +112,9 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:  # torch does not look at the checksums of its own archive
+                raise zipfile.BadZipFile
         content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise InputError(f"{path} could not be read; check its permissions") from None

@@ -96,7 +96,7 @@ class TrainRun:
 
         `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
         """
-        from labelnoise.training.checkpoints import kept_epochs, remove_state
+        from labelnoise.training.checkpoints import kept_epochs
         from labelnoise.training.loop import check_training, fit
 
         with cpu_threads(self.threads):
@@ -108,7 +108,6 @@ class TrainRun:
         folder.write_history(log.to_frame())
         folder.write_samples(**_samples(log, data))
         folder.finish(_summary(log, data, kept_epochs(folder.path)))
-        remove_state(folder.path)
 
 
 def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
@@ -194,6 +193,7 @@ KIND = Kind(
     page=_page,
     summary=("noise", "stops"),
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
+    transient=("checkpoints/state.pt",),
     fetch=_fetch,
     foreign=_read_released,
 )

@@ -22,6 +22,7 @@ from labelnoise.images.data import Data
 from labelnoise.images.networks import NO_ATTRIBUTION
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.kinds import Progress
+from labelnoise.runs.locks import lock_run
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.runs.settings import settings_of
 from labelnoise.training.attribution import Attribution, class_similarity, write_attribution
@@ -50,6 +51,11 @@ def explain_run(path: str | Path, config: ExplainConfig | None = None, progress:
             cannot be explained.
     """
     run, config = read_run(path), config or ExplainConfig()
+    with lock_run(run.path, "explain"):
+        return _explain(run, config, progress)
+
+
+def _explain(run: Run, config: ExplainConfig, progress: Progress | None) -> Attribution:
     trained, data = _rebuild(run)
     stops, epochs = _stops(run), kept_epochs(run.path)
     for epoch in {*stops.values()} - {*epochs}:

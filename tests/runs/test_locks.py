@@ -1,0 +1,250 @@
+"""One writer a folder: who comes second is told who is there; what is deleted, damaged or killed is noticed."""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from labelnoise.errors import InputError
+from labelnoise.runs import files
+from labelnoise.runs.files import write_bytes
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.kinds import Kind, all_kinds
+from labelnoise.runs.locks import LOCK, lock_run
+from labelnoise.runs.pages import Page
+from labelnoise.runs.reading import read_run
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A run that writes a few files, one of them only until it is finished."""
+
+    command: ClassVar[str] = "toy"
+    lr: float = 0.1
+
+    def run(self, folder, progress=None):
+        folder.begin()
+        write_bytes(folder.path / "scratch/state.bin", b"state")
+        folder.write_history(pd.DataFrame({"step": range(9), "loss": self.lr}))
+        folder.write_samples(margin=np.full((2, 3), self.lr))
+        write_bytes(folder.path / "more.txt", str(self.lr).encode())
+        folder.finish({"status": "ok", "lr": self.lr})
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    kind = Kind(Toy, page=Page, files=("more.txt",), transient=("scratch/state.bin",))
+    monkeypatch.setitem(all_kinds(), "toy", kind)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from labelnoise.runs.locks import lock_run
+with lock_run(Path(sys.argv[1]), "simulate"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds a folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "a")], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_who_comes_second_is_told_who_is_there_and_leaves_nothing(holder, tmp_path):
+    for overwrite in (False, True):
+        with pytest.raises(
+            InputError, match=rf"a is in use by process {holder.pid} \(simulate, since \d\d:\d\d:\d\d\); wait"
+        ):
+            run_experiment(Toy(), tmp_path / "a", overwrite=overwrite)
+    assert [file.name for file in (tmp_path / "a").iterdir()] == [LOCK]
+    holder.kill()
+    holder.wait()
+    assert run_experiment(Toy(), tmp_path / "a").status == "ok"  # a lock dies with its process
+    assert not (tmp_path / "a" / LOCK).exists()
+
+
+def test_another_thread_comes_second_too_and_the_same_one_may_enter_again(tmp_path):
+    refusals = []
+
+    def enter():
+        try:
+            with lock_run(tmp_path / "a", "report"):
+                pass
+        except InputError as refusal:
+            refusals.append(str(refusal))
+
+    with lock_run(tmp_path / "a", "train"):
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        enter()
+    assert len(refusals) == 1 and f"process {os.getpid()} (train" in refusals[0]
+
+
+def test_a_refusal_leaves_no_folder_that_it_made(tmp_path):
+    with pytest.raises(InputError, match="no"), lock_run(tmp_path / "x/y/z", "toy"):
+        raise InputError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+def race(path, lr, barrier, results):
+    all_kinds()["toy"] = Kind(Toy, page=Page, files=("more.txt",), transient=("scratch/state.bin",))
+    barrier.wait()
+    try:
+        results.put((lr, run_experiment(Toy(lr), path).status))
+    except InputError as refusal:
+        results.put((lr, str(refusal)))
+
+
+@pytest.mark.parametrize("repeat", range(3))
+@pytest.mark.parametrize("settings", [(0.1, 0.2), (0.1, 0.1)])
+def test_two_at_once_end_with_one_whole_run(repeat, settings, tmp_path):
+    """Whoever comes second is refused, or finds the finished run."""
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(2), context.Queue()
+    pair = [context.Process(target=race, args=(tmp_path / "a", lr, barrier, results)) for lr in settings]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join()
+    outcomes = [results.get() for _ in pair]
+    done = [lr for lr, words in outcomes if words == "ok"]
+    run = read_run(tmp_path / "a")
+    assert run.settings == {"lr": run.summary["lr"]} and (run.history["loss"] == run.summary["lr"]).all()
+    assert run.summary["lr"] in done and len(set(done)) == 1
+    assert all("in use by" in words or "holds another one" in words for _, words in outcomes if words != "ok")
+
+
+def test_a_folder_that_is_deleted_meanwhile_stops_the_run(tmp_path):
+    @dataclass(frozen=True)
+    class Robbed(Toy):
+        def run(self, folder, progress=None):
+            folder.begin()
+            shutil.rmtree(folder.path)
+            if self.lr > 1:  # and another run takes its place
+                folder.path.mkdir()
+                (folder.path / LOCK).write_text("another")
+            folder.finish({"status": "ok"})
+
+    for lr in (0.5, 1.5):
+        with pytest.raises(InputError, match="was deleted while a run was written into it"):
+            run_experiment(Robbed(lr), tmp_path / "a")
+        assert {file.name for file in tmp_path.glob("a/*")} <= {LOCK}
+
+
+# ------------------------------------------------------------------------------------------------------ killed anywhere
+
+
+class Killed(BaseException):
+    pass
+
+
+def points(work, monkeypatch, at=None):
+    """Run `work`, stopped before its at-th change of the disk; returns the number of changes."""
+    count = 0
+
+    def counted(change):
+        def step(*arguments, **options):
+            nonlocal count
+            count += 1
+            if count == at:
+                raise Killed
+            return change(*arguments, **options)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"), (files, "open")):
+            patch.setattr(owner, name, counted(getattr(owner, name, open)), raising=False)
+        with contextlib.suppress(Killed):
+            work()
+    return count
+
+
+def left(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_kill_at_any_change_of_the_disk_leaves_a_folder_that_goes_on(overwrite, tmp_path, monkeypatch):
+    """Every write, move and deletion of a run is a point; the same command then ends as if there had been none."""
+
+    def work(path):
+        return lambda: run_experiment(Toy(0.2), path, overwrite=overwrite)
+
+    def prepare(name):
+        if overwrite:
+            run_experiment(Toy(0.1), tmp_path / name)
+            run_experiment(Toy(0.3), tmp_path / name / "inner")
+        return tmp_path / name
+
+    whole = prepare("whole")
+    total = points(work(whole), monkeypatch)
+    assert total > 10
+    for at in range(1, total + 1):
+        folder = prepare(f"at{at}")
+        points(work(folder), monkeypatch, at)
+        assert run_experiment(Toy(0.2), folder, overwrite=overwrite).status == "ok"
+        assert read_run(folder).summary["lr"] == 0.2
+        assert left(folder) == left(whole), at
+        for name in ("config.json", "summary.json", "history.csv", "samples.npz", "more.txt"):
+            assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_real_kill_while_a_folder_is_overwritten(tmp_path):
+    """The process, not a simulation of it: after SIGKILL the folder is a run, and a lock is left to nobody."""
+    words = "--n 20 --d 300 --m 2 --mu-norm 8 --steps 4 --test-draws 9 --seeds 0 --n-holdout 0".split()
+    command = [sys.executable, "-m", "labelnoise.cli", "simulate", *words, "--out", str(tmp_path / "a")]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    process = subprocess.Popen([*command, "--steps", "400000", "--overwrite"], stdout=subprocess.DEVNULL)
+    while not (tmp_path / "a" / LOCK).exists():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run([*command], capture_output=True, text=True)
+    assert done.returncode == 0 and "already holds this run" in done.stdout  # the old one: nothing was deleted yet
+    assert LOCK not in left(tmp_path / "a")
+
+
+# --------------------------------------------------------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json", "checksums.json", "history.csv", "samples.npz"])
+def test_a_changed_file_is_noticed_when_it_is_read(name, tmp_path):
+    run_experiment(Toy(), tmp_path / "a")
+    path = tmp_path / "a" / name
+    whole = path.read_bytes()
+    rng = np.random.default_rng(3)
+    damages = [whole[: len(whole) // 2], whole[:-3], whole + b"\n1,2,3\n", b""]
+    for position in rng.choice(len(whole), 25, replace=False):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << int(rng.integers(8))
+        damages.append(bytes(flipped))
+    for content in damages:
+        path.write_bytes(content)
+        with pytest.raises(InputError) as refusal:
+            run = read_run(tmp_path / "a")
+            assert run.history.size and run.samples
+        assert "\n" not in str(refusal.value) and Path(tmp_path / "a").name in str(refusal.value)
+    path.write_bytes(whole)
+    assert read_run(tmp_path / "a").history["loss"].tolist() == [0.1] * 9
