@@ -16,7 +16,7 @@ Array = Any
 
 STREAMS = (
     "data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out",
-    "subset", "augment", "explain",
+    "subset", "augment", "explain", "patches",
 )  # fmt: skip
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 
@@ -41,7 +41,7 @@ def torch_stream(seed: int, name: str) -> Iterator[None]:
     """Seed torch's global generator from a named stream inside the block and restore it afterwards."""
     import torch
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # named, or it warns where there are several
         torch.manual_seed(int(stream(seed, name).integers(2**62)))
         yield
 

@@ -49,7 +49,7 @@ def test_sampled_errors_agree_with_brute_force_in_d_dimensions(kind, orthogonal)
     )  # fmt: skip
     draw, view, weights = trained(problem, steps=80)
     draws, zeta_std = 60_000, 0.9
-    noise = EvaluationNoise.draw(np.random.default_rng(1), draws, draw)
+    noise = EvaluationNoise.draw(1, draws, draw)
     found = sampled_errors(view, (draw,), [noise], [zeta_std])
 
     rng = np.random.default_rng(2)

@@ -1,15 +1,20 @@
 """The driver: what is recorded and when, runs that break, input that is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Symmetric
+from labelnoise.theory import span
 from labelnoise.theory.draws import stack
+from labelnoise.theory.engines import ENGINES
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate
+from labelnoise.theory.test_errors import EvaluationNoise
 from labelnoise.theory.trajectory import Trajectory
 from labelnoise.theory.verdicts import checks
 
@@ -167,3 +172,63 @@ def test_a_file_that_holds_no_trajectory_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros(2))
     with pytest.raises(InputError, match="holds no trajectory"):
         Trajectory.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("engine", ["span", "dense"])
+def test_what_is_known_at_t1_is_the_row_of_that_step(engine):
+    """Each run has a T1 of its own, one of them none; a run that records every step has the rows."""
+    problems = [replace(PROBLEM, mu_norm=mu) for mu in (14.0, 20.0, 3.0)]
+    draws = stack([problem.sample(seed=s, vectors=True) for s, problem in enumerate(problems)])
+    options = {"lr": 0.02, "steps": 60, "test_draws": 30, "engine": engine}
+    runs, rows = simulate(draws, **options, record_every=60), simulate(draws, **options, record_every=1)
+    t1 = [stages.t1 for stages in runs.stages]
+    assert len(set(t1)) == 3 and None in t1 and len(runs.at_t1) > 20
+    for run, row, at in zip(runs, rows, t1, strict=True):
+        for name, value in run.at_t1.items():
+            np.testing.assert_array_equal(value, np.nan if at is None else row.table[name][at])
+
+
+def test_t1_is_observed_on_the_way_and_not_in_a_second_run(monkeypatch):
+    """An engine whose steps are not the same twice, as minibatches will not be."""
+    rng = np.random.default_rng(0)
+
+    class Shaky:
+        init, view, merge = staticmethod(span.init), staticmethod(span.view), staticmethod(span.merge)
+
+        @staticmethod
+        def step(state):
+            return span.step(replace(state, coefficients=state.coefficients * (1 + 1e-3 * rng.standard_normal())))
+
+    monkeypatch.setitem(ENGINES, "span", Shaky)
+    run = simulate(PROBLEM.sample(seed=0), lr=0.02, steps=60, record_every=1)
+    assert run.stages.t1 and run.at_t1["loss"] == run.table["loss"][run.stages.t1]
+
+
+def test_runs_of_several_problems_are_told_apart():
+    draws = [replace(PROBLEM, mu_norm=mu).sample(seed=3) for mu in (8.0, 14.0)]
+    frame = simulate(stack(draws), lr=0.01, steps=4, record_every=4).to_frame()
+    assert frame.columns[:2].tolist() == ["run", "seed"]
+    assert frame["run"].tolist() == [0, 0, 1, 1] and frame["seed"].tolist() == [3] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"record": "gamma"}, r"`record` must be a list of names, got 'gamma'; write for example record=\('gamma',\)"),
+        ({"record": 3}, "`record` must be a list of names, got 3"),
+        ({"record": [3]}, "`record` knows no 3"),
+        ({"engine": None}, "`engine` knows no None"),
+        ({"dtype": 64}, "`dtype` knows no 64"),
+        ({"device": "warp"}, "`device` must be a torch device of this machine, got 'warp'"),
+    ],
+)
+def test_rubbish_gets_one_sentence(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        simulate(PROBLEM.sample(seed=0), steps=1, **options)
+
+
+def test_more_test_draws_begin_with_those_of_fewer():
+    draw = PROBLEM.sample(seed=0)
+    few, many = (EvaluationNoise.draw(7, draws, draw) for draws in (10, 25))
+    assert_close(few.normal, many.normal[:, :10], rtol=0)
+    assert (few.patch == many.patch[:10]).all() and len(set(many.patch.tolist())) > 5

@@ -67,6 +67,12 @@ def step(state: State) -> State:
     return replace(state, weights=tuple(updated))
 
 
+def merge(kept: State, state: State, runs: np.ndarray) -> State:
+    """Return the networks of `state` for these runs (R,), those of `kept` for the others."""
+    pairs = zip(kept.weights, state.weights, runs, strict=True)
+    return replace(state, weights=tuple(new if chosen else old for old, new, chosen in pairs))
+
+
 def view(state: State) -> View:
     """Show the networks to the observables."""
     pairs = list(zip(state.runs, state.weights, strict=True))

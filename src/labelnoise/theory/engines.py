@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
 
 from labelnoise.theory import dense, span
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+
 State = TypeVar("State")
 
 
 class Engine(Protocol[State]):
-    """Gradient descent on a batch of draws; a module with these three functions is one."""
+    """Gradient descent on a batch of draws; a module with these four functions is one."""
 
     def init(self, draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: str = "float64") -> State:
         """Return the state before training."""
@@ -22,6 +27,9 @@ class Engine(Protocol[State]):
 
     def view(self, state: State) -> View:
         """Show the networks to the observables."""
+
+    def merge(self, kept: State, state: State, runs: Bool[np.ndarray, " R"]) -> State:
+        """Return the networks of `state` for these runs, those of `kept` for the others."""
 
 
 _SPAN: Engine[span.State] = span

@@ -8,9 +8,10 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from labelnoise.arrays import stream, to_numpy
+from labelnoise.arrays import to_numpy
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, did_you_mean
+from labelnoise.record.stages import separation
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
@@ -95,6 +96,8 @@ def simulate(
     if not isinstance(draw, Draw | tuple | list):
         raise InputError(f"`draw` must come from sample(...) or stack(...), got {type(draw).__name__}; draw one first")
     draws = (draw,) if isinstance(draw, Draw) else stack(draw)
+    if isinstance(record, str) or not isinstance(record, Sequence):
+        raise InputError(f"`record` must be a list of names, got {record!r}; write for example record=('gamma',)")
     _check_names("record", record, ARRAYS)
     _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))
@@ -102,9 +105,10 @@ def simulate(
     chosen, observe = ENGINES[engine], _observer(draws, config)
     with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = chosen.init(draws, lr, device, dtype)
-        batch = TrajectoryBatch(draws, config, **_train(chosen, start, len(draws), config, observe, record, progress))
-        at_t1 = _replay(chosen, start, observe, [stages.t1 for stages in batch.stages])
-    batch = replace(batch, at_t1=at_t1)
+        history, at_best = _train(chosen, start, len(draws), config, observe, record, progress)
+    batch = TrajectoryBatch(draws, config, **history)
+    without = np.array([stages.t1 is None for stages in batch.stages])
+    batch = replace(batch, at_t1={name: np.where(without, np.nan, values) for name, values in at_best.items()})
     return batch[0] if isinstance(draw, Draw) else batch
 
 
@@ -120,10 +124,15 @@ def _train(
     observe: Observe,
     record: Sequence[str],
     progress: Progress | None,
-) -> dict[str, Any]:
-    """The loop: step, track, record; returns the fields of `TrajectoryBatch` that come of it."""
+) -> tuple[dict[str, Any], Columns]:
+    """The loop: step, track, record.
+
+    Returns the fields of `TrajectoryBatch` that come of it, and a row of the table at each run's best separation so
+    far, which is T1 if it separates: the networks there are kept on the way.
+    """
     recorded = set(config.recorded.tolist())
     track, rows, arrays = [], [], []
+    best, kept = _Best(), state
     broken = np.full(runs, -1)
     for t in range(config.steps + 1):
         state = engine.step(state) if t else state
@@ -132,6 +141,8 @@ def _train(
         track.append(series)
         if not (all_finite := finite.all()):
             broken[(broken < 0) & ~finite] = t
+        if t and (better := best.improves(series, broken < 0)).any():
+            kept = engine.merge(kept, state, better)
         if t in recorded:
             rows.append(_blank(observe(view), finite))
             arrays.append(_blank({name: to_numpy(ARRAYS[name](view)) for name in record}, finite))
@@ -139,12 +150,27 @@ def _train(
                 progress(t, config.steps)
         if not all_finite and not finite.any():
             break
-    return {
+    history = {
         "values": _joined(arrays, len(recorded)),
         "track": _tracked_series(np.stack(track, axis=-1), broken, config.steps),
         "table": _joined(rows, len(recorded)),
         "status": tuple(_status(step, config.lr) for step in broken),
     }
+    return history, observe(engine.view(kept))
+
+
+class _Best:
+    """The best separation of clean and noisy samples so far, of each run (R,)."""
+
+    def __init__(self) -> None:
+        self.gap: np.ndarray | float = -np.inf
+
+    def improves(self, series: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        """Whether this step separates better than all before, of the runs that are still `whole`; the first on ties."""
+        gap = separation(*series[:2])
+        better = whole & np.isfinite(gap) & (gap > self.gap)
+        self.gap = np.where(better, gap, self.gap)
+        return better
 
 
 def _tracked_series(series: np.ndarray, broken: np.ndarray, steps: int) -> Columns:
@@ -154,21 +180,9 @@ def _tracked_series(series: np.ndarray, broken: np.ndarray, steps: int) -> Colum
     return dict(zip(TRACKED, np.where(np.isfinite(whole), whole, np.nan), strict=True))
 
 
-def _replay(engine: Engine[State], state: State, observe: Observe, at: list[int | None]) -> Columns:
-    """Repeat the run as far as its latest T1 and observe each run at its own: T1 is known only afterwards."""
-    columns = {name: np.full(len(at), np.nan) for name in observe(engine.view(state))}
-    for t in range(1, max((step for step in at if step is not None), default=0) + 1):
-        state = engine.step(state)
-        arrived = np.array([step == t for step in at])
-        if arrived.any():
-            for name, value in observe(engine.view(state)).items():
-                columns[name][arrived] = value[arrived]
-    return columns
-
-
 def _observer(draws: tuple[Draw, ...], config: SimulateConfig) -> Observe:
     """Return what computes one row of the table; the test noise is drawn once, so rows differ by the network alone."""
-    noise = [EvaluationNoise.draw(stream(draw.seed or 0, "evaluation"), config.test_draws, draw) for draw in draws]
+    noise = [EvaluationNoise.draw(draw.seed or 0, config.test_draws, draw) for draw in draws]
     zetas = [zeta_std(draw, config) for draw in draws]
     held_out = np.stack([draw.held_out_true for draw in draws]), np.stack([draw.held_out_given for draw in draws])
 
@@ -213,5 +227,5 @@ def _joined(rows: list[Columns], length: int) -> Columns:
 
 def _check_names(argument: str, names: Sequence[str], options: Sequence[str] | Mapping[str, Any]) -> None:
     for name in names:
-        if name not in options:
-            raise InputError(f"`{argument}` knows no {name!r}{did_you_mean(name, options)}")
+        if not isinstance(name, str) or name not in options:
+            raise InputError(f"`{argument}` knows no {name!r}{did_you_mean(str(name), options)}")

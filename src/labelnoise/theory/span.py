@@ -119,6 +119,21 @@ def step(state: State) -> State:
     return State(system, coefficients, products, _outputs(system, products))
 
 
+def merge(kept: State, state: State, runs: np.ndarray) -> State:
+    """Return the networks of `state` for these runs (R,), those of `kept` for the others."""
+    if runs.all():
+        return state  # states are never written to again
+    system, xp = state.system, state.system.xp
+    mask = xp.asarray(runs, device=state.output.device)
+    coefficients, products, output = (
+        xp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+        for new, old in (
+            (state.coefficients, kept.coefficients), (state.products, kept.products), (state.output, kept.output)
+        )
+    )  # fmt: skip
+    return State(system, coefficients, products, output)
+
+
 def view(state: State) -> View:
     """Show the networks to the observables."""
     system, c, n = state.system, state.coefficients, state.output.shape[-1]

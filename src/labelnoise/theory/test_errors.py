@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.arrays import to_numpy
+from labelnoise.arrays import stream, to_numpy
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
 
@@ -26,7 +26,7 @@ def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np
 
 @dataclass(frozen=True, eq=False)
 class EvaluationNoise:
-    """Standard normal draws of one run's test noise, the same at every record: the `evaluation` stream of its seed."""
+    """One run's test noise, the same at every record; more draws begin with those of fewer."""
 
     normal: np.ndarray
     """(2m, N) for the products of the filters with a fresh or perturbing patch."""
@@ -34,9 +34,10 @@ class EvaluationNoise:
     """(N,) which training patch is perturbed."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, draws: int, draw: Draw) -> EvaluationNoise:
-        """Draw N = `draws` test patches for one run."""
-        return cls(rng.standard_normal((draws, 2 * draw.m)).T.copy(), rng.integers(draw.n, size=draws))
+    def draw(cls, seed: int, draws: int, draw: Draw) -> EvaluationNoise:
+        """Draw N = `draws` test patches for one run, from the streams `evaluation` and `patches` of a seed."""
+        normal = stream(seed, "evaluation").standard_normal((draws, 2 * draw.m)).T.copy()
+        return cls(normal, stream(seed, "patches").integers(draw.n, size=draws))
 
 
 def seen_errors(view: View) -> np.ndarray:

@@ -141,7 +141,12 @@ class TrajectoryBatch:
         return iter(self._runs)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row per run and record: seed, step, time (= lr step) and the table."""
-        frames = [run.to_frame().assign(seed=seed) for seed, run in zip(self.seeds, self, strict=True)]
+        """Return a row per run and record: seed, step, time (= lr step) and the table.
+
+        Where runs share a seed, as those of several problems do, the position of the run stands before it.
+        """
+        labels = [{"run": r, "seed": seed} for r, seed in enumerate(self.seeds)]
+        frames = [run.to_frame().assign(**label) for label, run in zip(labels, self, strict=True)]
         frame = pd.concat(frames, ignore_index=True)
-        return frame[["seed", *frame.columns.drop("seed")]]
+        first = ["seed"] if len(set(self.seeds)) == len(self) else ["run", "seed"]
+        return frame[[*first, *frame.columns.drop(["run", "seed"])]]
