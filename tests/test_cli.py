@@ -211,3 +211,35 @@ def test_a_loss_that_is_not_finite_gives_exit_code_1_and_the_step(tmp_path, caps
     assert main(words) == 1
     assert "labelnoise: the loss is not finite at epoch 1, batch" in capsys.readouterr().err
     assert (tmp_path / "run/summary.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["simulate", "--n", "10000000"], "GiB of memory, but the machine has"),
+        (["simulate", "--m", "9000000"], "lower n, m, n_holdout"),
+        (["simulate", "--steps", "1000000000000"], "lower n, m, steps, test_draws or the number of runs"),
+        (["simulate", "--test-draws", "1000000000000"], "this needs about"),
+    ],
+)
+def test_what_no_memory_could_hold_is_refused_before_it_starts(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_help_loads_neither_numpy_nor_a_room():
+    code = (
+        "import sys; from labelnoise.cli import main; main(['--help']); "
+        "print([name for name in ('numpy', 'pandas', 'rich', 'labelnoise.theory.experiment') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "simulate   Train the paper's" in done.stdout and done.stdout.endswith("[]\n")
+
+
+def test_a_reader_that_leaves_ends_the_command_without_a_traceback(tmp_path):
+    words = f"train --classes 3 8 --epochs 30 --out {tmp_path / 'a'}"
+    command = f"{sys.executable} -m labelnoise.cli {words} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout.startswith("[1/30]") and done.stdout.endswith("\n141\n") and done.stderr == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,6 +47,18 @@ def torch_stream(seed: int, name: str) -> Iterator[None]:
         yield
 
 
+def check_memory(needed: float, remedy: str) -> None:
+    """Refuse work that needs more bytes than this machine has, before it starts.
+
+    Raises:
+        InputError: it needs more.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        gib, has = needed / 2**30, memory / 2**30
+        raise InputError(f"this needs about {gib:.3g} GiB of memory, but the machine has {has:.3g} GiB; {remedy}")
+
+
 def to_device(array: np.ndarray, device: str | None, dtype: str | None = None) -> Array:
     """Return `array` as NumPy (`device=None`) or as a torch tensor on `device`."""
     array = np.asarray(array, dtype=dtype)
@@ -63,4 +76,4 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array.detach().cpu()) if hasattr(array, "detach") else np.asarray(array)
 
 
-__all__ = ["STREAMS", "Array", "array_namespace", "stream", "to_device", "to_numpy", "torch_stream"]
+__all__ = ["STREAMS", "Array", "array_namespace", "check_memory", "stream", "to_device", "to_numpy", "torch_stream"]

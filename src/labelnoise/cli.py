@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before NumPy loads: more threads slow small matrices down
     os.environ.setdefault(_name, "1")
-
-import rich.console
-import rich.progress
 
 from labelnoise import __version__
 from labelnoise.errors import InputError, did_you_mean
@@ -114,7 +111,7 @@ EXTRAS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused."""
+    """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _dispatch(arguments)
@@ -127,9 +124,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extra = EXTRAS[absent.name]
         print(f"labelnoise: this command needs {absent.name}; pip install 'labelnoise[{extra}]'", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"labelnoise: the memory of this machine is not enough ({error}); lower the sizes", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who reads the output has left, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print(
-            "labelnoise: stopped; the same command, without --overwrite, goes on with the unfinished part",
+            "labelnoise: stopped; the same command, without --overwrite, keeps what is finished and does the rest",
             file=sys.stderr,
         )
         return 130
@@ -139,25 +142,19 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "--version":
         print(f"labelnoise {__version__}")
         return 0
-    from labelnoise.runs.kinds import all_kinds
+    from labelnoise.runs.kinds import all_kinds, describe_commands
 
-    commands = [*all_kinds(), *ON_A_RUN]
+    about = describe_commands() | {name: command.__doc__ or "" for name, command in ON_A_RUN.items()}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
+        print(_usage(about))
         return 0
     command, rest = arguments[0], arguments[1:]
-    if command in ON_A_RUN:
-        return ON_A_RUN[command](rest)
-    if command not in commands:
-        raise InputError(f"there is no command {command!r}{did_you_mean(command, commands)}")
-    return run_kind(all_kinds()[command], rest)
+    if command not in about:
+        raise InputError(f"there is no command {command!r}{did_you_mean(command, about)}")
+    return ON_A_RUN[command](rest) if command in ON_A_RUN else run_kind(all_kinds()[command], rest)
 
 
-def _usage() -> str:
-    from labelnoise.runs.kinds import all_kinds
-
-    about = {kind.command: kind.config.__doc__ for kind in all_kinds().values()}
-    about |= {name: command.__doc__ for name, command in ON_A_RUN.items()}
+def _usage(about: Mapping[str, str]) -> str:
     lines = [f"  {name:10s} {text}" for name, text in sorted(about.items())]
     return "usage: labelnoise COMMAND [FLAGS]\n\n" + "\n".join(lines) + "\n\nlabelnoise COMMAND --help lists the flags."
 
@@ -183,6 +180,9 @@ def _maker(path: Path) -> str:
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Progress]:
     """A progress bar on a terminal, else one line for each named piece of work that ends."""
+    import rich.console
+    import rich.progress
+
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:
         yield lambda done, total, name="": print(f"[{done}/{total}] {name}", flush=True) if name else None
@@ -194,7 +194,7 @@ def _progress(what: str) -> Iterator[Progress]:
         def progress(done: int, total: int, name: str = "") -> None:
             bar.update(task, completed=done, total=total)
             if name:
-                bar.console.print(name)
+                bar.console.print(f"[{done}/{total}] {name}", markup=False)
 
         yield progress
 

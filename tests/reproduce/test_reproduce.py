@@ -107,7 +107,9 @@ import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from labelnoise.reproduce.workers import end_with_parent
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
+    context = multiprocessing.get_context("spawn")
+    alive, end = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(1, context, end_with_parent, (alive,)) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 600).result()
 """
@@ -123,3 +125,23 @@ if __name__ == "__main__":
         time.sleep(0.05)
     os.kill(worker, signal.SIGKILL)
     pytest.fail("the worker outlived its parent")
+
+
+def test_an_interrupt_of_the_main_process_alone_ends_the_workers_too(tmp_path):
+    """They have hours of work before them."""
+    script = f"""
+from pathlib import Path
+from labelnoise.reproduce.workers import run_all
+from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.experiment import SimulateRun
+if __name__ == "__main__":
+    long = SimulateRun(simulation=SimulateConfig(steps=10_000_000, record_every=10_000_000, test_draws=0), seeds=(0,))
+    run_all({{"a": long}}, {{}}, Path({str(tmp_path)!r}), print)
+"""
+    (tmp_path / "main.py").write_text(script)
+    main = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "a/.lock").exists():
+        time.sleep(0.05)
+    main.send_signal(signal.SIGINT)
+    _, words = main.communicate(timeout=60)
+    assert main.returncode and "KeyboardInterrupt" in words

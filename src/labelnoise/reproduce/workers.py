@@ -7,7 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from labelnoise.runs.folders import open_run, run_experiment
@@ -43,7 +44,8 @@ def run_all(
         return
     workers = min(len(waiting), _cores())
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
+    alive, end = context.Pipe(duplex=False)  # what arrives there ends the workers
+    with _one_thread_each(), ProcessPoolExecutor(workers, context, end_with_parent, (alive,)) as pool:
         running = {
             pool.submit(run_one, experiments[name], folder / name, explained.get(name)): name for name in waiting
         }
@@ -52,6 +54,7 @@ def run_all(
                 done(running[future], future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            end.close()
             raise
 
 
@@ -75,14 +78,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def end_with_parent() -> None:
-    """End this worker when the main process is killed: an orphan would go on writing into a run that was resumed."""
-    parent = multiprocessing.parent_process()
+def end_with_parent(alive: Connection) -> None:
+    """End this worker when the main process is killed or gives up: else it would write into a run that is resumed."""
 
     def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
+        with suppress(EOFError, OSError):
+            alive.recv()  # nothing is ever sent: it ends when the other end is closed, by hand or by death
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -5,6 +5,7 @@ The kinds are what the rooms of the package declare; nothing lists them a second
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import pkgutil
@@ -94,6 +95,20 @@ def all_kinds() -> dict[str, Kind]:
             kind = importlib.import_module(name).KIND
             declared[kind.command] = kind
     return declared
+
+
+def describe_commands() -> dict[str, str]:
+    """Return the help of each kind's command, read off the source of the rooms: to load them takes a second."""
+    commands = {}
+    for room in pkgutil.iter_modules(labelnoise.__path__):
+        spec = importlib.util.find_spec(f"labelnoise.{room.name}.experiment") if room.ispkg else None
+        if spec and spec.origin:
+            body = ast.parse(Path(spec.origin).read_text()).body
+            for node in (node for node in body if isinstance(node, ast.ClassDef)):
+                for line in node.body:
+                    if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "command" and line.value:
+                        commands[ast.literal_eval(line.value)] = ast.get_docstring(node) or ""
+    return commands
 
 
 def find_kind(command: str) -> Kind:

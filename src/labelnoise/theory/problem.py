@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.arrays import stream
+from labelnoise.arrays import check_memory, stream
 from labelnoise.errors import InputError, check_integer, check_positive
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import TRANSITIONS, ClassConditional, Matrix, Pair, Symmetric
@@ -96,13 +96,16 @@ class SignalNoise:
             n_holdout: extra samples that join the inner products but not the training.
         """
         check_integer("n_holdout", n_holdout, 0, 200)
+        rows = self.n + 1 + 2 * self.m + n_holdout
+        width = self.d if vectors else min(rows, self.d)
+        check_memory(8.0 * rows * (3 * width + 2 * rows), "lower n, m, n_holdout, or d where vectors are kept")
         y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
         extra = stream(seed, "held_out")
         held_out_true, held_out_given = self._labels(n_holdout, extra, extra)
         route = _explicit_rows if vectors else _bartlett_rows
-        rows = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
+        explicit = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
         return Draw(
-            inner=inner_products(rows),
+            inner=inner_products(explicit),
             m=self.m,
             y_true=y_true,
             y_given=y_given,
@@ -110,7 +113,7 @@ class SignalNoise:
             held_out_given=held_out_given,
             problem=self,
             seed=seed,
-            vectors=rows if vectors else None,
+            vectors=explicit if vectors else None,
         )
 
     def _labels(self, n: int, labels: np.random.Generator, flips: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

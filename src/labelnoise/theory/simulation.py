@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from labelnoise.arrays import to_numpy
+from labelnoise.arrays import check_memory, to_numpy
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, did_you_mean
 from labelnoise.record.stages import separation
@@ -102,6 +102,7 @@ def simulate(
     _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
+    _check_size(draws, config, record)
     chosen, observe = ENGINES[engine], _observer(draws, config)
     with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = chosen.init(draws, lr, device, dtype)
@@ -110,6 +111,16 @@ def simulate(
     without = np.array([stages.t1 is None for stages in batch.stages])
     batch = replace(batch, at_t1={name: np.where(without, np.nan, values) for name, values in at_best.items()})
     return batch[0] if isinstance(draw, Draw) else batch
+
+
+def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequence[str]) -> None:
+    """Refuse a batch whose series, records, test draws or patches exceed the memory."""
+    n, filters, runs = draws[0].n, 2 * draws[0].m, len(draws)
+    records = config.steps / config.record_every + 2
+    recorded = sum({"rho": filters * n, "gamma": filters}.get(name, n) for name in record) + 30
+    batch = (n + 2) ** 2 + 8 * filters * (n + 2) + 3 * filters * config.test_draws
+    needed = 8.0 * runs * (batch + 4 * config.steps + records * recorded)
+    check_memory(needed, "lower n, m, steps, test_draws or the number of runs, or record less")
 
 
 Columns = dict[str, np.ndarray]
