@@ -5,15 +5,22 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 
 class InputError(ValueError):
     """Input that is refused: its message names the argument, the rule, the value and the remedy.
 
-    The command line shows the message without a traceback and exits with 2; any other exception is a bug.
+    It is one line, whatever the value looks like. The command line shows it without a traceback and exits with 2; any
+    other exception is a bug.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
@@ -42,4 +49,63 @@ def check_positive(name: str, value: Any, example: float, remedy: str = "") -> N
 
 def is_number(value: Any) -> bool:
     """Whether a value is a real number, and not a truth value."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    return not isinstance(value, numbers.Integral) or abs(int(value)) < 10**300  # a larger one is no float64
+
+
+def check_path(name: str, value: Any) -> None:
+    """Refuse what is no path."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise InputError(f"`{name}` must be a path, got {value!r}; write it as text")
+
+
+def check_progress(value: Any) -> None:
+    """Refuse what can be called with no progress."""
+    if value is not None and not callable(value):
+        raise InputError(f"`progress` must be callable as progress(done, total), got {value!r}; leave it out")
+
+
+def check_types(config: Any) -> None:
+    """Refuse a config whose field holds a value of another type than its annotation; numbers of NumPy count.
+
+    Raises:
+        InputError: names the first such field.
+    """
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is not ClassVar and not _fits(getattr(config, name), kind):
+            value, near = getattr(config, name), ""
+            if get_origin(kind) is Literal:
+                near = did_you_mean(str(value), map(str, get_args(kind)))
+            raise InputError(f"`{name}` must be {_words(kind)}, got {value!r}{near or '; leave it out or correct it'}")
+
+
+WORDS = {bool: "True or False", str: "a text", int: "an integer", float: "a number", Path: "a path", type(None): "None"}
+"""What a field of each type takes, in words."""
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type."""
+    if kind is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if kind is float:
+        return is_number(value)
+    if kind is Path:
+        return isinstance(value, str | Path)
+    if get_origin(kind) is Literal:
+        return any(type(value) is type(option) and value == option for option in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple | list) and all(_fits(member, get_args(kind)[0]) for member in value)
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, member) for member in get_args(kind))
+    return isinstance(value, kind)
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return f"a list, each {_words(get_args(kind)[0])}"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_words, get_args(kind)))
+    return WORDS.get(kind) or f"a {kind.__name__}"

@@ -131,9 +131,18 @@ def test_equal_configs_have_equal_settings_whatever_the_types_of_their_numbers()
 
 
 def test_a_config_of_something_else_is_refused():
-    for config in (SimulateRun(3), SimulateRun(SignalNoise(), SignalNoise()), TrainRun(training={"epochs": 3})):
-        with pytest.raises(InputError, match="hold a value of the wrong type: a .* is needed"):
-            settings_of(config)
+    for arguments in ({"problem": 3}, {"problem": SignalNoise(), "simulation": SignalNoise()}):
+        with pytest.raises(InputError, match="must be a S[a-zA-Z]*, got"):
+            SimulateRun(**arguments)
+    with pytest.raises(InputError, match="`training` must be a TrainConfig, got"):
+        TrainRun(training={"epochs": 3})
+
+    @dataclass(frozen=True)
+    class Lax:
+        inner: SignalNoise = field(default_factory=SignalNoise)
+
+    with pytest.raises(InputError, match="hold a value of the wrong type: a SignalNoise is needed"):
+        settings_of(Lax(3))
 
 
 def test_what_is_no_refusal_is_passed_on():

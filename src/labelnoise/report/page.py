@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 import matplotlib
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_path
 from labelnoise.report.drawing import STYLE
 from labelnoise.report.tables import realised_noise, stops_table
 from labelnoise.runs.files import write_bytes, write_text
@@ -34,6 +34,7 @@ def write_report(path: str | Path) -> Path:
     Raises:
         InputError: the folder holds neither, or a damaged one.
     """
+    check_path("path", path)
     path = Path(path)
     table = path / "train.csv" if path.is_dir() and not (path / "config.json").exists() else path
     if table.is_file():

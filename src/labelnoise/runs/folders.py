@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_path, check_progress
 from labelnoise.runs.files import digest_file, read_json, to_json, write_arrays, write_json, write_whole
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
 from labelnoise.runs.locks import LOCK, lock_run
@@ -92,7 +92,12 @@ def run_experiment(
     Raises:
         InputError: the folder holds something else, or a setting is refused.
     """
-    with open_run(out or default_path(config), config, overwrite) as folder:
+    if isinstance(config, type) or not isinstance(getattr(config, "command", None), str):
+        raise InputError(f"`config` must be a config of a run such as SimulateRun(), got {config!r}; build one first")
+    if not isinstance(overwrite, bool):
+        raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
+    check_progress(progress)
+    with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
         if not folder.finished:
             config.run(folder, progress)
         for pattern in find_kind(config.command).transient:
@@ -128,6 +133,7 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> I
     Raises:
         InputError: the folder holds another run, or files that are not a run, or is in use by another process.
     """
+    check_path("out", path)
     path = Path(path)
     _check_place(path)
     _look(path, config, overwrite)  # before the folder is touched

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_path
 from labelnoise.runs.files import digest_file, read_arrays, read_json
 from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
@@ -77,6 +77,7 @@ def read_run(path: str | Path) -> Run:
     Raises:
         InputError: the folder holds no run, an unfinished one, or a damaged file.
     """
+    check_path("path", path)
     path = Path(path)
     for name, meaning in (("config.json", "is no run"), ("summary.json", "is a run that has not finished")):
         if not (path / name).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,12 @@ class SimulateConfig:
     """Standard deviation of the noise that perturbs a training patch; noise_std / 2 if not given."""
 
     def __post_init__(self) -> None:
-        if not is_number(self.lr) or not np.isfinite(self.lr) or self.lr <= 0:
+        if not is_number(self.lr) or not math.isfinite(self.lr) or self.lr <= 0:
             raise InputError(f"`lr` must be a finite number > 0, got {self.lr!r}; use for example lr=0.005")
         for name, least, example in (("steps", 0, 2_000), ("record_every", 1, 10), ("test_draws", 0, 2_000)):
             check_integer(name, getattr(self, name), least, example)
         zeta = self.zeta_std
-        if zeta is not None and not (is_number(zeta) and np.isfinite(zeta) and zeta >= 0):
+        if zeta is not None and not (is_number(zeta) and math.isfinite(zeta) and zeta >= 0):
             raise InputError(f"`zeta_std` must be a finite number >= 0, got {self.zeta_std!r}; leave it out")
 
     @property

@@ -6,12 +6,13 @@ products, so a draw stores those, whatever the dimension d is (Han et al. 2025, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labelnoise.arrays import to_numpy
 from labelnoise.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Draw:
                 "`mu`, every row of `xi` and some row of `w0` must be non-zero; a zero vector never trains"
             )
         y_true, y_given = _labels_of("y_true", y_true, len(xi)), _labels_of("y_given", y_given, len(xi))
+        if problem is not None and not hasattr(problem, "mu_norm"):
+            raise InputError(f"`problem` must be a SignalNoise, got {type(problem).__name__}; leave it out")
         if problem is not None and (problem.n, problem.d, problem.m) != (len(xi), mu.size, len(w0) // 2):
             raise InputError(
                 f"`problem` must have n, d, m = {len(xi)}, {mu.size}, {len(w0) // 2} as the vectors do, "
@@ -166,7 +169,7 @@ def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
     Raises:
         InputError: no draw, or draws that differ in n, m or the number of held-out samples.
     """
-    draws = () if isinstance(draws, Draw) else tuple(draws)
+    draws = tuple(draws) if isinstance(draws, Iterable) else ()
     if not draws or not all(isinstance(draw, Draw) for draw in draws):
         raise InputError("`draws` must be a list of at least one draw; use stack([problem.sample(seed=0)])")
     sizes = {(draw.n, draw.m, draw.n_holdout) for draw in draws}
@@ -183,7 +186,7 @@ def inner_products(rows: Vectors) -> Float[np.ndarray, "N N"]:
 
 def _finite(name: str, value: ArrayLike) -> np.ndarray:
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.asarray(to_numpy(value), dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(
             f"`{name}` must be an array of numbers, got {type(value).__name__}; convert it first"

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import InputError, check_integer, check_types
 from labelnoise.record.selection import SELECTION
 from labelnoise.record.stopping import HeldOut
 from labelnoise.record.stopping_points import describe_points, held_out_point, last_point, oracle_point
@@ -40,6 +40,8 @@ class SimulateRun:
     """Extra samples with given labels, not trained on, that the held-out stop rule sees."""
 
     def __post_init__(self) -> None:
+        check_types(self)
+        object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"`seeds` must be one or more different integers, got {self.seeds}; use for example 0 1 2")
         for seed in self.seeds:

@@ -96,6 +96,8 @@ class SignalNoise:
             n_holdout: extra samples that join the inner products but not the training.
         """
         check_integer("n_holdout", n_holdout, 0, 200)
+        if not isinstance(vectors, bool):
+            raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
         rows = self.n + 1 + 2 * self.m + n_holdout
         width = self.d if vectors else min(rows, self.d)
         check_memory(8.0 * rows * (3 * width + 2 * rows), "lower n, m, n_holdout, or d where vectors are kept")

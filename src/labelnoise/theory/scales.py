@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from labelnoise.errors import InputError
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.problem import SignalNoise
 
 
 def stage_one_scale(problem: SignalNoise, lr: float) -> float:
     """Scale of T1 in steps: n m / (eta sigma_xi^2 d) (Thm 4.1)."""
+    _check(problem, lr)
     with np.errstate(over="ignore", divide="ignore"):
         return float(problem.n * problem.m / (np.float64(lr) * problem.noise_std**2 * problem.d))
 
@@ -18,6 +21,7 @@ def conditions(problem: SignalNoise, lr: float) -> dict[str, float]:
 
     `REGIME` says what each is in the paper's regime.
     """
+    _check(problem, lr)
     p = problem
     numbers = (
         p.n_snr2,
@@ -45,3 +49,9 @@ REGIME = {
     "eta ||mu||^2 / m": "small",
 }
 """The quantities of the paper's conditions, and what they are in its regime."""
+
+
+def _check(problem: SignalNoise, lr: float) -> None:
+    if not isinstance(problem, SignalNoise):
+        raise InputError(f"`problem` must be a SignalNoise, got {type(problem).__name__}; give the problem itself")
+    SimulateConfig(lr=lr)  # refuses a learning rate that is none

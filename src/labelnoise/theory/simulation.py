@@ -10,7 +10,7 @@ import numpy as np
 
 from labelnoise.arrays import check_memory, to_numpy
 from labelnoise.devices import find_device
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, check_progress, did_you_mean
 from labelnoise.record.stages import separation
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
@@ -98,6 +98,7 @@ def simulate(
     draws = (draw,) if isinstance(draw, Draw) else stack(draw)
     if isinstance(record, str) or not isinstance(record, Sequence):
         raise InputError(f"`record` must be a list of names, got {record!r}; write for example record=('gamma',)")
+    check_progress(progress)
     _check_names("record", record, ARRAYS)
     _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))

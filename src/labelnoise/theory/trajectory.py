@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from labelnoise.errors import check_path
 from labelnoise.record.stages import CONVERGED_LOSS, Stages, find_stages
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
@@ -67,6 +68,7 @@ class Trajectory:
         """
         from labelnoise.theory.saving import write_trajectory
 
+        check_path("path", path)
         write_trajectory(self, Path(path))
 
     @classmethod
@@ -78,6 +80,7 @@ class Trajectory:
         """
         from labelnoise.theory.saving import read_trajectory
 
+        check_path("path", path)
         return read_trajectory(Path(path))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from labelnoise.devices import cpu_threads, find_device
-from labelnoise.errors import InputError, check_integer, did_you_mean
+from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.images.architectures import NAMES
 from labelnoise.images.data import Data, load_data
 from labelnoise.noise.words import parse_noise
@@ -55,6 +55,8 @@ class TrainRun:
     training: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
+        check_types(self)
+        object.__setattr__(self, "classes", tuple(self.classes))
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)

@@ -17,7 +17,7 @@ from torch import nn
 
 from labelnoise.arrays import stream, to_numpy
 from labelnoise.devices import cpu_threads, find_device, repeatable
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_progress
 from labelnoise.images.data import Data
 from labelnoise.images.networks import NO_ATTRIBUTION
 from labelnoise.record.recorder import Recorder
@@ -50,7 +50,11 @@ def explain_run(path: str | Path, config: ExplainConfig | None = None, progress:
         InputError: no finished training run, data or weights that are no longer those of the run, or a network that
             cannot be explained.
     """
-    run, config = read_run(path), config or ExplainConfig()
+    config = ExplainConfig() if config is None else config
+    if not isinstance(config, ExplainConfig):
+        raise InputError(f"`config` must be an ExplainConfig, got {type(config).__name__}; leave it out")
+    check_progress(progress)
+    run = read_run(path)
     with lock_run(run.path, "explain"):
         return _explain(run, config, progress)
 
