@@ -1,10 +1,13 @@
 """Experiments: what a run directory holds, that it is reused, refused, and the same twice."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers import assert_close
 from labelnoise.errors import InputError
@@ -203,3 +206,53 @@ def test_a_refused_run_leaves_the_old_one_alone(settings, tmp_path):
 def test_the_summary_names_the_perturbation_that_was_used(tmp_path):
     run_experiment(SMALL, tmp_path / "a")
     assert read_run(tmp_path / "a").summary["zeta_std"] == 0.5
+
+
+def write_data(path, seed):
+    rng = np.random.default_rng(seed)
+    images = {f"x_{part}": rng.integers(0, 256, (n, 8, 8), dtype=np.uint8) for part, n in (("train", 120), ("test", 6))}
+    np.savez(path, **images, y_train=np.arange(120) % 2, y_test=np.arange(6) % 2)
+
+
+def test_a_run_whose_input_changed_since_is_not_reused(tmp_path):
+    """Same settings, other content: of the data, of the given labels, of the weights to start from."""
+    data, labels, weights = tmp_path / "my.npz", tmp_path / "labels.txt", tmp_path / "weights.pt"
+    write_data(data, 0)
+    labels.write_text("\n".join(["1", "0", *map(str, np.arange(2, 120) % 2)]))
+    start = TrainRun(data=str(data), training=short(epochs=1))
+    run_experiment(start, tmp_path / "start")
+    shutil.copy(tmp_path / "start/checkpoints/epoch-0001.pt", weights)
+    config = replace(start, noise=f"file:{labels}", weights=str(weights))
+    run_experiment(config, tmp_path / "a")
+    assert run_experiment(config, tmp_path / "a").reused
+
+    kept = {path: path.read_bytes() for path in (data, labels, weights)}
+    other = tmp_path / "other"
+    run_experiment(replace(start, training=short(epochs=1, seed=1)), other)
+    changes = {
+        "data": lambda: write_data(data, 1),
+        "noise": lambda: labels.write_text("\n".join(["0", "1", "1", "0", *map(str, np.arange(4, 120) % 2)])),
+        "weights": lambda: shutil.copy(other / "checkpoints/epoch-0001.pt", weights),
+    }
+    for name, change in changes.items():
+        change()
+        with pytest.raises(InputError, match=f"of the same settings, but what `{name}` names has changed since"):
+            run_experiment(config, tmp_path / "a")
+        for path, content in kept.items():
+            path.write_bytes(content)
+        assert run_experiment(config, tmp_path / "a").reused
+    data.unlink()  # what is gone cannot be told from what it was
+    assert run_experiment(config, tmp_path / "a").reused
+
+
+def test_a_folder_of_images_is_an_input_too(tmp_path):
+    for half in ("train", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / "pets" / half / name).mkdir(parents=True)
+            for at in range(4):
+                Image.fromarray(np.full((8, 8), 9 * at, np.uint8)).save(tmp_path / "pets" / half / name / f"{at}.png")
+    config = TrainRun(data=str(tmp_path / "pets"), training=short(epochs=1))
+    run_experiment(config, tmp_path / "a")
+    (tmp_path / "pets/train/ant/0.png").rename(tmp_path / "pets/train/ant/9.png")
+    with pytest.raises(InputError, match="what `data` names has changed since"):
+        run_experiment(config, tmp_path / "a")

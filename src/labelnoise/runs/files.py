@@ -91,6 +91,16 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_input(path: Path) -> str | None:
+    """Return the sha256 of a file, or of all files of a folder and their names; None where there is neither."""
+    if path.is_file():
+        return digest_file(path)
+    if not path.is_dir():
+        return None
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest("".join(f"{file.relative_to(path)} {digest_file(file)}\n" for file in files).encode())
+
+
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
     """Write a table with its checksum, whole or not at all."""
     write_text(path, to_json({**table, DIGEST: digest(to_json(table).encode())}))

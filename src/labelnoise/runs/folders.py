@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError, check_path, check_progress
-from labelnoise.runs.files import digest_file, read_json, to_json, write_arrays, write_json, write_whole
+from labelnoise.runs.files import digest_file, digest_input, read_json, to_json, write_arrays, write_json, write_whole
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
 from labelnoise.runs.locks import LOCK, lock_run
 from labelnoise.runs.provenance import git_commit, versions
@@ -136,17 +136,28 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> I
     check_path("out", path)
     path = Path(path)
     _check_place(path)
-    _look(path, config, overwrite)  # before the folder is touched
+    content = _content(config)
+    _look(path, content, overwrite)  # before the folder is touched
     with lock_run(path, config.command):
-        yield _look(path, config, overwrite)
+        yield _look(path, content, overwrite)
 
 
-def _look(path: Path, config: Experiment, overwrite: bool) -> RunFolder:
-    """What a folder is to a config, or a refusal."""
-    command, settings = config.command, settings_of(config)
-    content = {
-        "schema": SCHEMA, "command": command, "settings": settings, "versions": versions(), "git_commit": git_commit()
-    }  # fmt: skip
+def _content(config: Experiment) -> dict[str, Any]:
+    """What `config.json` holds of a run of this config."""
+    kind = all_kinds().get(config.command)
+    inputs = kind.inputs(config) if kind else {}
+    return {
+        "schema": SCHEMA,
+        "command": config.command,
+        "settings": settings_of(config),
+        "inputs": {name: digest_input(path) for name, path in inputs.items()},
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+
+
+def _look(path: Path, content: Mapping[str, Any], overwrite: bool) -> RunFolder:
+    """What a folder is to a run, or a refusal."""
     files = [file for file in _files(path) if not file.name.endswith(".tmp") and file.name != LOCK]
     if not files:
         return RunFolder(path, False, content)
@@ -154,7 +165,7 @@ def _look(path: Path, config: Experiment, overwrite: bool) -> RunFolder:
         raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
     if overwrite:
         return RunFolder(path, False, content, overwrite=True)
-    difference = _difference(path, command, settings)
+    difference = _difference(path, content["command"], content["settings"]) or _changed_input(path, content)
     if difference is not None:
         raise InputError(
             f"`out` must be empty or hold the same run, but {path} holds another one{difference}; choose another "
@@ -192,6 +203,15 @@ def _difference(path: Path, command: str, settings: Mapping[str, Any]) -> str | 
         return None
     difference = first_difference(json.loads(to_json(old)), json.loads(to_json(settings)))
     return f" ({difference})" if difference else ""
+
+
+def _changed_input(path: Path, content: Mapping[str, Any]) -> str | None:
+    """Which input of the run in a folder is not what it was; one that is gone cannot be told from what it was."""
+    for name, held in read_config(path).get("inputs", {}).items():
+        now = content["inputs"].get(name)
+        if None not in (held, now) and held != now:
+            return f" (of the same settings, but what `{name}` names has changed since)"
+    return None
 
 
 def _holds(path: Path, command: str, settings: Mapping[str, Any]) -> bool:

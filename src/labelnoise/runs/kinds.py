@@ -9,7 +9,7 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,6 +72,8 @@ class Kind:
     """Patterns of the files that a run needs until it is finished; they are deleted then."""
     upgrade: Callable[[dict[str, Any], int], dict[str, Any]] = lambda settings, schema: settings
     """Takes settings as they were written under an older schema to the form that they have now."""
+    inputs: Callable[[Any], Mapping[str, Path]] = lambda config: {}
+    """The files and folders that a config reads, by the name of the setting: what is in them is part of the run."""
     fetch: Callable[[Any, Progress], object] | None = None
     """Brings the input of a config over the network, with --download."""
     execute: Callable[[Any, Path | None, bool, Progress | None], Outcome] | None = None

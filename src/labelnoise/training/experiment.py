@@ -12,6 +12,7 @@ from labelnoise.devices import cpu_threads, find_device
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.images.architectures import NAMES
 from labelnoise.images.data import Data, load_data
+from labelnoise.noise.files import FromFile
 from labelnoise.noise.words import parse_noise
 from labelnoise.record.selection import SELECTION
 from labelnoise.record.stopping_points import describe_points, held_out_point, last_point, oracle_point
@@ -178,6 +179,20 @@ def _page() -> Page:
     return PAGE
 
 
+def _inputs(config: TrainRun) -> dict[str, Path]:
+    """The files that a run reads; official archives are told by their own checksums."""
+    from labelnoise.images.datasets import DATASETS, find_path
+
+    kind, _, rest = config.noise.partition(":")
+    noise = parse_noise(config.noise)
+    paths = {
+        "data": None if config.data in DATASETS else find_path(config.data, Path(config.root)),
+        "noise": Path(noise.path) if isinstance(noise, FromFile) else Path(rest) if kind == "matrix" else None,
+        "weights": Path(config.weights) if config.weights else None,
+    }
+    return {name: path for name, path in paths.items() if path}
+
+
 def _fetch(config: TrainRun, progress: Progress) -> None:
     from labelnoise.images.datasets import read_source
 
@@ -196,6 +211,7 @@ KIND = Kind(
     summary=("noise", "stops"),
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
     transient=("checkpoints/state.pt",),
+    inputs=_inputs,
     fetch=_fetch,
     foreign=_read_released,
 )
