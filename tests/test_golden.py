@@ -1,4 +1,7 @@
-"""A few numbers that must not move between versions: a seed means the same draw, split and run for ever.
+"""A few numbers that must not move between versions: a seed means the same draw, split and run.
+
+That holds for the NumPy release in constraints.txt: NumPy keeps its bit streams, but may change how a distribution is
+drawn from them in a new release (NEP 19).
 
 `python tests/test_golden.py` writes the file anew; do that only for a change that is meant, and say so in CHANGELOG.md.
 """
