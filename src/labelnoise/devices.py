@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 PRECISIONS = ("float32", "bf16", "auto")
+CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+"""Where Linux says what the processor can do, and how much memory is free."""
 
 
 def find_device(name: str) -> str:
@@ -21,25 +30,48 @@ def find_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if not isinstance(name, str):  # torch takes None and numbers, too
+            raise TypeError
         float(torch.zeros(1, device=name).sum())  # the device `meta` can be named, but holds no numbers
-    except (RuntimeError, AssertionError, ModuleNotFoundError):  # torch built without CUDA fails an assertion
-        raise InputError(
-            f"`device` must be a torch device of this machine, got {name!r}; use 'auto' or 'cpu'"
-        ) from None
+    except (TypeError, RuntimeError, AssertionError, ModuleNotFoundError):  # torch without CUDA fails an assertion
+        near = did_you_mean(str(name), ["auto", "cpu", *["cuda"] * torch.cuda.is_available()])
+        raise InputError(f"`device` must be a torch device of this machine, got {name!r}{near}") from None
     return name
 
 
 def find_precision(name: str, device: str) -> str:
-    """Return float32 or bf16: for auto, bf16 where the device computes it natively. Nothing is timed."""
+    """Return float32 or bf16: for auto, bf16 where the device computes it natively. Nothing is timed.
+
+    Raises:
+        InputError: another name, or a device that this machine has not.
+    """
     import torch
 
+    if not isinstance(name, str) or name not in PRECISIONS:
+        near = did_you_mean(str(name), PRECISIONS)
+        raise InputError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {name!r}{near}")
     if name != "auto":
         return name
-    if torch.device(device).type == "cuda":
+    kind = torch.device(find_device(device)).type
+    if kind == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = torch.cpu._is_avx512_bf16_supported()  # no public way to ask yet
+        native = kind == "cpu" and "avx512_bf16" in _system_text(CPU_INFO).split()
     return "bf16" if native else "float32"
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that this machine has to spare; None where it does not say (outside Linux)."""
+    line = re.search(r"^MemAvailable:\s+(\d+) kB", _system_text(MEMORY_INFO), re.MULTILINE)
+    return 1024 * int(line[1]) if line else None
+
+
+def _system_text(path: Path) -> str:
+    """What Linux says in a file; nothing elsewhere."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -57,8 +89,45 @@ def cpu_threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Ask cuDNN for algorithms that give the same numbers twice, and for float32 where float32 is meant."""
+    """Ask cuDNN for algorithms that give the same numbers twice, and for float32 where float32 is meant.
+
+    Whatever the caller allowed (TF32, bfloat16 in products of float32 matrices) is allowed again afterwards.
+    """
     import torch
 
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+    switches = _switches(torch.backends)
+    before = [_readable(partial(getattr, owner, name)) for owner, name, _ in switches]
+    products = _readable(torch.get_float32_matmul_precision)
+    try:
+        torch.set_float32_matmul_precision("highest")
+        for owner, name, value in switches:
+            setattr(owner, name, value)
         yield
+    finally:
+        if products:
+            torch.set_float32_matmul_precision(products)
+        for (owner, name, _), value in zip(switches, before, strict=True):
+            if value is not None:
+                setattr(owner, name, value)
+
+
+def _switches(backends: ModuleType) -> list[tuple[Any, str, Any]]:
+    """Owner, name and value of torch's switches; those by operation, of torch 2.9 and later, overrule and come last."""
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    parts = [(owner, name) for owner in (cudnn, mkldnn) for name in ("conv", "rnn")] + [(mkldnn, "matmul")]
+    operations = [backends.cuda.matmul, *(getattr(owner, name, None) for owner, name in parts)]
+    return [
+        (cudnn, "enabled", True),
+        (cudnn, "benchmark", False),
+        (cudnn, "deterministic", True),
+        (cudnn, "allow_tf32", False),
+        *((operation, "fp32_precision", "ieee") for operation in operations if hasattr(operation, "fp32_precision")),
+    ]
+
+
+def _readable(read: Callable[[], Any]) -> Any:
+    """The value of a switch; None where torch refuses to tell, because its newer switches say otherwise."""
+    try:
+        return read()
+    except RuntimeError:
+        return None

@@ -74,10 +74,11 @@ def check_types(config: Any) -> None:
     """
     for name, kind in get_type_hints(type(config)).items():
         if get_origin(kind) is not ClassVar and not _fits(getattr(config, name), kind):
-            value, near = getattr(config, name), ""
+            value, default = getattr(config, name), getattr(type(config), name, None)
+            remedy = "; leave it out or correct it" if default is None else f"; use for example {name}={default!r}"
             if get_origin(kind) is Literal:
-                near = did_you_mean(str(value), map(str, get_args(kind)))
-            raise InputError(f"`{name}` must be {_words(kind)}, got {value!r}{near or '; leave it out or correct it'}")
+                remedy = did_you_mean(str(value), map(str, get_args(kind)))
+            raise InputError(f"`{name}` must be {_words(kind)}, got {value!r}{remedy}")
 
 
 WORDS = {bool: "True or False", str: "a text", int: "an integer", float: "a number", Path: "a path", type(None): "None"}

@@ -265,11 +265,13 @@ def test_refusals():
         build_model("small_cnn", n_classes=2, in_channels=1)
     with pytest.raises(InputError, match="did you mean 'vgg16-bn'"):
         build_model("vgg16bn", n_classes=2, in_channels=1)
-    with pytest.raises(InputError, match="`n_classes` must be >= 2, got 1"):
+    with pytest.raises(InputError, match="`n_classes` must be an integer >= 2, got 1"):
         build_model("small-cnn", n_classes=1, in_channels=1)
-    with pytest.raises(InputError, match="`in_channels` must be >= 1, got 0"):
+    with pytest.raises(InputError, match="`in_channels` must be an integer >= 1, got 0"):
         build_model("small-cnn", n_classes=2, in_channels=0)
-    with pytest.raises(InputError, match="`image_size` must be >= 1, got 0"):
+    with pytest.raises(
+        InputError, match=r"`image_size` must be height and width, two integers >= 1, got \(8, 0\); take"
+    ):
         build_model("mlp", n_classes=2, in_channels=1, image_size=(8, 0))
     with pytest.raises(InputError, match="at least 4 x 4 for `small-cnn`, got 3 x 8"):
         build_model("small-cnn", n_classes=2, in_channels=1)(torch.zeros(1, 1, 3, 8))

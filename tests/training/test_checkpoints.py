@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from helpers import assert_close
+from labelnoise import devices
 from labelnoise.errors import InputError
 from labelnoise.images.data import load_data
 from labelnoise.noise.models import Symmetric
@@ -102,11 +103,12 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_interrupted(tmp_path, vari
 
 def test_the_precision_that_auto_chose_is_kept_on_another_processor(tmp_path, monkeypatch):
     config = short(precision="auto")
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    (tmp_path / "cpuinfo").write_text("flags : avx512_bf16")
+    monkeypatch.setattr(devices, "CPU_INFO", tmp_path / "cpuinfo")
     whole = fit(network(), digits(), config)
     with pytest.raises(Killed):
         fit(network(), digits(), config, folder=tmp_path, progress=killed_after(2))
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    (tmp_path / "cpuinfo").unlink()
     log = fit(network(), digits(), config, folder=tmp_path)
     assert log.precision == "bf16"
     assert_same(log, whole)

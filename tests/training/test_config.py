@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from helpers import assert_close
-from labelnoise.devices import find_device, find_precision
+from labelnoise.devices import find_device
 from labelnoise.errors import InputError
 from labelnoise.training.config import TrainConfig, learning_rate
 from labelnoise.training.optimizers import BUILDERS
@@ -51,13 +51,6 @@ def test_optimisers_get_their_settings(name, kind, decay):
     group = made.param_groups[0]
     assert type(made) is kind and (group["lr"], group["weight_decay"]) == (0.07, decay)
     assert group.get("momentum", group.get("betas", [None])[0]) == 0.6
-
-
-def test_auto_precision_follows_what_the_processor_can_do(monkeypatch):
-    for native, expected in ((True, "bf16"), (False, "float32")):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
-        assert find_precision("auto", "cpu") == expected
-        assert [find_precision(name, "cpu") for name in ("float32", "bf16")] == ["float32", "bf16"]
 
 
 def test_auto_device_is_there():

@@ -18,7 +18,6 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct
 
 from labelnoise.errors import InputError
 
@@ -133,11 +132,13 @@ def read_pickles(name: str, place: Path, files: Sequence[str]) -> dict[str, Any]
     return parts
 
 
+_EMPTY_ARRAY = np.empty(0).__reduce__()[0]  # the function that a pickle of an array names, wherever NumPy keeps it
+
 ADMITTED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _EMPTY_ARRAY,
+    ("numpy._core.multiarray", "_reconstruct"): _EMPTY_ARRAY,
 }
 """All that a pickle may name: what an array of numbers is made of."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer, did_you_mean
+from labelnoise.errors import InputError, did_you_mean
 from labelnoise.images.source import Source
 from labelnoise.noise.files import FromFile
 
@@ -17,7 +17,6 @@ def choose_images(source: Source, chosen: tuple[int, ...], per_class: int | None
     labels = source.y_train
     if per_class is None:
         return np.flatnonzero(np.isin(labels, chosen))
-    check_integer("per_class", per_class, 1, 100)
     rank = stream(seed, "subset").random(labels.size)
     rows = []
     for class_id in chosen:

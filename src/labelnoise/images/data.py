@@ -5,7 +5,7 @@ Images stay uint8 until the device normalises them: a quarter of the memory, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.arrays import Array, to_device
+from labelnoise.errors import InputError, check_integer
 from labelnoise.images.archives import Fetched
 from labelnoise.images.choosing import choose_classes, choose_images, positions, read_given
 from labelnoise.images.datasets import read_source
@@ -57,6 +58,8 @@ class Data:
     """(C,) mean of `x_train` / 255 in each channel."""
     std: Float[np.ndarray, " C"]
     """(C,) standard deviation of `x_train` / 255 in each channel; 1 for a channel that is constant."""
+    channels_last: bool = False
+    """Whether the file holds the channels on its last axis; `x_train` and `x_test` have them on the second one."""
 
     @property
     def n_classes(self) -> int:
@@ -126,7 +129,7 @@ class DeviceData:
 
 
 def load_data(
-    name: str,
+    name: str | Path,
     *,
     root: str | Path = "data",
     classes: Sequence[int | str] | None = None,
@@ -144,9 +147,11 @@ def load_data(
 
     Args:
         name: a key of `datasets.DATASETS`; or an .npz file with x_train, y_train, x_test, y_test (uint8 images
-            (n, H, W), (n, 1, H, W) or (n, 3, H, W); integer labels); or a folder that holds a folder of images for
-            each class, or such folders in `train` and `test`. Looked for as given, then in `root`, then in the folder
-            that the environment variable LABELNOISE_DATA names; there `.npz` may be left out.
+            (n, H, W), (n, C, H, W) or (n, H, W, C) with C = 1 or 3; integer labels); or a folder that holds a folder of
+            images for each class, or such folders in `train` and `test`. Where both the second and the last axis have
+            length 1 or 3, the second one holds the channels; `Data.channels_last` says which one did. Looked for as
+            given, then in `root`, then in the folder that the environment variable LABELNOISE_DATA names; in those two
+            `.npz` may be left out.
         root: folder with data; official archives lie in it or in its subfolder `name`.
         classes: original class ids, or class names where the data set has them, two or more; their order gives the
             positions 0..K-1. None takes all, ascending.
@@ -157,15 +162,20 @@ def load_data(
         progress: called as progress(done, total) in bytes while a file is fetched.
 
     Raises:
-        InputError: unknown, missing, damaged or unsuitable data, classes or images that they do not hold, or a label
-            file that does not fit.
+        InputError: an argument of another type, unknown, missing, damaged or unsuitable data, data that need more
+            memory than is free, classes or images that they do not hold, or a label file that does not fit.
 
     Example:
         >>> data = load_data("digits", classes=(3, 8), per_class=20)
         >>> data.x_train.shape, data.classes, data.class_names, data.noisy.any()
         ((40, 1, 8, 8), (3, 8), ('3', '8'), np.False_)
     """
-    label, source = read_source(name, Path(root), seed, download, progress)
+    no_list = isinstance(classes, str | bytes | Set | Mapping) or not isinstance(classes, Iterable)
+    if classes is not None and no_list:  # a text is iterable, a set has no order
+        raise InputError(f"`classes` must be a list of ids or names, got {classes!r}; write for example (3, 8)")
+    if per_class is not None:
+        check_integer("per_class", per_class, 1, 100)
+    label, source = read_source(name, root, seed, download, progress)
     chosen = choose_classes(source, classes)
     keep = choose_images(source, chosen, per_class, seed)
     y_true = positions(source.y_train[keep], chosen)
@@ -188,6 +198,7 @@ def load_data(
         index=source.position[keep],
         mean=mean,
         std=std,
+        channels_last=source.channels_last,
     )
 
 

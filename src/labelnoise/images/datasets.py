@@ -6,20 +6,26 @@ import gzip
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 
+from labelnoise.arrays import stream
+from labelnoise.devices import free_memory
 from labelnoise.errors import InputError, did_you_mean
 from labelnoise.images import archives
 from labelnoise.images.image_folders import read_folder
-from labelnoise.images.source import Source, split
+from labelnoise.images.source import Source, check_regular, split
 
 
 def read_source(
-    name: str, root: Path, seed: int, download: bool = False, progress: archives.Fetched | None = None
+    name: str | Path,
+    root: str | Path,
+    seed: int,
+    download: bool = False,
+    progress: archives.Fetched | None = None,
 ) -> tuple[str, Source]:
     """Read a known data set, an .npz file or a folder of images.
 
@@ -35,9 +41,19 @@ def read_source(
         The data set's name (of a file, without its folder), and its content.
 
     Raises:
-        InputError: no such data, or data that are damaged or unsuitable.
+        InputError: an argument of another type, no such data, or data that are damaged or unsuitable.
     """
-    folders = [root, *(Path(folder) for folder in [os.environ.get("LABELNOISE_DATA")] if folder)]
+    if not isinstance(name, str | Path) or name == "":  # the path of an empty text is the current folder
+        raise InputError(f"`name` must name a data set, a file or a folder, got {name!r}; use for example 'digits'")
+    if not isinstance(root, str | Path):
+        raise InputError(f"`root` must be a folder, got {root!r}; use for example 'data'")
+    if not isinstance(download, bool):
+        raise InputError(f"`download` must be True or False, got {download!r}; leave it out to fetch nothing")
+    if progress is not None and not callable(progress):
+        raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
+    stream(seed, "split")  # refuses a seed that is none, which not every data set needs
+    name, root = str(name), Path(root)
+    folders = _folders(root)
     if name in DATASETS:
         places = [place for folder in folders for place in (folder / name, folder)]
         try:
@@ -47,16 +63,27 @@ def read_source(
                 raise
         archives.fetch(name, root / name, progress)
         return name, DATASETS[name](name, places, seed)
-    for path in (Path(name), *(folder / f"{name}{end}" for folder in folders for end in ("", ".npz"))):
-        if path.is_file():
-            return path.stem, read_npz(path)
-        if path.is_dir():
-            return path.resolve().name, read_folder(path, seed)
+    path = find_path(name, root)
+    if path and path.is_file():
+        return path.stem, read_npz(path)
+    if path:
+        return path.resolve().name, read_folder(path, seed)
     looked = " nor in ".join(map(str, folders))
     raise InputError(
         f"data set {name!r} is not known and is no file or folder, neither here nor in {looked}"
         f"{did_you_mean(name, DATASETS)}"
     )
+
+
+def find_path(name: str, root: Path) -> Path | None:
+    """Return the file or folder that `name` stands for, if there is one: as given, in `root`, or in LABELNOISE_DATA."""
+    inside = (folder / f"{name}{end}" for folder in _folders(root) for end in ("", ".npz"))
+    return next((path for path in (Path(name), *inside) if path.is_file() or path.is_dir()), None)
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folders in which data are looked for."""
+    return [root, *(Path(folder) for folder in [os.environ.get("LABELNOISE_DATA")] if folder)]
 
 
 def _read_digits(name: str, places: Sequence[Path], seed: int) -> Source:
@@ -137,24 +164,38 @@ DATASETS: dict[str, Callable[[str, Sequence[Path], int], Source]] = {
 """Each known data set by name: its reader takes the name, the folders to look in, and the seed of the split."""
 
 
+DEFLATED = 1032
+"""Bytes that one byte of a zip archive can stand for, by the format of deflate."""
+
+
 def read_npz(path: Path) -> Source:
     """Read an .npz file with x_train, y_train, x_test, y_test.
 
     Args:
-        path: uint8 images (n, H, W), (n, 1, H, W) or (n, 3, H, W); integer labels.
+        path: uint8 images (n, H, W), (n, C, H, W) or (n, H, W, C), C = 1 or 3, the second axis first; integer labels.
 
     Raises:
-        InputError: a damaged file, or arrays that are missing or unsuitable.
+        InputError: no regular file, a damaged one, one whose arrays exceed the free memory, or arrays that are missing
+            or unsuitable.
     """
     keys = ("x_train", "y_train", "x_test", "y_test")
+    check_regular(path, "save it with numpy.savez")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in keys if key in archive.files}
-    except TypeError:
-        raise InputError(f"{path} must be an .npz archive, got a single array; save it with numpy.savez") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        with open(path, "rb") as file:
+            if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
+                raise InputError(f"{path} must be an .npz archive, got a single array; save it with numpy.savez")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                _check_sizes(path, archive.zip, keys)
+                arrays = {key: archive[key] for key in keys if key in archive.files}
+    except InputError:
+        raise
+    except MemoryError as error:  # a machine that did not say how much is free
+        raise InputError(f"{path} does not fit into memory ({error}); take fewer images or a larger machine") from None
+    except Exception as error:  # a damaged archive may raise anything
+        why = " ".join(str(error).split())
         raise InputError(
-            f"{path} is damaged or holds pickled objects ({error}); save plain arrays with numpy.savez"
+            f"{path} is damaged or holds pickled objects ({why}); save plain arrays with numpy.savez"
         ) from None
     missing = [key for key in keys if key not in arrays]
     if missing:
@@ -162,11 +203,50 @@ def read_npz(path: Path) -> Source:
     return _checked(path, arrays)
 
 
+def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str]) -> None:
+    """Refuse arrays that the file cannot hold, or the memory; NumPy takes memory for whatever a header claims."""
+    total, most = 0, DEFLATED * path.stat().st_size
+    for member in archive.infolist():
+        key = member.filename.removesuffix(".npy")
+        if key in keys:
+            with archive.open(member) as file:
+                read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+                shape, _, dtype = read(file)
+            size = math.prod(shape) * dtype.itemsize
+            if size > min(member.file_size, most):
+                raise InputError(
+                    f"{path} is damaged: {key} claims {_amount(size)}, and the file cannot hold more than "
+                    f"{_amount(min(member.file_size, most))} of it; save it with numpy.savez"
+                )
+            total += size
+    free = free_memory()
+    if free is not None and total > free:
+        raise InputError(
+            f"{path} would need {_amount(total)} of memory, {_amount(free)} are free; take fewer images or a larger "
+            "machine"
+        )
+
+
+def _amount(size: int) -> str:
+    """A number of bytes for a message."""
+    power = min((len(str(size)) - 1) // 3, 4)
+    return f"{size / 1000**power:.1f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
+
+
 def _checked(path: Path, arrays: dict[str, np.ndarray]) -> Source:
     """Images and labels of both parts, checked."""
-    for part in ("train", "test"):
-        arrays[f"x_{part}"] = _checked_images(path, f"x_{part}", arrays[f"x_{part}"])
-        _check_labels(path, f"y_{part}", arrays[f"y_{part}"], len(arrays[f"x_{part}"]))
+    last = {part: _channels_last(path, f"x_{part}", arrays[f"x_{part}"]) for part in ("train", "test")}
+    if last["train"] != last["test"]:
+        words = {part: "last" if is_last else "first" for part, is_last in last.items()}
+        raise InputError(
+            f"{path} must have the channels on one axis, got them {words['train']} in x_train and {words['test']} in "
+            "x_test; move those of one"
+        )
+    for part, is_last in last.items():
+        images = arrays[f"x_{part}"]
+        images = images[:, None] if images.ndim == 3 else np.moveaxis(images, 3, 1) if is_last else images
+        arrays[f"x_{part}"] = np.ascontiguousarray(images)
+        _check_labels(path, f"y_{part}", arrays[f"y_{part}"], len(images))
     x_train, y_train, x_test, y_test = (arrays[f"{kind}_{part}"] for part in ("train", "test") for kind in "xy")
     if x_train.shape[1:] != x_test.shape[1:]:
         raise InputError(
@@ -174,24 +254,28 @@ def _checked(path: Path, arrays: dict[str, np.ndarray]) -> Source:
             "x_test; resize one of them"
         )
     n = len(x_train)
-    return Source(x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), np.arange(n), n)
+    labels = y_train.astype(np.int64), y_test.astype(np.int64)
+    return Source(x_train, labels[0], x_test, labels[1], np.arange(n), n, channels_last=last["train"])
 
 
-def _checked_images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
-    """Images as (n, C, H, W), or a refusal."""
+def _channels_last(path: Path, key: str, images: np.ndarray) -> bool:
+    """Whether the channels of images are on the last axis, and not on the second one; or a refusal."""
     if images.dtype != np.uint8:
         kind = str(images.dtype)
         if images.dtype.kind == "f" and np.isnan(images).any():
             kind += " with NaN"
         raise InputError(f"{path}: {key} must be uint8 (0..255), got {kind}; scale, round and convert it first")
-    if images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+    is_last = images.ndim == 4 and images.shape[1] not in CHANNELS
+    if images.ndim not in (3, 4) or (is_last and images.shape[3] not in CHANNELS) or 0 in images.shape:
         raise InputError(
-            f"{path}: {key} must have shape (n, H, W), (n, 1, H, W) or (n, 3, H, W), got {images.shape}; move the "
-            "channels to the second axis"
+            f"{path}: {key} must have shape (n, H, W), (n, C, H, W) or (n, H, W, C) with C = 1 or 3, got "
+            f"{images.shape}; reshape it"
         )
-    return images
+    return is_last
+
+
+CHANNELS = (1, 3)
+"""Numbers of channels of an image: grey or colour."""
 
 
 def _check_labels(path: Path, key: str, labels: np.ndarray, n: int) -> None:

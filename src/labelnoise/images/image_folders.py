@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.errors import InputError
-from labelnoise.images.source import Source, split
+from labelnoise.images.source import Source, check_regular, split
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp")
 """Suffixes of the files that a folder of images is read from; other files in it are left alone."""
@@ -26,7 +26,8 @@ def read_folder(path: Path, seed: int) -> Source:
     have one channel, others three; transparency is dropped.
 
     Raises:
-        InputError: no class folder, one without images, a damaged image, or images of different sizes.
+        InputError: no class folder, one without images, an image that is damaged or no regular file, or images of
+            different sizes.
     """
     halves = [half for half in ("train", "test") if (path / half).is_dir()]
     if len(halves) == 1:
@@ -76,6 +77,7 @@ def _read_images(files: Sequence[Path]) -> np.ndarray:
 
 def _read_pixels(file: Path) -> np.ndarray:
     """Pixels (H, W) of a grey image or (H, W, 3) of another one."""
+    check_regular(file, "replace or delete it")
     try:
         from PIL import Image
     except ImportError:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from labelnoise.arrays import torch_stream
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, check_integer, did_you_mean
 from labelnoise.images.architectures import HOMOGENEOUS, RESNET_BLOCKS, VGG_FILTERS
 
 
@@ -189,15 +190,26 @@ def build_model(
         seed: a non-negative integer; torch's global random state is left as it is.
 
     Raises:
-        InputError: an unknown name, too few classes or channels, or no image size.
+        InputError: an unknown name, too few classes or channels, no image size, or a value of another type.
     """
-    if name not in NETWORKS:
-        raise InputError(f"`model` must name a network, got {name!r}{did_you_mean(name, NETWORKS)}")
-    least_values = (("n_classes", n_classes, 2), ("in_channels", in_channels, 1), ("image_size", min(image_size), 1))
-    for argument, value, least in least_values:
-        if value < least:
-            raise InputError(f"`{argument}` must be >= {least}, got {value}; take it from the data")
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise InputError(f"`model` must name a network, got {name!r}{did_you_mean(str(name), NETWORKS)}")
+    check_integer("n_classes", n_classes, 2, 10)
+    check_integer("in_channels", in_channels, 1, 3)
+    height, width = _checked_size(image_size)
     with torch_stream(seed, "init"):
-        model = NETWORKS[name](n_classes, in_channels, image_size)
+        model = NETWORKS[name](n_classes, in_channels, (height, width))
     # Convolutions on a CPU are much faster with the channels innermost; a GPU does not mind.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _checked_size(image_size: Any) -> tuple[int, int]:
+    try:
+        height, width = image_size
+        for side in (height, width):
+            check_integer("image_size", side, 1, 32)
+    except (TypeError, ValueError):  # an InputError is a ValueError
+        raise InputError(
+            f"`image_size` must be height and width, two integers >= 1, got {image_size!r}; take them from the data"
+        ) from None
+    return height, width

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labelnoise.arrays import stream
-from labelnoise.devices import PRECISIONS
-from labelnoise.errors import InputError, check_integer, did_you_mean, is_number
-
-OPTIMIZERS = ("sgd", "adam", "adamw")
+from labelnoise.errors import InputError, check_integer, check_types, is_number
 
 SCHEDULES: dict[str, Callable[[TrainConfig, int], float]] = {
     "constant": lambda config, epoch: 1.0,
@@ -83,20 +80,16 @@ class TrainConfig:
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < math.inf:
                 raise InputError(f"`{name}` must be a positive number, got {value!r}; use for example 0.02")
-        for name, options in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            value = getattr(self, name)
-            if value not in options:
-                raise InputError(
-                    f"`{name}` must be one of {', '.join(options)}, got {value!r}{did_you_mean(str(value), options)}"
-                )
-        self._check_steps()
-        stream(self.seed, "init")  # refuses a seed that is none
-
-    def _check_steps(self) -> None:
         for step in self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,):
             check_integer("lr_steps", step, 1, 30)
         if not isinstance(self.lr_steps, tuple | list):
             raise InputError(f"`lr_steps` must be a list of epochs, got {self.lr_steps!r}; write ({self.lr_steps},)")
+        object.__setattr__(self, "lr_steps", tuple(self.lr_steps))
+        check_types(self)
+        self._check_schedule()
+        stream(self.seed, "init")  # refuses a seed that is none
+
+    def _check_schedule(self) -> None:
         if self.warmup >= self.epochs:
             raise InputError(
                 f"`warmup` must be below the number of epochs ({self.epochs}), got {self.warmup}; lower it"
@@ -158,7 +151,5 @@ class ExplainConfig:
         for name in ("clean", "noisy", "background", "nsamples", "threads"):
             check_integer(name, getattr(self, name), 1, getattr(ExplainConfig, name))
         check_integer("reference", self.reference, 2, ExplainConfig.reference)  # a sample leaves itself out
-        if self.method not in METHODS:
-            near = did_you_mean(str(self.method), METHODS)
-            raise InputError(f"`method` must be one of {', '.join(METHODS)}, got {self.method!r}{near}")
+        check_types(self)
         stream(self.seed, "explain")  # refuses a seed that is none

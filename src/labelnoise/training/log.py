@@ -53,6 +53,9 @@ class TrainLog:
     """`ok`, or why the run ended early and what to do."""
     precision: str
     """float32 or bf16, whichever the network computed in."""
+    weights_epoch: int | None = None
+    """Epoch whose weights the network was left with: the last, or the one that the held-out rule chose (`stop`); None
+    for those of no whole epoch, where the loss was not finite and no rule had chosen."""
 
     @property
     def stops(self) -> tuple[int | None, Stop | None]:

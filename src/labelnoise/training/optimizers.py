@@ -21,4 +21,4 @@ BUILDERS: dict[str, Callable[[Iterator[nn.Parameter], TrainConfig], torch.optim.
         weights, config.lr, (config.momentum, 0.999), weight_decay=config.weight_decay, fused=True
     ),
 }
-"""Each of `config.OPTIMIZERS` by name."""
+"""Each value of `TrainConfig.optimizer`."""

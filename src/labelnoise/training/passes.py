@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labelnoise.arrays import stream
+from labelnoise.errors import InputError
 from labelnoise.images.data import DeviceData
 from labelnoise.training.config import learning_rate
 from labelnoise.training.state import TrainingState
@@ -33,7 +34,13 @@ def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
         if shifts is not None:
             pixels = images.augment(pixels, torch.as_tensor(shifts[part], device=run.device))
         with _autocast(run):
-            logits = run.model(images.normalise(pixels)).float()
+            logits = run.model(images.normalise(pixels))
+        if not isinstance(logits, torch.Tensor):  # networks with auxiliary heads return them in train mode alone
+            raise InputError(
+                f"`model` must return a tensor of logits in train mode too, got a {type(logits).__name__}; return the "
+                "logits alone"
+            )
+        logits = logits.float()
         loss = cross_entropy(logits, images.y_given[batch])
         run.optimizer.zero_grad()
         loss.backward()

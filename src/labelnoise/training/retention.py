@@ -1,16 +1,28 @@
-"""Which weights of a training run lie on the disk: those that a rule chose or may still choose, and checkpoints."""
+"""Which weights of a training run are kept: those that a rule chose or may still choose, and checkpoints."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
+import torch
+
+from labelnoise.errors import InputError
 from labelnoise.record.stopping import HeldOut
 from labelnoise.training import checkpoints
 from labelnoise.training.state import TrainingState
 
+Copies = dict[int, dict[str, Any]]
+"""Weights by epoch, in memory."""
+
 
 def resume(run: TrainingState, folder: Path) -> None:
-    """Go on from the state in a folder, if there is one."""
+    """Go on from the state in a folder, if there is one; the folder is made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} could not be made ({error.strerror}); choose another folder") from None
     state = checkpoints.read_state(folder)
     if state:
         run.load_state_dict(state, folder)
@@ -38,10 +50,33 @@ def tidy(run: TrainingState, folder: Path) -> None:
     checkpoints.keep_weights(folder, needed_epochs(run, ended=True))
 
 
+def copy_weights(run: TrainingState, copies: Copies) -> None:
+    """Copy this epoch's weights, for a run without a folder, and forget those that the rule cannot choose any more."""
+    if run.records:
+        weights = run.model.state_dict()
+        # on the CPU, where memory is less scarce; a state may hold more than tensors
+        copies[run.epoch] = {
+            name: value.to("cpu", copy=True) if isinstance(value, torch.Tensor) else deepcopy(value)
+            for name, value in weights.items()
+        }
+    for epoch in set(copies) - choosable_epochs(run):
+        del copies[epoch]
+
+
+def choosable_epochs(run: TrainingState) -> set[int]:
+    """Epochs that the held-out rule chooses now or may choose later."""
+    chosen = run.chosen_epoch()
+    return set(_recorded(run)[-HeldOut.smooth :]) | ({chosen} if chosen is not None else set())
+
+
 def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
-    """Epochs whose weights are kept: stopping points, checkpoints, the last, and what may still be chosen."""
+    """Epochs whose weights lie on the disk: stopping points, checkpoints, the last, and what may still be chosen."""
     t1, stop = run.stops()
-    recorded = [int(row["epoch"]) for row in run.rows]
+    recorded = _recorded(run)
     chosen = {recorded[at] for at in (t1, stop.chosen if stop else None) if at is not None}
     regular = set(range(run.config.checkpoint_every, run.epoch + 1, run.config.checkpoint_every))
     return chosen | regular | {run.epoch} | (set() if ended else set(recorded[-HeldOut.smooth :]))
+
+
+def _recorded(run: TrainingState) -> list[int]:
+    return [int(row["epoch"]) for row in run.rows]

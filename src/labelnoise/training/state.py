@@ -103,6 +103,11 @@ class TrainingState:
         _, stop = self.stops()
         return stop is not None and stop.stopped is not None
 
+    def chosen_epoch(self) -> int | None:
+        """The epoch that the held-out rule would keep so far; None where there is nothing to go by."""
+        _, stop = self.stops()
+        return int(self.rows[stop.chosen]["epoch"]) if stop else None
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, as tensors and plain values."""
         return {

@@ -1,0 +1,156 @@
+"""Devices and precisions: what is refused, what the processor says, and switches of torch that are put back."""
+
+import pytest
+import torch
+
+from labelnoise import devices
+from labelnoise.devices import find_device, find_precision, free_memory, repeatable
+from labelnoise.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("warp", r"got 'warp'; choose one of 'auto', 'cpu'"),
+        ("cup", "got 'cup'; did you mean 'cpu'?"),
+        ("CPU", "got 'CPU'; "),
+        ("", "got ''; "),
+        (None, "got None; "),
+        (3, "got 3; "),
+        (["cpu"], r"got \['cpu'\]; "),
+    ],
+)
+def test_a_name_of_no_device_is_refused(name, message):
+    with pytest.raises(InputError, match=f"`device` must be a torch device of this machine, {message}"):
+        find_device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("float8", "got 'float8'; did you mean 'float32'?"),
+        ("bf-16", "got 'bf-16'; did you mean 'bf16'?"),
+        ("x", "got 'x'; choose one of 'float32', 'bf16', 'auto'"),
+        (None, "got None; "),
+        (["auto"], r"got \['auto'\]; "),
+    ],
+)
+def test_a_name_of_no_precision_is_refused(name, message):
+    with pytest.raises(InputError, match=f"`precision` must be one of float32, bf16, auto, {message}"):
+        find_precision(name, "cpu")
+
+
+def test_precision_on_a_device_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="`device` must be a torch device of this machine, got 'warp'"):
+        find_precision("auto", "warp")
+
+
+def test_the_processor_says_whether_it_computes_bfloat16(tmp_path, monkeypatch):
+    info = tmp_path / "cpuinfo"
+    monkeypatch.setattr(devices, "CPU_INFO", info)
+    assert find_precision("auto", "cpu") == "float32"  # where no file says so
+    for flags, expected in (("avx512f avx512_bf16 amx", "bf16"), ("avx512f avx512_bf16x", "float32")):
+        info.write_text(f"processor : 0\nflags\t\t: fpu {flags}\n")
+        assert find_precision("auto", "cpu") == expected
+        assert [find_precision(name, "cpu") for name in ("float32", "bf16")] == ["float32", "bf16"]
+
+
+def test_this_processor_is_read_as_torch_reads_it():
+    if not hasattr(torch.cpu, "_is_avx512_bf16_supported"):
+        pytest.skip("torch has no such name any more")
+    assert (find_precision("auto", "cpu") == "bf16") == torch.cpu._is_avx512_bf16_supported()
+
+
+def test_free_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "MEMORY_INFO", tmp_path / "meminfo")
+    assert free_memory() is None
+    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemFree:  7 kB\nMemAvailable:   300 kB\n")
+    assert free_memory() == 300 * 1024
+
+
+def settings():
+    """Every switch of torch that changes what float32 means, or whether the same call gives the same numbers."""
+    backends = torch.backends
+    parts = [backends.cuda.matmul, *(getattr(kind, name, None) for kind, name in OPERATIONS)]
+    newer = [getattr(part, "fp32_precision", None) for part in parts]
+    return [backends.cudnn.deterministic, backends.cudnn.benchmark, *newer, *map(readable, OLDER)]
+
+
+OPERATIONS = [(kind, name) for kind in (torch.backends.cudnn, torch.backends.mkldnn) for name in ("conv", "rnn")]
+OPERATIONS.append((torch.backends.mkldnn, "matmul"))
+OLDER = (
+    torch.get_float32_matmul_precision,
+    lambda: torch.backends.cuda.matmul.allow_tf32,
+    lambda: torch.backends.cudnn.allow_tf32,
+)
+
+
+def readable(read):
+    """What an older switch says; torch refuses to read it where newer ones contradict it."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def allow_tf32():
+    torch.backends.cuda.matmul.allow_tf32 = True
+
+
+def allow_bf16():
+    torch.set_float32_matmul_precision("medium")
+
+
+def newer_matmul():
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
+def newer_all():
+    torch.backends.fp32_precision = "tf32"
+
+
+def benchmark():
+    torch.backends.cudnn.benchmark = True
+
+
+@pytest.fixture
+def fresh_switches():
+    """Put torch's switches back to what a fresh process has."""
+    yield
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("highest")
+    if hasattr(torch.backends, "fp32_precision"):
+        torch.backends.fp32_precision = "none"
+        for kind, name in OPERATIONS:
+            getattr(kind, name).fp32_precision = "tf32" if kind is torch.backends.cudnn else "none"
+        torch.backends.cuda.matmul.fp32_precision = "none"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("allow", [allow_tf32, allow_bf16, newer_matmul, newer_all, benchmark])
+def test_float32_is_float32_inside_and_what_was_allowed_is_allowed_again(fresh_switches, allow, fails):
+    if "newer" in allow.__name__ and not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this torch has the older switches only")
+    fresh = settings()
+    allow()
+    before, inside = settings(), None
+    try:
+        with repeatable():
+            inside = settings()
+            assert torch.backends.cuda.matmul.allow_tf32 is torch.backends.cudnn.allow_tf32 is False
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+            assert not {"tf32", "bf16"} & {value for value in inside if isinstance(value, str)}
+            if fails:
+                raise KeyError("the body's own")
+    except KeyError:
+        assert fails
+    assert inside is not None and settings() == before != fresh
+
+
+def test_the_switches_are_put_back_between_tests():
+    """The test above would see nothing if one case left its switches to the next."""
+    assert torch.get_float32_matmul_precision() == "highest" and torch.backends.cudnn.allow_tf32
+    if hasattr(torch.backends, "fp32_precision"):
+        assert torch.backends.cuda.matmul.fp32_precision == torch.backends.fp32_precision == "none"
