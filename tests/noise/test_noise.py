@@ -1,5 +1,7 @@
 """Label noise: realised rates against the matrix, nested and exact flips, the command line's form, refusals."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,7 +67,7 @@ def test_flips_are_exact_and_never_to_the_same_class(rate, n, n_classes, seed):
     y = labels(n, n_classes, seed)
     for noise in (Symmetric(rate, exact=True), Pair(rate, exact=True)):
         flipped = flip_labels(y, noise, n_classes, seed)
-        assert flipped.noisy.sum() == int(rate * n)
+        assert flipped.noisy.sum() == int(Fraction(repr(rate)) * n)
         assert flipped.y_given.min() >= 0 and flipped.y_given.max() < n_classes
     assert flip_labels(y, Symmetric(1.0), n_classes, seed).noisy.all()
     assert not flip_labels(y, Symmetric(0.0), n_classes, seed).noisy.any()

@@ -89,6 +89,100 @@ def test_logits_that_are_not_numbers_are_recorded_as_such(form):
     assert_close(record.prediction, np.array([-1, -1, 0], dtype=np.int32))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_masked_logits_by_the_limit_of_the_loss(form, dtype):
+    """-inf is the limit of a logit that falls without end; where every logit is masked, there is none."""
+    inf, nan = np.inf, np.nan
+    logits = np.array(
+        [[1, -inf, -inf], [1, -inf, -inf], [-inf, 2, 1], [-inf, -inf, -inf], [3, 1, -inf], [-inf, 1, -inf]], dtype
+    )
+    recorder = Recorder(6, 3)
+    recorder.update(form(np.arange(6)), form(logits), form(np.array([0, 1, 0, 2, 0, 0])))
+    record = recorder.end_epoch()
+    np.testing.assert_array_equal(record.margin, np.array([inf, -inf, -inf, nan, 2, -inf], np.float32))
+    np.testing.assert_allclose(record.loss, [0, inf, inf, nan, np.log1p(np.exp(-2)), inf], rtol=1e-6)
+    assert record.prediction.tolist() == [0, 0, 1, -1, 0, 1]
+
+
+def test_infinite_logits_keep_their_values(form):
+    inf, nan = np.inf, np.nan
+    recorder = Recorder(3, 3)
+    logits = np.array([[inf, 1, 2], [1, inf, 2], [inf, inf, 0]])
+    recorder.update(form(np.arange(3)), form(logits), form(np.zeros(3, dtype=np.int64)))
+    record = recorder.end_epoch()
+    np.testing.assert_array_equal(record.margin, np.array([inf, -inf, nan], np.float32))
+    assert record.loss[0] == 0 and np.isnan(record.loss[2])
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, bool])
+def test_logits_that_are_no_real_numbers_are_refused(form, dtype):
+    with pytest.raises(InputError, match="`logits` must be real numbers, got .*(complex|bool).*; give the outputs"):
+        Recorder(2, 2).update(form(np.arange(2)), form(np.ones((2, 2), dtype)), form(np.array([0, 1])))
+
+
+@pytest.mark.parametrize("logits", [None, "text", [["a", "b"]], [[1.0], [1.0, 2.0]], object()])
+def test_what_is_no_array_of_logits_is_refused(logits):
+    with pytest.raises(InputError, match="`logits` must be real numbers, got"):
+        Recorder(2, 2).update(np.arange(2), logits, np.array([0, 1]))
+
+
+@pytest.mark.parametrize("values", [None, "01", [[0], [0, 1]], [0, None], object()])
+@pytest.mark.parametrize("name", ["index", "labels"])
+def test_what_is_no_array_of_integers_is_refused(form, name, values):
+    batch = {"index": np.arange(2), "logits": form(np.zeros((2, 2))), "labels": np.array([0, 1])}
+    with pytest.raises(InputError, match=f"`{name}` must be integers, got"):
+        Recorder(2, 2).update(**{**batch, name: values})
+
+
+def test_lists_are_recorded_like_arrays():
+    recorder = Recorder(2, 2)
+    recorder.update([1, 0], [[1, 3], [2, 0]], [1, 1])
+    assert_close(recorder.end_epoch().margin, np.array([-2, 2], np.float32))
+
+
+def test_one_sample_with_two_labels_in_a_batch_is_refused_whole(form):
+    recorder = Recorder(3, 3)
+    recorder.update(form(np.array([1])), form(np.array([[0.0, 1, 5]])), form(np.array([2])))
+    for labels in ([0, 2, 1], [1, 2, 0]):
+        with pytest.raises(InputError, match="`labels` must be one a sample, got . and . for sample 0 in one batch"):
+            recorder.update(form(np.array([0, 1, 0])), form(np.ones((3, 3))), form(np.array(labels)))
+    assert_close(recorder.given, np.array([-1, 2, -1]))
+    record = recorder.end_epoch()
+    np.testing.assert_array_equal(record.margin, np.array([np.nan, 4, np.nan], np.float32))
+    recorder.update(form(np.array([0])), form(np.ones((1, 3))), form(np.array([1])))  # free to take either label
+
+
+def test_one_sample_twice_with_one_label_keeps_the_last_row(form):
+    recorder = Recorder(2, 2)
+    recorder.update(form(np.array([0, 1, 0])), form(np.array([[1.0, 0], [2, 0], [3, 0]])), form(np.array([0, 0, 0])))
+    assert_close(recorder.end_epoch().margin, np.array([3, 2], np.float32))
+
+
+def test_an_epoch_whose_only_batch_was_refused_is_empty(form):
+    recorder = Recorder(2, 2)
+    with pytest.raises(InputError, match="`index` must lie in"):
+        recorder.update(form(np.array([2])), form(np.zeros((1, 2))), form(np.array([0])))
+    with pytest.raises(InputError, match="call `update` first"):
+        recorder.end_epoch()
+
+
+@pytest.mark.parametrize(
+    ("index", "labels", "message"),
+    [
+        ([0, 4], [0, 1], "`index` must lie in 0..3, got 4"),  # not: sample 0 has two labels
+        ([4, 0], [0, 1], "`index` must lie in 0..3, got 4"),
+        ([1, 1], [0, 3], "`labels` must lie in 0..2, got 3"),
+        ([3, 3], [1, 0], "`labels` must not change, got 0 after 1 for sample 3"),
+    ],
+)
+def test_of_two_faults_the_cause_is_named(form, index, labels, message):
+    recorder = Recorder(4, 3)
+    recorder.update(form(np.array([3])), form(np.zeros((1, 3))), form(np.array([1])))
+    with pytest.raises(InputError, match=message):
+        recorder.update(form(np.array(index)), form(np.zeros((2, 3))), form(np.array(labels)))
+    assert_close(recorder.given, np.array([-1, -1, -1, 1]))
+
+
 @pytest.mark.parametrize(
     ("index", "logits", "labels", "message"),
     [
@@ -141,7 +235,17 @@ def test_an_empty_epoch_is_refused_and_an_empty_record_has_a_shape():
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "n_classes", "name"), [(0, 2, "n_samples"), (3, 1, "n_classes"), (2.5, 2, "n_samples")]
+    ("n_samples", "n_classes", "name"),
+    [
+        (0, 2, "n_samples"),
+        (3, 1, "n_classes"),
+        (2.5, 2, "n_samples"),
+        ("x", 2, "n_samples"),
+        (None, 2, "n_samples"),
+        (True, 2, "n_samples"),
+        (3, "2", "n_classes"),
+        (3, None, "n_classes"),
+    ],
 )
 def test_sizes_are_checked(n_samples, n_classes, name):
     with pytest.raises(InputError, match=f"`{name}` must be an integer"):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.arrays import stream
-from labelnoise.errors import InputError
+from labelnoise.arrays import stream, to_numpy
+from labelnoise.errors import InputError, check_integer
 from labelnoise.noise.files import FromFile
-from labelnoise.noise.models import TRANSITIONS, LabelNoise, Pair, Symmetric
+from labelnoise.noise.models import TRANSITIONS, LabelNoise, Pair, Symmetric, described
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -56,20 +57,22 @@ def flip_labels(
     """Draw given labels for `y_true` under `noise` (None leaves them as they are).
 
     Independent flips: sample i is flipped where u_i < 1 - T[y_i, y_i], so with one seed the samples flipped at a
-    low rate are among those flipped at a higher rate. `exact` takes the samples with the smallest u instead.
+    low rate are among those flipped at a higher rate. `exact` takes the samples with the smallest u instead. Memory
+    is O(n + K^2).
 
     Args:
-        y_true: (n,) integers in 0..K-1.
+        y_true: (n,) integers in 0..K-1: an array, a list or a tensor.
         noise: a model of this module.
-        n_classes: K.
+        n_classes: K, two or more where labels are to be flipped.
         seed: of the stream `flips`, which moves nothing else; or a generator of your own.
+
+    Raises:
+        InputError: labels, a model, a number of classes or a seed that is none or does not fit.
     """
-    y_true = np.asarray(y_true)
-    if y_true.ndim != 1 or y_true.dtype.kind not in "iu" or y_true.size == 0:
-        raise InputError(f"`y_true` must be a non-empty vector of integers, got {y_true.dtype} {y_true.shape}")
-    if y_true.min() < 0 or y_true.max() >= n_classes:
-        raise InputError(f"`y_true` must lie in 0..{n_classes - 1}, got {y_true.min()}..{y_true.max()}; remap it")
-    y_true = y_true.astype(np.int64)
+    check_integer("n_classes", n_classes, 1, 2)
+    n_classes = int(n_classes)
+    y_true = _positions(y_true, n_classes)
+    rng = seed if isinstance(seed, np.random.Generator) else stream(seed, "flips")
     if noise is None:
         return NoisyLabels(y_true, y_true.copy(), n_classes)
     if isinstance(noise, FromFile):
@@ -77,14 +80,29 @@ def flip_labels(
     if not isinstance(noise, TRANSITIONS):
         raise InputError(f"`label_noise` must be a model such as Symmetric(0.2), got {noise!r}; parse_noise reads text")
     transition = noise.matrix(n_classes)
-    rng = seed if isinstance(seed, np.random.Generator) else stream(seed, "flips")
     whether, where = rng.random((2, y_true.size))
-    leave = 1 - np.diag(transition)
-    flip = _exact_flips(y_true, noise, leave, whether) if noise.exact else whether < leave[y_true]
-    to_others = transition * (1 - np.eye(n_classes))
-    cumulative = np.cumsum(to_others, axis=1)[y_true]
-    target = (where[:, None] * cumulative[:, -1:] >= cumulative).sum(axis=1)
-    return NoisyLabels(y_true, np.where(flip, target, y_true), n_classes)
+    to_others = transition.copy()
+    np.fill_diagonal(to_others, 0)
+    if noise.exact:
+        flip = _exact_flips(y_true, noise, to_others, whether)
+    else:  # a row may miss 1 by rounding and lead to no other class
+        flip = whether < np.where(to_others.any(axis=1), 1 - np.diag(transition), 0)[y_true]
+    return NoisyLabels(y_true, _targets(y_true, flip, to_others, where), n_classes)
+
+
+def _positions(y_true: Any, n_classes: int) -> np.ndarray:
+    """True labels (n,) as int64."""
+    try:
+        labels = to_numpy(y_true)
+    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
+        labels = np.array(None)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.size == 0:
+        raise InputError(
+            f"`y_true` must be a non-empty vector of integers, got {described(y_true)}; give a class position a sample"
+        )
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise InputError(f"`y_true` must lie in 0..{n_classes - 1}, got {labels.min()}..{labels.max()}; remap it")
+    return labels.astype(np.int64)
 
 
 def _read_positions(noise: FromFile, n: int, n_classes: int) -> np.ndarray:
@@ -98,13 +116,37 @@ def _read_positions(noise: FromFile, n: int, n_classes: int) -> np.ndarray:
     return labels
 
 
-def _exact_flips(y_true: np.ndarray, noise: LabelNoise, leave: np.ndarray, whether: np.ndarray) -> np.ndarray:
+def _targets(y_true: np.ndarray, flip: np.ndarray, to_others: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Given labels: those to be flipped go where `where` falls in the cumulative sums of their class."""
+    y_given = y_true.copy()
+    flipped = np.flatnonzero(flip)
+    cumulative = np.cumsum(to_others, axis=1)
+    for label, members in _by_class(y_true, flipped):  # a row of sums a class, not a sample: memory n + K^2
+        row = cumulative[label]
+        y_given[members] = np.searchsorted(row, where[members] * row[-1], side="right")
+    return y_given
+
+
+ROUNDING = 1e-9
+"""Share of the samples that may be lacking to one more flip: 0.29 of 100 samples is 28.999999999999996."""
+
+
+def _exact_flips(y_true: np.ndarray, noise: LabelNoise, to_others: np.ndarray, whether: np.ndarray) -> np.ndarray:
     """Mask of the int(rate n) samples with the smallest draw: of all samples for one rate, else of each class."""
+    everyone = np.arange(y_true.size)
     if isinstance(noise, Symmetric | Pair):
-        groups = [(np.arange(y_true.size), noise.rate)]
+        groups = [(everyone, float(str(noise.rate)))]  # a float32 means what it prints
     else:
-        groups = [(np.flatnonzero(y_true == label), rate) for label, rate in enumerate(leave)]
+        leave = to_others.sum(axis=1)
+        groups = [(members, leave[label]) for label, members in _by_class(y_true, everyone)]
     flip = np.zeros(y_true.size, dtype=bool)
     for members, rate in groups:
-        flip[members[np.argsort(whether[members])[: int(rate * members.size)]]] = True
+        flip[members[np.argsort(whether[members])[: int((rate + ROUNDING) * members.size)]]] = True
     return flip
+
+
+def _by_class(y_true: np.ndarray, samples: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Those of the ascending `samples` that are of each class, ascending."""
+    order = samples[np.argsort(y_true[samples], kind="stable")]
+    classes, starts = np.unique(y_true[order], return_index=True)
+    return zip(classes.tolist(), np.split(order, starts[1:]), strict=False)  # without samples, one empty part

@@ -21,6 +21,10 @@ def parse_noise(text: str) -> LabelNoise | FromFile | None:
         >>> parse_noise("none") is None
         True
     """
+    if not isinstance(text, str):
+        raise InputError(
+            f"label noise must be text of the form kind:values, got {text!r}; write it like 'symmetric:0.2'"
+        )
     kind, _, rest = text.partition(":")
     if kind not in FORMS:
         raise InputError(f"label noise must be of the form kind:values, got {text!r}{did_you_mean(kind, FORMS)}")

@@ -1,18 +1,19 @@
 """The record that everything later reads: margin, loss and predicted class of each sample in each epoch.
 
-One pass over the logits gives all three. On a GPU the cost of an update is the launch of some twenty small kernels
+One pass over the logits gives all three. On a GPU the cost of an update is the launch of some thirty small kernels
 and one synchronisation, which the checks need, so large batches are cheap and many small ones are not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from labelnoise.arrays import Array, array_namespace, to_numpy
 from labelnoise.errors import InputError
+from labelnoise.record.inputs import checked_state, described, plain
 
 if TYPE_CHECKING:
     import torch
@@ -95,9 +96,13 @@ class Recorder:
             logits: (b, n_classes) outputs of the network before the softmax.
             labels: (b,) given labels, integers in 0..n_classes-1; the same in each epoch.
 
+        A logit may be -inf, as masks make it: a given label that is the only one left has margin inf and loss 0, one
+        that is masked itself margin -inf and loss inf. Of a sample that a batch names twice the last row is kept; on
+        a GPU, any of its rows.
+
         Raises:
-            InputError: a wrong shape or type, a position or label out of range, or a label that changed. Nothing of
-                the batch is recorded then.
+            InputError: a wrong shape or type, a position or label out of range, or two labels of one sample. Nothing
+                of the batch is recorded then.
         """
         logits = _plain(logits)
         index, labels = (_integers(name, item, logits) for name, item in (("index", index), ("labels", labels)))
@@ -110,11 +115,11 @@ class Recorder:
                 f"`index` and `labels` must have one entry a row of `logits` ({logits.shape[0]}), got shapes "
                 f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
             )
-        margin_row, loss_row, prediction_row = self._open(logits)
-        self._check(index, labels)
-        margin, loss, prediction = _measure(logits, labels)
-        margin_row[index], loss_row[index], prediction_row[index] = margin, loss, prediction
-        self._given[index] = labels
+        buffers = self._open(logits)
+        self._take(index, labels)
+        for buffer, values in zip(buffers, _measure(logits, labels), strict=True):
+            buffer[index] = values
+        self._buffers = buffers
 
     def end_epoch(self) -> EpochRecord:
         """Close the epoch: bring its record to the host, keep it, and return it.
@@ -136,14 +141,16 @@ class Recorder:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the ended epochs of another recorder of the same samples and classes.
 
+        Args:
+            state: what `state_dict` returned, as arrays or tensors.
+
         Raises:
-            InputError: it has another number of samples.
+            InputError: it lacks an array, or one has another shape, type or range than this recorder's. Nothing is
+                changed then.
         """
-        given, rows = np.asarray(state["given"]), [np.asarray(state[name]) for name in ("margin", "loss", "prediction")]
-        if given.shape != (self.n_samples,):
-            raise InputError(f"the state must be of {self.n_samples} samples, got {given.size}; take that of this data")
-        self._given, self._buffers = given.copy(), None
-        self._rows = [EpochRecord(*(array.copy() for array in epoch)) for epoch in zip(*rows, strict=True)]
+        arrays = checked_state(state, self.n_samples, self.n_classes)
+        self._given, self._buffers = arrays["given"], None
+        self._rows = list(map(EpochRecord, arrays["margin"], arrays["loss"], arrays["prediction"]))
 
     def _stack(self, rows: list[np.ndarray], dtype: type) -> np.ndarray:
         return np.array(rows, dtype=dtype).reshape(len(rows), self.n_samples)
@@ -152,41 +159,57 @@ class Recorder:
         """Buffers of this epoch, made on the device of its first batch."""
         xp, device = array_namespace(logits), logits.device
         if self._buffers is None:
+            self._given = xp.asarray(self.given, device=device)
             fill = ((np.nan, xp.float32), (np.nan, xp.float32), (-1, xp.int32))
             margin, loss, prediction = (
                 xp.full((self.n_samples,), value, dtype=dtype, device=device) for value, dtype in fill
             )
-            self._buffers = margin, loss, prediction
-            self._given = xp.asarray(self.given, device=device)
-        elif type(self._given) is not type(logits) or self._given.device != device:
+            return margin, loss, prediction
+        if type(self._given) is not type(logits) or self._given.device != device:
             raise InputError(
                 f"`logits` must stay on one device within an epoch, got {device} after {self._given.device}; "
                 "move them there"
             )
         return self._buffers
 
-    def _check(self, index: Array, labels: Array) -> None:
-        """Refuse positions and labels out of range and labels that changed: one synchronisation for all three."""
+    def _take(self, index: Array, labels: Array) -> None:
+        """Take the given labels over; refuse what is out of range and a second label: one synchronisation for all."""
         xp = array_namespace(labels)
         outside = (index < 0) | (index >= self.n_samples)
-        known = self._given[xp.where(outside, 0, index)]
+        at = xp.where(outside, 0, index)
+        known = self._given[at]
+        self._given[at] = labels  # of two labels of one sample only one can be read back
         no_class = (labels < 0) | (labels >= self.n_classes)
-        wrong = outside | no_class | ((known >= 0) & (known != labels))
-        if not bool(xp.any(wrong)):
-            return
-        outside, no_class, known, index, labels = map(to_numpy, (outside, no_class, known, index, labels))
-        at = int(np.flatnonzero(to_numpy(wrong))[0])
-        if outside[at]:
+        wrong = outside | no_class | ((known >= 0) & (known != labels)) | (self._given[at] != labels)
+        if bool(xp.any(wrong)):
+            self._given[at] = known
+            self._refuse(*map(to_numpy, (index, labels, known, outside, no_class)))
+
+    def _refuse(
+        self, index: np.ndarray, labels: np.ndarray, known: np.ndarray, outside: np.ndarray, no_class: np.ndarray
+    ) -> NoReturn:
+        """Say what is wrong with a batch."""
+        if outside.any():
+            at = index[outside][0]
             raise InputError(
-                f"`index` must lie in 0..{self.n_samples - 1}, got {index[at]}; number the samples of the data set"
+                f"`index` must lie in 0..{self.n_samples - 1}, got {at}; number the samples of the data set"
             )
-        if no_class[at]:
+        if no_class.any():
+            label = labels[no_class][0]
+            raise InputError(f"`labels` must lie in 0..{self.n_classes - 1}, got {label}; map the classes to positions")
+        changed = np.flatnonzero((known >= 0) & (known != labels))
+        if changed.size:
+            at = changed[0]
             raise InputError(
-                f"`labels` must lie in 0..{self.n_classes - 1}, got {labels[at]}; map the classes to positions"
+                f"`labels` must not change, got {labels[at]} after {known[at]} for sample {index[at]}; "
+                "record given labels, and make a new Recorder after relabelling"
             )
+        order = np.argsort(index, kind="stable")
+        index, labels = index[order], labels[order]
+        at = np.flatnonzero((np.diff(index) == 0) & (np.diff(labels) != 0))[0]
         raise InputError(
-            f"`labels` must not change, got {labels[at]} after {known[at]} for sample {index[at]}; "
-            "record given labels, and make a new Recorder after relabelling"
+            f"`labels` must be one a sample, got {labels[at]} and {labels[at + 1]} for sample {index[at]} in one "
+            "batch; give its given label each time"
         )
 
 
@@ -199,12 +222,14 @@ def _measure(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
     xp = array_namespace(logits)
     rows = xp.arange(logits.shape[0], device=logits.device)
     is_given = xp.arange(logits.shape[1], device=logits.device)[None, :] == labels[:, None]
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         others = xp.where(is_given, xp.asarray(-np.inf, dtype=logits.dtype, device=logits.device), logits)
         rival = xp.argmax(others, axis=1)
         best_other = others[rows, rival]
         margin = logits[rows, labels] - best_other
-        spread = xp.log(xp.sum(xp.exp(others - best_other[:, None]), axis=1))
+        # -inf - -inf is no number: where every other class is masked, s is -inf, the log of an empty sum
+        shift = xp.where(best_other == -np.inf, xp.zeros_like(best_other), best_other)
+        spread = xp.log(xp.sum(xp.exp(others - shift[:, None]), axis=1))
         loss = xp.logaddexp(xp.zeros_like(margin), spread - margin)
         prediction = xp.where(margin > 0, labels, rival)
         prediction = xp.where(xp.isnan(margin), xp.full_like(prediction, -1), prediction)
@@ -213,19 +238,19 @@ def _measure(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
 
 def _plain(logits: Any) -> Array:
     """Logits as float32 or float64 outside any gradient; half precision would lose the digits of a small margin."""
-    logits = logits.detach() if hasattr(logits, "detach") else np.asarray(logits)
-    if isinstance(logits, np.ndarray) and logits.dtype.kind not in "iuf":
-        raise InputError(f"`logits` must be real numbers, got {logits.dtype}; give the outputs of the network")
-    xp = array_namespace(logits)
-    return logits if logits.dtype == xp.float64 else xp.astype(logits, xp.float32)
+    values = plain(logits)
+    xp = array_namespace(values)
+    if not xp.isdtype(values.dtype, ("integral", "real floating")):
+        raise InputError(f"`logits` must be real numbers, got {described(logits)}; give the outputs of the network")
+    return values if values.dtype == xp.float64 else xp.astype(values, xp.float32)
 
 
 def _integers(name: str, values: Any, logits: Array) -> Array:
     """`values` as int64 where `logits` live."""
-    values = values.detach() if hasattr(values, "detach") else np.asarray(values)
-    if not array_namespace(values).isdtype(values.dtype, "integral"):
-        raise InputError(f"`{name}` must be integers, got {values.dtype}; convert them first")
+    integers = plain(values)
+    if not array_namespace(integers).isdtype(integers.dtype, "integral"):
+        raise InputError(f"`{name}` must be integers, got {described(values)}; convert them first")
     if isinstance(logits, np.ndarray):
-        return to_numpy(values).astype(np.int64)
+        return to_numpy(integers).astype(np.int64)
     xp = array_namespace(logits)
-    return xp.asarray(values, dtype=xp.int64, device=logits.device)
+    return xp.asarray(integers, dtype=xp.int64, device=logits.device)

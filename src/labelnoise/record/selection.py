@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labelnoise.errors import InputError
+from labelnoise.record.inputs import as_mask, as_numbers
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
+    from numpy.typing import ArrayLike
 
 
 SELECTION = ("selection_precision", "selection_recall", "selection_f1")
@@ -27,16 +31,28 @@ class Selection:
     """Harmonic mean of the two; NaN without noisy samples."""
 
 
-def select_by_margin(margin: Float[np.ndarray, "*batch n"], noisy: Bool[np.ndarray, "*batch n"]) -> Selection:
+def select_by_margin(margin: Float[ArrayLike, "*batch n"], noisy: Bool[ArrayLike, "*batch n"]) -> Selection:
     """Compare the margin rule's suspects with the truth; loss > log 2 is margin < 0 for two classes (Prop. 4.3).
 
     Args:
         margin: (..., n); a NaN margin (never seen) is no suspect.
-        noisy: (..., n) true mask, broadcast against `margin`.
+        noisy: (..., n) true mask, broadcast to the shape of `margin`.
+
+    Raises:
+        InputError: margins that are no numbers, or a mask that is none or does not broadcast.
     """
-    suspect = margin < 0
-    hits = (suspect & noisy).sum(-1).astype(float)
-    suspects, wrong = suspect.sum(-1), np.broadcast_to(noisy, suspect.shape).sum(-1)
+    suspect, wrongly_labelled = as_numbers("margin", margin) < 0, as_mask("noisy", noisy)
+    if suspect.ndim == 0:
+        raise InputError("`margin` must have the samples as its last axis, got one number; give a margin a sample")
+    try:
+        wrongly_labelled = np.broadcast_to(wrongly_labelled, suspect.shape)
+    except ValueError:
+        raise InputError(
+            f"`noisy` must broadcast to the shape of `margin` {suspect.shape}, got {wrongly_labelled.shape}; give one "
+            "truth value a sample"
+        ) from None
+    hits = (suspect & wrongly_labelled).sum(-1).astype(float)
+    suspects, wrong = suspect.sum(-1), wrongly_labelled.sum(-1)
     hits = np.where(wrong, hits, np.nan)
     return Selection(_ratio(hits, suspects), _ratio(hits, wrong), _ratio(2 * hits, suspects + wrong))
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labelnoise.errors import InputError
+from labelnoise.record.inputs import as_long_series
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy.typing import ArrayLike
@@ -41,10 +44,10 @@ CONVERGED_LOSS = 0.05
 
 def find_stages(
     *,
-    margin_clean_min: Float[np.ndarray, " steps+1"],
-    margin_noisy_max: Float[np.ndarray, " steps+1"],
-    gamma_min: Float[np.ndarray, " steps+1"],
-    rho_bar_max: Float[np.ndarray, " steps+1"],
+    margin_clean_min: Float[ArrayLike, " steps+1"],
+    margin_noisy_max: Float[ArrayLike, " steps+1"],
+    gamma_min: Float[ArrayLike, " steps+1"],
+    rho_bar_max: Float[ArrayLike, " steps+1"],
     convergence: int | None = None,
 ) -> Stages:
     """Find window, T1, lead, onset from the four series tracked at every step (Thm 4.1, Prop. 4.3).
@@ -55,32 +58,45 @@ def find_stages(
         gamma_min: (steps + 1,) smallest signal coefficient.
         rho_bar_max: (steps + 1,) largest noise coefficient of a filter with the sign of the given label.
         convergence: passed on.
+
+    Raises:
+        InputError: what is no series of numbers, or series of different lengths.
     """
-    if np.isnan(margin_clean_min[0]) and np.isnan(margin_noisy_max[0]):
+    clean, noisy, gamma, rho_bar = as_long_series(
+        margin_clean_min=margin_clean_min,
+        margin_noisy_max=margin_noisy_max,
+        gamma_min=gamma_min,
+        rho_bar_max=rho_bar_max,
+    )
+    if not clean.size:
+        raise InputError("`margin_clean_min` must hold step 0, got no value; give the series from the start")
+    if np.isnan(clean[0]) and np.isnan(noisy[0]):
         return Stages(None, None, None, None, convergence, "the run is not finite from the start")
-    if np.isnan(margin_clean_min[0]) or np.isnan(margin_noisy_max[0]):
-        absent = "clean" if np.isnan(margin_clean_min[0]) else "noisy"
+    if np.isnan(clean[0]) or np.isnan(noisy[0]):
+        absent = "clean" if np.isnan(clean[0]) else "noisy"
         return Stages(None, None, None, None, convergence, f"there are no {absent} samples")
-    gap = separation(margin_clean_min, margin_noisy_max)
-    if gap.size < 2 or np.isnan(gap[1:]).all():
-        return Stages(None, None, None, None, convergence, "no step was made")
+    gap = separation(clean, noisy)
+    if np.isnan(gap[1:]).all():
+        reason = "no step was made" if gap.size < 2 else "the run is not finite from step 1 on"
+        return Stages(None, None, None, None, convergence, reason)
     t1 = 1 + int(np.nanargmax(gap[1:]))
     if not gap[t1] > 0:
         reason = f"no step separates clean from noisy samples (the best, step {t1}, misses by {-gap[t1]:.3g})"
         return Stages(None, None, None, None, convergence, reason)
     window = _interval(gap > 0, t1)
-    leads = np.flatnonzero((gamma_min > rho_bar_max)[window[0] : window[1] + 1]) + window[0]
+    leads = np.flatnonzero((gamma > rho_bar)[window[0] : window[1] + 1]) + window[0]
     lead = (int(leads[0]), int(leads[-1])) if leads.size else None
-    fitted = np.flatnonzero(margin_noisy_max[t1 + 1 :] > 0)
+    fitted = np.flatnonzero(noisy[t1 + 1 :] > 0)
     onset = t1 + 1 + int(fitted[0]) if fitted.size else None
     return Stages(window, t1, lead, onset, convergence, "")
 
 
 def separation(
-    margin_clean_min: Float[np.ndarray, " steps+1"], margin_noisy_max: Float[np.ndarray, " steps+1"]
+    margin_clean_min: Float[ArrayLike, " steps+1"], margin_noisy_max: Float[ArrayLike, " steps+1"]
 ) -> Float[np.ndarray, " steps+1"]:
     """Return min(smallest clean margin, -largest noisy margin): above 0, the margin rule separates perfectly."""
-    return np.minimum(margin_clean_min, -margin_noisy_max)
+    clean, noisy = as_long_series(margin_clean_min=margin_clean_min, margin_noisy_max=margin_noisy_max)
+    return np.minimum(clean, -noisy)
 
 
 def _interval(true: np.ndarray, at: int) -> tuple[int, int]:
@@ -100,8 +116,12 @@ def oracle_stop(
     Args:
         accuracy_clean: (records,) share of clean samples that are fitted.
         accuracy_noisy: (records,) share of noisy samples fitted to their given label; NaN without any.
+
+    Raises:
+        InputError: what is no series of numbers, or series of different lengths.
     """
-    balance = (np.asarray(accuracy_clean) + 1 - np.asarray(accuracy_noisy)) / 2
+    clean, noisy = as_long_series(accuracy_clean=accuracy_clean, accuracy_noisy=accuracy_noisy)
+    balance = (clean + 1 - noisy) / 2
     if np.isnan(balance).all():
         return None
     return int(np.flatnonzero(balance >= np.nanmax(balance) - 1e-12)[0])  # rounding breaks no tie

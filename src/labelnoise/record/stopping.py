@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.errors import InputError, check_integer
+from labelnoise.record.inputs import as_series
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -63,7 +64,7 @@ class HeldOut:
             loss: (records,) their mean cross-entropy; None lets accuracy decide alone.
 
         Raises:
-            InputError: no accuracy, one outside [0, 1], or another number of losses.
+            InputError: what is no series of numbers, no accuracy, one outside [0, 1], or another number of losses.
         """
         accuracy, judged = self._checked(accuracy, loss)
         mean = _running_mean(accuracy, self.smooth)
@@ -76,13 +77,14 @@ class HeldOut:
 
     def _checked(self, accuracy: Any, loss: Any) -> tuple[np.ndarray, np.ndarray]:
         """Accuracies, and what chooses among neighbours, the larger the better."""
-        accuracy = np.asarray(accuracy, dtype=float)
+        accuracy = as_series("accuracy", accuracy).astype(float)
         known = accuracy[~np.isnan(accuracy)]
         if not known.size:
             raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
         if known.min() < 0 or known.max() > 1:
-            raise InputError(f"`accuracy` must hold shares in [0, 1], got {known.max():g}; 78 % is 0.78")
-        judged = accuracy if loss is None else -np.asarray(loss, dtype=float)
+            outside = known.max() if known.max() > 1 else known.min()
+            raise InputError(f"`accuracy` must hold shares in [0, 1], got {outside:g}; 78 % is 0.78")
+        judged = accuracy if loss is None else -as_series("loss", loss).astype(float)
         if judged.shape != accuracy.shape:
             raise InputError(f"`loss` must have a value a record {accuracy.shape}, got {judged.shape}; use one run's")
         return accuracy, judged

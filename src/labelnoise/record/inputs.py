@@ -1,0 +1,112 @@
+"""What callers hand in, read once: arrays, lists, pandas objects and torch tensors, also those with gradients."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from labelnoise.arrays import Array
+from labelnoise.errors import InputError, is_number
+
+REMEDY = "give an array, a list, a pandas column or a tensor of them"
+
+STATE = {"given": np.int64, "margin": np.float32, "loss": np.float32, "prediction": np.int32}
+"""The arrays of a recorder's state and their types."""
+
+
+def plain(values: Any) -> Array:
+    """Values as a tensor outside any gradient, on its device, or as a NumPy array: of objects where they fit none."""
+    if hasattr(values, "detach"):
+        return values.detach()
+    if isinstance(values, list | tuple):
+        values = [on_host(value) if hasattr(value, "detach") else value for value in values]
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, or of tensors with gradients
+        return np.array(None)
+
+
+def on_host(values: Any) -> np.ndarray:
+    """Values as a NumPy array; half precision that NumPy lacks becomes float32."""
+    values = plain(values)
+    if isinstance(values, np.ndarray):
+        return values
+    narrow = values.is_floating_point() and values.element_size() < 4
+    return np.asarray((values.float() if narrow else values).cpu())
+
+
+def as_numbers(name: str, values: Any) -> np.ndarray:
+    """Real numbers of any shape, as floats."""
+    array = on_host(values)
+    real = array.dtype.kind in "iuf" or (array.dtype.kind == "O" and all(map(is_number, array.flat)))
+    if not real:
+        raise InputError(f"`{name}` must be real numbers, got {described(values)}; {REMEDY}")
+    return array if array.dtype.kind == "f" else array.astype(float)
+
+
+def as_series(name: str, values: Any) -> np.ndarray:
+    """Real numbers along one axis, as floats."""
+    series = as_numbers(name, values)
+    if series.ndim != 1:
+        raise InputError(
+            f"`{name}` must be a series, one number a record, got shape {series.shape}; give that of one run"
+        )
+    return series
+
+
+def as_long_series(**series: Any) -> list[np.ndarray]:
+    """Series by name, as floats, all as long as the first."""
+    arrays = {name: as_series(name, values) for name, values in series.items()}
+    first, length = next((name, array.size) for name, array in arrays.items())
+    for name, array in arrays.items():
+        if array.size != length:
+            raise InputError(
+                f"`{name}` must be as long as `{first}` ({length}), got {array.size}; give the series of one run"
+            )
+    return list(arrays.values())
+
+
+def as_mask(name: str, values: Any) -> np.ndarray:
+    """Truth values of any shape: booleans, or integers that are all 0 or 1."""
+    array = on_host(values)
+    whole = array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()
+    objects = array.dtype.kind == "O" and all(isinstance(value, bool | np.bool_) for value in array.flat)
+    if not (array.dtype.kind == "b" or whole or objects or array.size == 0):
+        raise InputError(f"`{name}` must be a mask of truth values, got {described(values)}; give y_given != y_true")
+    return array.astype(bool)
+
+
+def checked_state(state: Any, n_samples: int, n_classes: int) -> dict[str, np.ndarray]:
+    """Copies of the arrays of a recorder's state, in its types; refused unless of so many samples and classes."""
+    if not isinstance(state, Mapping):
+        raise InputError(f"the state must be what `state_dict` returned, got {described(state)}; save that")
+    absent = [name for name in STATE if name not in state]
+    if absent:
+        raise InputError(f"the state must hold {', '.join(STATE)}, got no {absent[0]}; take it from `state_dict`")
+    arrays = {name: on_host(state[name]) for name in STATE}
+    epochs: Any = len(arrays["margin"]) if arrays["margin"].ndim == 2 else "epochs"
+    for name, dtype in STATE.items():
+        array, real = arrays[name], dtype is np.float32
+        kinds, words = ("f", "floats") if real else ("iu", "integers")
+        shape = (n_samples,) if name == "given" else (epochs, n_samples)
+        if array.dtype.kind not in kinds:
+            rule, got, remedy = f"be {words}", described(state[name]), "take them from `state_dict`"
+        elif array.shape != shape:
+            rule, got, remedy = f"have shape {shape}".replace("'", ""), str(array.shape), "take that of this data"
+        elif not real and not ((array >= -1) & (array < n_classes)).all():
+            got = str(array[(array < -1) | (array >= n_classes)][0])
+            rule, remedy = f"lie in -1..{n_classes - 1}", "take that of a recorder of as many classes"
+        else:
+            continue
+        raise InputError(f"`{name}` of the state must {rule}, got {got}; {remedy}")
+    return {name: arrays[name].astype(dtype) for name, dtype in STATE.items()}
+
+
+def described(value: Any) -> str:
+    """A value for a message: type and shape of an array, else itself, cut where it is long."""
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return " ".join(reprlib.repr(value).split())
