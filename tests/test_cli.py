@@ -77,6 +77,12 @@ def test_a_toml_file_holds_flags_and_flags_override_it(tmp_path):
         (["train", "--classes", "3", "77"], "77"),
         (["train", "--model", "small-cn"], "did you mean 'small-cnn'?"),
         (["report", "nowhere"], "nowhere is no run"),
+        (["report", "x" * 5_000], "`path` must be a path of names up to 255 bytes, got one of 5000; shorten it"),
+        (["simulate", "--out", "x" * 5_000], "`out` must be a path of names up to 255 bytes"),
+        (["simulate", "--config", "x" * 5_000], "`config` must be a path of names up to 255 bytes"),
+        (["simulate", "--seeds", str(2**63)], "`seed` must be an integer >= 0 and below 2^63"),
+        (["train", "--seed", str(2**70)], "`seed` must be an integer >= 0 and below 2^63"),
+        (["train", "--data", "x" * 5_000], "`data` must be a path of names up to 255 bytes"),
         (["report"], "`report` needs a run directory first: labelnoise report RUN"),
         (["report", "a", "b"], "`report` takes one run directory, got 'b', too"),
         (["explain", "--clean", "3"], "`explain` needs a run directory first: labelnoise explain RUN"),
@@ -220,6 +226,7 @@ def test_a_loss_that_is_not_finite_gives_exit_code_1_and_the_step(tmp_path, caps
         (["simulate", "--m", "9000000"], "lower n, m, n_holdout"),
         (["simulate", "--steps", "1000000000000"], "lower n, m, steps, test_draws or the number of runs"),
         (["simulate", "--test-draws", "1000000000000"], "this needs about"),
+        (["train", "--outputs", "2000000000"], "lower outputs"),
     ],
 )
 def test_what_no_memory_could_hold_is_refused_before_it_starts(words, sentence, tmp_path, monkeypatch, capsys):

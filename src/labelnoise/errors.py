@@ -55,9 +55,12 @@ def is_number(value: Any) -> bool:
 
 
 def check_path(name: str, value: Any) -> None:
-    """Refuse what is no path."""
+    """Refuse what is no path, or has a name longer than file systems take."""
     if not isinstance(value, str | Path) or not str(value):
         raise InputError(f"`{name}` must be a path, got {value!r}; write it as text")
+    longest = max(len(part.encode(errors="replace")) for part in (*Path(value).parts, "."))
+    if longest > 255 or len(str(value)) > 4_000:
+        raise InputError(f"`{name}` must be a path of names up to 255 bytes, got one of {longest}; shorten it")
 
 
 def check_progress(value: Any) -> None:

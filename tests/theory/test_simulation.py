@@ -232,3 +232,19 @@ def test_more_test_draws_begin_with_those_of_fewer():
     few, many = (EvaluationNoise.draw(7, draws, draw) for draws in (10, 25))
     assert_close(few.normal, many.normal[:, :10], rtol=0)
     assert (few.patch == many.patch[:10]).all() and len(set(many.patch.tolist())) > 5
+
+
+def test_float32_is_not_tf32_whatever_the_caller_allowed(monkeypatch):
+    """A GPU would multiply in TF32; the switch is off while the engines run, and as it was afterwards."""
+    import torch
+
+    seen = []
+    step = span.step
+    monkeypatch.setattr(span, "step", lambda state: seen.append(torch.backends.cuda.matmul.allow_tf32) or step(state))
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        simulate(PROBLEM.sample(seed=0), lr=0.01, steps=2, device="cpu", dtype="float32")
+        assert seen == [False, False] and torch.backends.cuda.matmul.allow_tf32 is True
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 
 from labelnoise.arrays import stream
 from labelnoise.devices import free_memory
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, check_path, did_you_mean
 from labelnoise.images import archives
 from labelnoise.images.image_folders import read_folder
 from labelnoise.images.source import Source, check_regular, split
@@ -77,6 +77,7 @@ def read_source(
 
 def find_path(name: str, root: Path) -> Path | None:
     """Return the file or folder that `name` stands for, if there is one: as given, in `root`, or in LABELNOISE_DATA."""
+    check_path("data", name)
     inside = (folder / f"{name}{end}" for folder in _folders(root) for end in ("", ".npz"))
     return next((path for path in (Path(name), *inside) if path.is_file() or path.is_dir()), None)
 

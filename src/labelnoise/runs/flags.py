@@ -19,7 +19,7 @@ from typing import Any
 
 import docstring_parser
 
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, check_path, did_you_mean
 from labelnoise.runs.settings import config_of, overlay, settings_of
 
 
@@ -174,6 +174,7 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 
 def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
     """The settings that a TOML file gives, in their places: flat keys by the names of flags, tables by their parts."""
+    check_path("config", path)
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from labelnoise.arrays import check_memory, to_numpy
-from labelnoise.devices import find_device
+from labelnoise.devices import find_device, repeatable
 from labelnoise.errors import InputError, check_progress, did_you_mean
 from labelnoise.record.stages import separation
 from labelnoise.runs.kinds import Progress
@@ -105,7 +106,8 @@ def simulate(
     device = None if device is None else find_device(device)
     _check_size(draws, config, record)
     chosen, observe = ENGINES[engine], _observer(draws, config)
-    with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
+    exact = repeatable() if device or engine == "dense" else nullcontext()  # float32 is not TF32
+    with exact, np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = chosen.init(draws, lr, device, dtype)
         history, at_best = _train(chosen, start, len(draws), config, observe, record, progress)
     batch = TrajectoryBatch(draws, config, **history)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from labelnoise.arrays import check_memory
 from labelnoise.devices import cpu_threads, find_device
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.images.architectures import NAMES
@@ -83,6 +84,7 @@ class TrainRun:
 
         if 0 < self.outputs < data.n_classes:
             raise InputError(f"`outputs` must be 0 or at least {data.n_classes}, got {self.outputs}; use 0 for as many")
+        check_memory(4.0 * 3 * 64 * self.outputs, "lower outputs")  # weights, gradients and momentum of the last layer
         model = build_model(
             self.model,
             n_classes=self.outputs or data.n_classes,
