@@ -33,7 +33,7 @@ def tiny(monkeypatch):
             )
         return replace(run, classes=(3, 8), training=replace(run.training, epochs=2))
 
-    few = ExplainConfig(clean=2, noisy=2, background=4, reference=2)
+    few = ExplainConfig(method="expected-gradients", nsamples=5, clean=2, noisy=2, background=4, reference=2)
 
     def small(quick):
         return tuple(
