@@ -26,14 +26,18 @@ def stream(seed: int, name: str) -> np.random.Generator:
     """Return the generator of the stream `name` of `seed`; streams are independent of each other.
 
     Args:
-        seed: an integer in [0, 2^63), which every file holds exactly.
+        seed: an integer in [0, 2^63).
         name: one of `STREAMS`; drawing from one stream moves no number of another.
 
     Raises:
         InputError: the seed is out of that range or not an integer.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise InputError(f"`seed` must be an integer >= 0 and below 2^63, got {seed!r}; use for example seed=0")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"`seed` must be an integer >= 0, got {seed!r}; use for example seed=0")
+    if seed >= 2**63:
+        raise InputError(
+            f"`seed` must be below 2^63, which every file holds exactly, got {seed}; use for example seed=0"
+        )
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name),)))
 
 
