@@ -88,11 +88,12 @@ def _acquire(path: Path) -> tuple[list[Path], FileLock]:
 
 
 def _holder(path: Path) -> str:
-    try:
-        holder = json.loads((path / LOCK).read_text())
-        return f"process {holder['pid']} ({holder['doing']}, since {holder['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    for _ in range(20):  # who has just got the lock has yet to say so
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            holder = json.loads((path / LOCK).read_text())
+            return f"process {holder['pid']} ({holder['doing']}, since {holder['since']})"
+        time.sleep(0.01)
+    return "another process"
 
 
 def _inode(path: Path) -> int | None:
