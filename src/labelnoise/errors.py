@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 import re
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
@@ -52,6 +53,13 @@ def is_number(value: Any) -> bool:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return False
     return not isinstance(value, numbers.Integral) or abs(int(value)) < 10**300  # a larger one is no float64
+
+
+def described(value: Any) -> str:
+    """A value for a message: type and shape of an array, else itself, cut where it is long."""
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return " ".join(reprlib.repr(value).split())
 
 
 def check_path(name: str, value: Any) -> None:

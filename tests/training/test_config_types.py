@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from labelnoise.errors import InputError, check_types
-from labelnoise.training.config import METHODS, SCHEDULES, ExplainConfig, TrainConfig
+from labelnoise.training.attribution_methods import COMPUTE
+from labelnoise.training.config import SCHEDULES, ExplainConfig, TrainConfig
 from labelnoise.training.optimizers import BUILDERS
 
 FIELDS = [(config, field.name) for config in (TrainConfig, ExplainConfig) for field in fields(config)]
@@ -83,7 +84,7 @@ def test_a_new_field_needs_no_line_of_its_own():
 
 @pytest.mark.parametrize(
     ("config", "name", "table"),
-    [(TrainConfig, "schedule", SCHEDULES), (TrainConfig, "optimizer", BUILDERS), (ExplainConfig, "method", METHODS)],
+    [(TrainConfig, "schedule", SCHEDULES), (TrainConfig, "optimizer", BUILDERS), (ExplainConfig, "method", COMPUTE)],
 )
 def test_each_name_that_a_field_takes_stands_for_something(config, name, table):
     assert get_args(get_type_hints(config)[name]) == tuple(table)

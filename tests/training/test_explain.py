@@ -23,9 +23,9 @@ from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.training.attribution import Attribution, class_similarity, read_attribution
 from labelnoise.training.attribution_figures import attribution_figure, similarity_figure
-from labelnoise.training.attribution_methods import attribute
+from labelnoise.training.attribution_methods import COMPUTE, attribute
 from labelnoise.training.checkpoints import kept_epochs, read_weights
-from labelnoise.training.config import METHODS, ExplainConfig, TrainConfig
+from labelnoise.training.config import ExplainConfig, TrainConfig
 from labelnoise.training.experiment import TrainRun
 from labelnoise.training.explain import explain_run
 
@@ -66,7 +66,7 @@ def linear(n_classes=3, pixels=12):
 # Known answers
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", COMPUTE)
 def test_a_linear_network_is_attributed_exactly(method):
     """a = w (x - mean b): also by random points, because each b is used equally often."""
     x, background = normal(4, 3, 2, 2, seed=3), normal(5, 3, 2, 2, seed=4)
@@ -143,7 +143,7 @@ class Nested(nn.Module):
         return self.head(self.layers(images))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", COMPUTE)
 def test_the_network_and_all_random_states_are_left_as_they_were(method):
     net = Nested()
     net.train()
@@ -177,7 +177,7 @@ def test_the_sum_of_an_attribution_is_its_difference_of_logits(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", COMPUTE)
 @pytest.mark.parametrize("model", [name for name in NETWORKS if name not in NO_ATTRIBUTION])
 def test_each_network_goes_through_both_methods(model, method):
     net = build_model(model, n_classes=2, in_channels=3)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.arrays import stream, to_numpy
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import InputError, check_integer, described
 from labelnoise.noise.files import FromFile
-from labelnoise.noise.models import TRANSITIONS, LabelNoise, Pair, Symmetric, described
+from labelnoise.noise.models import TRANSITIONS, LabelNoise, Pair, Symmetric
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -62,7 +62,7 @@ def flip_labels(
 
     Args:
         y_true: (n,) integers in 0..K-1: an array, a list or a tensor.
-        noise: a model of this module.
+        noise: a model of `models`, or `FromFile`.
         n_classes: K, two or more where labels are to be flipped.
         seed: of the stream `flips`, which moves nothing else; or a generator of your own.
 

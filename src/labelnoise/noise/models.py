@@ -6,14 +6,13 @@ A model says with which probability a label is replaced by which other one; `fli
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from labelnoise.arrays import to_numpy
-from labelnoise.errors import InputError, check_integer, is_number
+from labelnoise.errors import InputError, check_integer, described, is_number
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -147,13 +146,6 @@ class Matrix:
 
 TRANSITIONS = (Symmetric, ClassConditional, Pair, Matrix)
 """The models that are a transition matrix."""
-
-
-def described(value: Any) -> str:
-    """A value for a message: type and shape of an array, else itself, cut where it is long."""
-    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
-        return f"{value.dtype} {tuple(value.shape)}"
-    return " ".join(reprlib.repr(value).split())
 
 
 def _numbers(rows: Any) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from labelnoise.arrays import Array
-from labelnoise.errors import InputError, is_number
+from labelnoise.errors import InputError, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
 
@@ -103,10 +102,3 @@ def checked_state(state: Any, n_samples: int, n_classes: int) -> dict[str, np.nd
             continue
         raise InputError(f"`{name}` of the state must {rule}, got {got}; {remedy}")
     return {name: arrays[name].astype(dtype) for name, dtype in STATE.items()}
-
-
-def described(value: Any) -> str:
-    """A value for a message: type and shape of an array, else itself, cut where it is long."""
-    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
-        return f"{value.dtype} {tuple(value.shape)}"
-    return " ".join(reprlib.repr(value).split())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from labelnoise.arrays import Array, array_namespace, to_numpy
-from labelnoise.errors import InputError
-from labelnoise.record.inputs import checked_state, described, plain
+from labelnoise.errors import InputError, described
+from labelnoise.record.inputs import checked_state, plain
 
 if TYPE_CHECKING:
     import torch

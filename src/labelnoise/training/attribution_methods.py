@@ -107,4 +107,4 @@ COMPUTE: dict[str, Callable[[nn.Module, torch.Tensor, torch.Tensor, ExplainConfi
     "deep": _deep,
     "expected-gradients": _expected_gradients,
 }
-"""Each of `config.METHODS` by name: from a network with one output (n, 1), images and background to attributions."""
+"""Each method by name: from a network with one output (n, 1), images and background to attributions."""

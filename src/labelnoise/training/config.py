@@ -121,9 +121,6 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     return config.lr * SCHEDULES[config.schedule](config, epoch)
 
 
-METHODS = ("deep", "expected-gradients")
-
-
 @dataclass(frozen=True)
 class ExplainConfig:
     """Which samples to explain, and how."""
