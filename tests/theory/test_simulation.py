@@ -13,7 +13,7 @@ from labelnoise.theory.draws import stack
 from labelnoise.theory.engines import ENGINES
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.simulation import simulate
+from labelnoise.theory.simulation import _Best, simulate
 from labelnoise.theory.test_errors import EvaluationNoise
 from labelnoise.theory.trajectory import Trajectory
 from labelnoise.theory.verdicts import checks
@@ -248,3 +248,10 @@ def test_float32_is_not_tf32_whatever_the_caller_allowed(monkeypatch):
         assert seen == [False, False] and torch.backends.cuda.matmul.allow_tf32 is True
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_of_equal_separations_the_first_is_t1():
+    best = _Best()
+    series = [np.array([[1.0, 2.0], [-1.0, -2.0]]), np.array([[1.0, 3.0], [-1.0, -3.0]])]
+    steps = [best.improves(step, np.array([True, True])).tolist() for step in series]
+    assert steps == [[True, True], [False, True]]
