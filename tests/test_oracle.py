@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers import assert_close
 from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.problem import SignalNoise
@@ -79,7 +80,7 @@ def test_weight_gram_is_that_of_the_explicit_weights(orthogonal):
 
     problem = SignalNoise(n=12, d=40, m=3, mu_norm=4.0, init_std=0.05, orthogonal_noise=orthogonal)
     draw = problem.sample(seed=1, vectors=True)
-    ours, theirs = (engine.init((draw,), 0.3) for engine in (span, dense))
+    ours, theirs = (engine.init((draw,), np.array([0.3]), SimulateConfig(), None, "float64") for engine in (span, dense))
     for _ in range(60):
         ours, theirs = span.step(ours), dense.step(theirs)
     for drop_signal in (False, True):

@@ -17,17 +17,18 @@ Array = Any
 
 STREAMS = (
     "data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out",
-    "subset", "augment", "explain", "patches",
+    "subset", "augment", "explain", "patches", "bias", "fresh_flips",
 )  # fmt: skip
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
+def stream(seed: int, name: str, *part: int) -> np.random.Generator:
     """Return the generator of the stream `name` of `seed`; streams are independent of each other.
 
     Args:
         seed: an integer in [0, 2^63).
         name: one of `STREAMS`; drawing from one stream moves no number of another.
+        part: a part of the stream, such as an epoch, with numbers of its own.
 
     Raises:
         InputError: the seed is out of that range or not an integer.
@@ -38,7 +39,7 @@ def stream(seed: int, name: str) -> np.random.Generator:
         raise InputError(
             f"`seed` must be below 2^63, which every file holds exactly, got {seed}; use for example seed=0"
         )
-    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name),)))
+    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name), *part)))
 
 
 @contextmanager

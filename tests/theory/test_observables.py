@@ -7,6 +7,7 @@ from helpers import assert_close
 from labelnoise.noise.models import ClassConditional
 from labelnoise.theory import dense, span
 from labelnoise.theory.draws import Draw
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.observables import summary
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate
@@ -16,10 +17,10 @@ from labelnoise.theory.test_errors import SAMPLED, EvaluationNoise, _estimate, s
 def trained(problem, steps, lr=0.3, seed=0):
     """A draw, its span view, and its explicit weights (2m, d) after some steps."""
     draw = problem.sample(seed=seed, vectors=True)
-    ours, theirs = (engine.init((draw,), lr) for engine in (span, dense))
+    ours, theirs = (engine.init((draw,), np.array([lr]), SimulateConfig(), None, "float64") for engine in (span, dense))
     for _ in range(steps):
         ours, theirs = span.step(ours), dense.step(theirs)
-    return draw, span.view(ours), theirs.weights[0].numpy()
+    return draw, span.view(ours), theirs.parameters[0][0].numpy()
 
 
 def outputs(weights, x):

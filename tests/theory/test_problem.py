@@ -138,7 +138,7 @@ def test_snr():
         ({"n": 0}, "`n` must be an integer >= 1, got 0"),
         ({"d": 2.5}, "`d` must be an integer >= 1, got 2.5"),
         ({"m": True}, "`m` must be an integer"),
-        ({"mu_norm": 0.0}, "`mu_norm` must be a finite number > 0"),
+        ({"mu_norm": -1.0}, "`mu_norm` must be a finite number > 0"),
         ({"noise_std": float("nan")}, "`noise_std` must be a finite number > 0, got nan"),
         ({"init_std": 0.0}, "nothing would ever train; use 0.001"),
         ({"label_noise": ClassConditional(0.5, 0.1)}, r"`tau_plus` must lie in \[0, 0.5\), got 0.5"),

@@ -10,10 +10,10 @@ from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Symmetric
 from labelnoise.theory import span
 from labelnoise.theory.draws import stack
-from labelnoise.theory.engines import ENGINES
+from labelnoise.theory.engines import ENGINES, Stepwise, Training
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.simulation import _Best, simulate
+from labelnoise.theory.simulation import simulate
 from labelnoise.theory.test_errors import EvaluationNoise
 from labelnoise.theory.trajectory import Trajectory
 from labelnoise.theory.verdicts import checks
@@ -199,7 +199,7 @@ def test_t1_is_observed_on_the_way_and_not_in_a_second_run(monkeypatch):
         def step(state):
             return span.step(replace(state, coefficients=state.coefficients * (1 + 1e-3 * rng.standard_normal())))
 
-    monkeypatch.setitem(ENGINES, "span", Shaky)
+    monkeypatch.setitem(ENGINES, "span", Stepwise(Shaky))
     run = simulate(PROBLEM.sample(seed=0), lr=0.02, steps=60, record_every=1)
     assert run.stages.t1 and run.at_t1["loss"] == run.table["loss"][run.stages.t1]
 
@@ -251,7 +251,18 @@ def test_float32_is_not_tf32_whatever_the_caller_allowed(monkeypatch):
 
 
 def test_of_equal_separations_the_first_is_t1():
-    best = _Best()
-    series = [np.array([[1.0, 2.0], [-1.0, -2.0]]), np.array([[1.0, 3.0], [-1.0, -3.0]])]
-    steps = [best.improves(step, np.array([True, True])).tolist() for step in series]
-    assert steps == [[True, True], [False, True]]
+    class Counted:
+        """Networks that are the number of the step; the second run separates better at each step."""
+
+        init = view = None
+
+        def step(self, state):
+            return state + 1
+
+        def merge(self, kept, state, runs):
+            return np.where(runs, state, kept)
+
+    engine, training = Stepwise(Counted()), Training(np.zeros(2), np.zeros(2), np.full(2, -np.inf), np.full(2, True))
+    for now, series in enumerate(([[1.0, 2.0], [-1.0, -2.0]], [[1.0, 3.0], [-1.0, -3.0]]), start=1):
+        training = engine._look(training, np.full(2, now), np.array(series), np.full(2, True))
+    assert training.best.tolist() == [1, 2] and training.gap.tolist() == [1.0, 3.0]

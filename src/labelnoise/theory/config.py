@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelnoise.errors import InputError, check_integer, is_number
+from labelnoise.theory.dynamics import Dynamics
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class SimulateConfig:
     """Draws for each sampled test error; 0 leaves them out."""
     zeta_std: float | None = None
     """Standard deviation of the noise that perturbs a training patch; noise_std / 2 if not given."""
+    dynamics: Dynamics = Dynamics()
+    """Activation, loss, who is shown, optimiser; the paper's if not given."""
 
     def __post_init__(self) -> None:
         if not is_number(self.lr) or not math.isfinite(self.lr) or self.lr <= 0:
@@ -33,6 +36,8 @@ class SimulateConfig:
         zeta = self.zeta_std
         if zeta is not None and not (is_number(zeta) and math.isfinite(zeta) and zeta >= 0):
             raise InputError(f"`zeta_std` must be a finite number >= 0, got {self.zeta_std!r}; leave it out")
+        if not isinstance(self.dynamics, Dynamics):
+            raise InputError(f"`dynamics` must be a Dynamics(...), got {self.dynamics!r}; leave it out")
 
     @property
     def recorded(self) -> np.ndarray:

@@ -1,19 +1,25 @@
 """The dense engine: the same network on explicit vectors in plain torch, trained by autograd. Slow: it is the oracle.
 
-It shares nothing with the span engine but the draw, contains no gradient formula, and recovers the coefficients by
-projecting the weights on the span of the signal and the noise patches.
+It shares nothing with the other engines but the draw and who is shown at a step, contains no gradient formula, takes
+torch's own optimisers, and recovers the coefficients by projecting the weights on the signal and the noise patches.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.errors import InputError
+from labelnoise.theory.activations import Activation, LeakyReLU, PowerReLU, Softplus
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
+from labelnoise.theory.losses import Exponential, Hinge, Logistic, Loss
 from labelnoise.theory.observables import View
+from labelnoise.theory.optimizers import Adam, GradientFlow, Momentum, SharpnessAware
 
 if TYPE_CHECKING:
     import torch
@@ -21,12 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The weights of each run's network, and the draws they are trained on."""
+    """The parameters of each run's network, and the draws they are trained on."""
 
     runs: tuple[_Run, ...]
-    weights: tuple[torch.Tensor, ...]
-    """R tensors (2m, d), j = +1 filters first."""
-    lr: float
+    parameters: tuple[tuple[torch.Tensor, ...], ...]
+    """R times the weights (2m, d), j = +1 filters first, and the bias (2m,) where there is one."""
+    memories: tuple[dict[str, Any], ...]
+    """What torch's optimiser remembers of each run; empty before the first step."""
+    config: SimulateConfig
+    step: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,84 +50,120 @@ class _Run:
     held_out: torch.Tensor
     w0: torch.Tensor
     readout: torch.Tensor  # (2m,): j / m
-    basis: tuple[torch.Tensor, torch.Tensor] | None  # QR of [xi_1..xi_n, mu]^T; None where it is not unique
+    basis: tuple[torch.Tensor, torch.Tensor] | None  # QR of [xi_1..xi_n, mu]^T, under weight decay with w0 as well
+    rate: float
+    seed: int
 
 
-def init(draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: str = "float64") -> State:
+def init(draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, device: str | None, dtype: str) -> State:
     """Return the state before training of a batch of draws with explicit vectors.
 
     Raises:
-        InputError: a draw has no vectors.
+        InputError: a draw has no vectors, or the optimiser is gradient flow.
     """
-    runs = tuple(_tensors(draw, device or "cpu", dtype) for draw in draws)
-    return State(runs, tuple(run.w0 for run in runs), lr)
+    import torch
+
+    if isinstance(config.dynamics.optimizer, GradientFlow):
+        raise InputError("GradientFlow is integrated by the span engine; use engine='span', or a small lr here")
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array, device=device or "cpu", dtype=getattr(torch, dtype))
+
+    runs = tuple(_tensors(draw, float(rate), config, tensor) for draw, rate in zip(draws, rates, strict=True))
+    biases = [() if draw.bias0 is None else (tensor(draw.bias0),) for draw in draws]
+    parameters = tuple((run.w0, *bias) for run, bias in zip(runs, biases, strict=True))
+    return State(runs, parameters, tuple({} for _ in runs), config, 0)
 
 
 def step(state: State) -> State:
-    """One step of full-batch gradient descent on the mean logistic loss."""
+    """One step of the optimiser on the mean loss of those who are shown."""
     import torch
 
-    updated = []
-    for run, start in zip(state.runs, state.weights, strict=True):
-        weights = start.detach().requires_grad_(True)
-        loss = torch.nn.functional.softplus(-run.y_given * _forward(run, weights)).mean()
-        (gradient,) = torch.autograd.grad(loss, weights)
-        updated.append(start - state.lr * gradient)
-    return replace(state, weights=tuple(updated))
+    parameters, memories = [], []
+    for run, start, memory in zip(state.runs, state.parameters, state.memories, strict=True):
+        now = tuple(part.detach().clone().requires_grad_(True) for part in start)
+        optimizer = _optimizer(state, run, now)
+        if memory:
+            optimizer.load_state_dict(memory)
+        for group in optimizer.param_groups:
+            group["lr"] = run.rate * float(state.config.dynamics.schedule.share(np.array(state.step), state.config.steps))
+        loss = partial(_mean_loss, state, run)
+        gradients = torch.autograd.grad(loss(now), now)
+        if isinstance(rule := state.config.dynamics.optimizer, SharpnessAware):
+            norm = torch.sqrt(sum((part**2).sum() for part in gradients))
+            ascent = [rule.radius / norm * part if norm > 0 else part for part in gradients]
+            above = tuple((part + up).detach().requires_grad_(True) for part, up in zip(now, ascent, strict=True))
+            gradients = torch.autograd.grad(loss(above), above)
+        for part, gradient in zip(now, gradients, strict=True):
+            part.grad = gradient
+        optimizer.step()
+        parameters.append(tuple(part.detach() for part in now))
+        memories.append(optimizer.state_dict())
+    return replace(state, parameters=tuple(parameters), memories=tuple(memories), step=state.step + 1)
 
 
 def merge(kept: State, state: State, runs: np.ndarray) -> State:
-    """Return the networks of `state` for these runs (R,), those of `kept` for the others."""
-    pairs = zip(kept.weights, state.weights, runs, strict=True)
-    return replace(state, weights=tuple(new if chosen else old for old, new, chosen in pairs))
+    """Return the networks of `state` for these runs (R,), those of `kept` for the others; to be looked at only."""
+    pairs = zip(kept.parameters, state.parameters, runs, strict=True)
+    return replace(state, parameters=tuple(new if chosen else old for old, new, chosen in pairs))
 
 
 def view(state: State) -> View:
     """Show the networks to the observables."""
-    pairs = list(zip(state.runs, state.weights, strict=True))
+    import torch
+
+    dynamics, runs = state.config.dynamics, state.runs
+    weights = [part[0] for part in state.parameters]
+    bias = [part[1] if len(part) > 1 else torch.zeros_like(part[0][:, 0]) for part in state.parameters]
 
     def stack(arrays: list[torch.Tensor]) -> np.ndarray:
         return np.stack([array.detach().cpu().numpy() for array in arrays])
 
+    def products(patches: Callable[[_Run], torch.Tensor]) -> np.ndarray:
+        """Pre-activations (R, 2m, N) of the patches (N, d) of each run."""
+        return stack([w @ patches(run).T + b[:, None] for run, w, b in zip(runs, weights, bias, strict=True)])
+
     def coefficients() -> np.ndarray:
-        return stack([_project(run, weights) for run, weights in pairs])
+        return stack([_project(run, w) for run, w in zip(runs, weights, strict=True)])
 
     def weight_gram(orthogonal: bool) -> np.ndarray:
+        pairs = zip(runs, weights, strict=True)
         kept = [w - (w @ run.mu)[:, None] * run.mu / (run.mu @ run.mu) if orthogonal else w for run, w in pairs]
         return stack([w @ w.T for w in kept])
 
     return View(
         xp=np,
-        y_true=stack([run.y_true for run in state.runs]),
-        y_given=stack([run.y_given for run in state.runs]),
-        clean=stack([run.y_given == run.y_true for run in state.runs]),
-        mu_sq=stack([run.mu @ run.mu for run in state.runs]),
-        xi_sq=stack([(run.xi**2).sum(1) for run in state.runs]),
-        output=stack([_forward(run, weights) for run, weights in pairs]),
-        w_mu=stack([weights @ run.mu for run, weights in pairs]),
-        w_xi=stack([weights @ run.xi.T for run, weights in pairs]),
+        dynamics=dynamics,
+        readout=runs[0].readout.cpu().numpy(),
+        y_true=stack([run.y_true for run in runs]),
+        y_given=stack([run.y_given for run in runs]),
+        clean=stack([run.y_given == run.y_true for run in runs]),
+        mu_sq=stack([run.mu @ run.mu for run in runs]),
+        xi_sq=stack([(run.xi**2).sum(1) for run in runs]),
+        output=stack([
+            _forward(dynamics.activation, run, part) for run, part in zip(runs, state.parameters, strict=True)
+        ]),
+        bias=stack(bias) if len(state.parameters[0]) > 1 else None,
+        h_signals=products(lambda run: torch.stack([run.mu, -run.mu])),
+        h_xi=products(lambda run: run.xi),
         c_mu=lambda: coefficients()[..., -1],
         c_xi=lambda: coefficients()[..., :-1],
-        w_held_out=lambda: stack([weights @ run.held_out.T for run, weights in pairs]),
+        h_held_out=lambda: products(lambda run: run.held_out),
         weight_gram=weight_gram,
-    )
+    )  # fmt: skip
 
 
-def _tensors(draw: Draw, device: str, dtype: str) -> _Run:
+def _tensors(draw: Draw, rate: float, config: SimulateConfig, tensor: Callable[[np.ndarray], torch.Tensor]) -> _Run:
     import torch
 
     if draw.vectors is None:
         raise InputError(
             "`engine='dense'` needs explicit vectors, but the draw has none; use sample(..., vectors=True)"
         )
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.tensor(array, device=device, dtype=getattr(torch, dtype))
-
-    v = draw.vectors
-    mu, xi, y_true = tensor(v.mu[0]), tensor(v.xi), tensor(draw.y_true)
-    features = torch.cat([xi, mu[None]])
-    unique = features.shape[1] >= features.shape[0]
+    v, size = draw.vectors, config.dynamics.second_layer or 1 / draw.m
+    mu, xi, w0, y_true = tensor(v.mu[0]), tensor(v.xi), tensor(v.w0), tensor(draw.y_true)
+    features = torch.cat([xi, mu[None], w0] if config.dynamics.weight_decay else [xi, mu[None]])
+    unique = features.shape[1] >= features.shape[0] and bool(mu.any())
     return _Run(
         x=torch.stack([y_true[:, None] * mu, xi], dim=1),
         y_true=y_true,
@@ -126,24 +171,75 @@ def _tensors(draw: Draw, device: str, dtype: str) -> _Run:
         mu=mu,
         xi=xi,
         held_out=tensor(v.held_out),
-        w0=tensor(v.w0),
-        readout=tensor(np.repeat([1.0, -1.0], draw.m) / draw.m),
+        w0=w0,
+        readout=tensor(np.repeat([size, -size], draw.m)),
         basis=tuple(torch.linalg.qr(features.T)) if unique else None,
+        rate=rate,
+        seed=draw.seed or 0,
     )
 
 
-def _forward(run: _Run, weights: torch.Tensor) -> torch.Tensor:
-    """f(W, x) (n,): convolve both patches with every filter, ReLU, sum, read out."""
+def _optimizer(state: State, run: _Run, parameters: tuple[torch.Tensor, ...]) -> torch.optim.Optimizer:
     import torch
 
-    return torch.relu(run.x @ weights.T).sum(dim=1) @ run.readout
+    rule, decay = state.config.dynamics.optimizer, state.config.dynamics.weight_decay
+    if isinstance(rule, Adam):
+        return torch.optim.Adam(parameters, lr=run.rate, betas=(rule.beta1, rule.beta2), weight_decay=decay)
+    momentum = {"momentum": rule.momentum, "nesterov": rule.nesterov} if isinstance(rule, Momentum) else {}
+    return torch.optim.SGD(parameters, lr=run.rate, weight_decay=decay, **momentum)
+
+
+def _mean_loss(state: State, run: _Run, parameters: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Loss of those who are shown at this step, under the labels that it shows."""
+    import torch
+
+    dynamics, now, n = state.config.dynamics, range(state.step, state.step + 1), len(run.y_given)
+    shown = dynamics.shown
+    z = run.y_given * _forward(dynamics.activation, run, parameters)
+    weights = torch.as_tensor(shown.weights(run.seed, now, n)[0], dtype=z.dtype, device=z.device)
+    if shown.selection_from is not None and state.step >= shown.selection_from:
+        weights = weights * (z.detach() >= 0)
+    if shown.fresh_flips:
+        flipped = torch.as_tensor(shown.flips(run.seed, now, n)[0], device=z.device)
+        z = torch.where(flipped, -z, z)
+    return (weights * _loss(dynamics.loss, z)).sum()
+
+
+def _loss(loss: Loss, z: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if isinstance(loss, Logistic):
+        return torch.nn.functional.softplus(-z, threshold=700)
+    if isinstance(loss, Exponential):
+        return torch.exp(-z)
+    return torch.relu(1 - z) if isinstance(loss, Hinge) else 0.5 * (z - 1) ** 2
+
+
+def _activate(activation: Activation, u: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    if isinstance(activation, LeakyReLU):
+        return torch.nn.functional.leaky_relu(u, activation.leak)
+    if isinstance(activation, Softplus):
+        return torch.nn.functional.softplus(u, beta=1 / activation.width, threshold=700)
+    return torch.relu(u) ** activation.power if isinstance(activation, PowerReLU) else torch.relu(u)
+
+
+def _forward(activation: Activation, run: _Run, parameters: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """f(W, x) (n,): convolve both patches with every filter, activate, sum, read out."""
+    weights, *bias = parameters
+    return _activate(activation, run.x @ weights.T + sum(bias)).sum(dim=1) @ run.readout
 
 
 def _project(run: _Run, weights: torch.Tensor) -> torch.Tensor:
-    """Coefficients (2m, n + 1) of W - W0 in [xi_1..xi_n, mu]; NaN for d < n + 1, where they are not unique."""
+    """Coefficients (2m, n + 1) of [xi_1..xi_n, mu] in W - W0; under weight decay, in W less what it has left of W0.
+
+    NaN where they are not unique, as for d < n + 1.
+    """
     import torch
 
+    count = len(run.xi) + 1
     if run.basis is None:
-        return torch.full((len(weights), len(run.xi) + 1), torch.nan, dtype=weights.dtype)
+        return torch.full((len(weights), count), torch.nan, dtype=weights.dtype)
     q, r = run.basis
-    return torch.linalg.solve_triangular(r, q.T @ (weights - run.w0).T, upper=True).T
+    return torch.linalg.solve_triangular(r, q.T @ (weights - run.w0).T, upper=True).T[:, :count]

@@ -55,6 +55,8 @@ class Draw:
     """(h,) true labels of the held-out samples."""
     held_out_given: Float[np.ndarray, " h"] = field(default_factory=lambda: np.zeros(0))
     """(h,) given labels of the held-out samples."""
+    bias0: Float[np.ndarray, " filters"] | None = None
+    """(2m,) initial bias of each filter; None without a bias."""
     problem: SignalNoise | None = None
     """The distribution; without it, what needs it is NaN or *not measured*."""
     seed: int | None = None
@@ -167,14 +169,14 @@ def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
     """Return draws as one batch that `simulate` trains together; each run comes out as it would alone.
 
     Raises:
-        InputError: no draw, or draws that differ in n, m or the number of held-out samples.
+        InputError: no draw, or draws that differ in n, m, the number of held-out samples or whether there is a bias.
     """
     draws = tuple(draws) if isinstance(draws, Iterable) else ()
     if not draws or not all(isinstance(draw, Draw) for draw in draws):
         raise InputError("`draws` must be a list of at least one draw; use stack([problem.sample(seed=0)])")
-    sizes = {(draw.n, draw.m, draw.n_holdout) for draw in draws}
+    sizes = {(draw.n, draw.m, draw.n_holdout, draw.bias0 is not None) for draw in draws}
     if len(sizes) > 1:
-        raise InputError(f"`draws` must agree in (n, m, n_holdout) to run as one batch, got {sorted(sizes)}")
+        raise InputError(f"`draws` must agree in (n, m, n_holdout, bias) to run as one batch, got {sorted(sizes)}")
     return draws
 
 

@@ -1,26 +1,59 @@
-"""What an engine is, and which there are: the array engine in coefficient space, and the dense one as its oracle."""
+"""What an engine is, and which there are: the compiled and the array engine in coefficient space, and the dense one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from labelnoise.record.stages import separation
 from labelnoise.theory import dense, span
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
-from labelnoise.theory.observables import View
+from labelnoise.theory.observables import TRACKED, View, tracked
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Float
 
 State = TypeVar("State")
 
 
-class Engine(Protocol[State]):
-    """Gradient descent on a batch of draws; a module with these four functions is one."""
+@dataclass(frozen=True, eq=False)
+class Training(Generic[State]):
+    """R networks in training."""
 
-    def init(self, draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: str = "float64") -> State:
-        """Return the state before training."""
+    now: State
+    best: State
+    """The networks at the best separation of clean and noisy samples so far, which is T1 if it separates them."""
+    gap: Float[np.ndarray, " R"]
+    """(R,) that separation; -inf before the first step."""
+    whole: Bool[np.ndarray, " R"]
+    """(R,) which runs have been finite so far."""
+
+
+class Engine(Protocol[State]):
+    """How a batch of draws is trained."""
+
+    def init(
+        self, draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, device: str | None, dtype: str
+    ) -> State:
+        """Return the state before training, at learning rates (R,)."""
+
+    def advance(self, training: Training[State], steps: int) -> tuple[Training[State], np.ndarray, np.ndarray]:
+        """Train by so many steps; return also the series `TRACKED` (4, R, steps) after each, and which are finite."""
+
+    def view(self, state: State) -> View:
+        """Show the networks to the observables."""
+
+
+class Steps(Protocol[State]):
+    """An engine that knows a single step; a module with these four functions is one."""
+
+    def init(
+        self, draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, device: str | None, dtype: str
+    ) -> State:
+        """Return the state before training, at learning rates (R,)."""
 
     def step(self, state: State) -> State:
         """Return the state one step later; the state given is left as it is."""
@@ -29,11 +62,37 @@ class Engine(Protocol[State]):
         """Show the networks to the observables."""
 
     def merge(self, kept: State, state: State, runs: Bool[np.ndarray, " R"]) -> State:
-        """Return the networks of `state` for these runs, those of `kept` for the others."""
+        """Return the networks of `state` for these runs, those of `kept` for the others; to be looked at only."""
 
 
-_SPAN: Engine[span.State] = span
-_DENSE: Engine[dense.State] = dense
+class Stepwise(Generic[State]):
+    """The engine that takes one step after the other and looks at each."""
+
+    def __init__(self, single: Steps[State]) -> None:
+        self.single, self.init, self.view = single, single.init, single.view
+
+    def advance(self, training: Training[State], steps: int) -> tuple[Training[State], np.ndarray, np.ndarray]:
+        """Train by so many steps."""
+        runs = training.gap.size
+        series, finite = np.full((len(TRACKED), runs, steps), np.nan), np.zeros((runs, steps), bool)
+        for at in range(steps):
+            if not training.whole.any():
+                break
+            now = self.single.step(training.now)
+            series[..., at], finite[:, at] = tracked(self.view(now))
+            training = self._look(training, now, series[..., at], finite[:, at])
+        return training, series, finite
+
+    def _look(self, training: Training[State], now: State, series: np.ndarray, finite: np.ndarray) -> Training[State]:
+        """The training with its next state: the first of equal separations is the best."""
+        whole, gap = training.whole & finite, separation(*series[:2])
+        better = whole & np.isfinite(gap) & (gap > training.gap)
+        best = self.single.merge(training.best, now, better) if better.any() else training.best
+        return replace(training, now=now, best=best, gap=np.where(better, gap, training.gap), whole=whole)
+
+
+_SPAN: Engine[span.State] = Stepwise(span)
+_DENSE: Engine[dense.State] = Stepwise(dense)
 
 ENGINES: dict[str, Engine[Any]] = {"span": _SPAN, "dense": _DENSE}
 """Each engine by name."""

@@ -52,7 +52,7 @@ class SimulateRun:
         """Simulate all seeds as one batch and write history.csv, samples.npz and summary.json."""
         draws = stack([self.problem.sample(seed=seed, n_holdout=self.n_holdout) for seed in self.seeds])
         record = ("margin", "margin_predicted")
-        runs = simulate(draws, **asdict(self.simulation), record=record, progress=progress)
+        runs = simulate(draws, **vars(self.simulation), record=record, progress=progress)
         summary = self._summary(runs)
         folder.begin()
         folder.write_history(runs.to_frame())

@@ -14,6 +14,8 @@ import numpy as np
 
 from labelnoise.arrays import Array, to_numpy
 from labelnoise.record.selection import select_by_margin
+from labelnoise.theory.activations import ReLU
+from labelnoise.theory.dynamics import Dynamics
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -21,13 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One moment of R networks in training, as either engine shows it: W = W0 + c_mu mu^T + c_xi Xi.
+    """One moment of R networks in training, as any engine shows it: W = a W0 + c_mu mu^T + c_xi Xi.
+
+    Products h of filters and patches are pre-activations: they include the bias where there is one.
 
     What costs more than a look at the state is a function, called only for what is recorded.
     """
 
     xp: Any
     """The array API namespace of the arrays (NumPy or torch)."""
+    dynamics: Dynamics
+    """Activation, loss, and how the networks are trained."""
+    readout: Float[Array, " filters"]
+    """(2m,) second layer."""
     y_true: Float[Array, "R n"]
     """(R, n) true labels in {-1, +1}."""
     y_given: Float[Array, "R n"]
@@ -40,18 +48,20 @@ class View:
     """(R, n) ||xi_i||^2."""
     output: Float[Array, "R n"]
     """(R, n) f(W, x_i)."""
-    w_mu: Float[Array, "R filters"]
-    """(R, 2m) <w_{j,r}, mu>."""
-    w_xi: Float[Array, "R filters n"]
-    """(R, 2m, n) <w_{j,r}, xi_i>."""
+    bias: Float[Array, "R filters"] | None
+    """(R, 2m) bias of each filter; None where there is none."""
+    h_signals: Float[Array, "R filters 2"]
+    """(R, 2m, 2) products with the signal patch of y = +1, mu, and of y = -1, -mu."""
+    h_xi: Float[Array, "R filters n"]
+    """(R, 2m, n) products with each xi_i."""
     c_mu: Callable[[], Array]
     """() -> (R, 2m) coefficient of mu in each filter."""
     c_xi: Callable[[], Array]
     """() -> (R, 2m, n) coefficient of each xi_i in each filter."""
-    w_held_out: Callable[[], Array]
+    h_held_out: Callable[[], Array]
     """() -> (R, 2m, h) products with the held-out patches."""
     weight_gram: Callable[[bool], Array]
-    """orthogonal -> (R, 2m, 2m) W W^T, or that of W with its component along mu removed."""
+    """orthogonal -> (R, 2m, 2m) W W^T without the bias, or that of W with its component along mu removed."""
 
 
 def margin(view: View) -> Float[Array, "R n"]:
@@ -60,9 +70,8 @@ def margin(view: View) -> Float[Array, "R n"]:
 
 
 def loss(view: View) -> Float[Array, "R n"]:
-    """Logistic loss log(1 + exp(-margin)) (R, n)."""
-    z = margin(view)
-    return view.xp.logaddexp(-z, 0 * z)
+    """Loss l(margin) (R, n), of the given labels without fresh flips."""
+    return view.dynamics.loss.value(view.xp, margin(view))
 
 
 def output(view: View) -> Float[Array, "R n"]:
@@ -72,7 +81,7 @@ def output(view: View) -> Float[Array, "R n"]:
 
 def gamma(view: View) -> Float[Array, "R filters"]:
     """Signal coefficients gamma_{j,r} (R, 2m) of w = w0 + j gamma mu/||mu||^2 + sum_i rho_i xi_i/||xi_i||^2."""
-    c, half = view.c_mu(), view.w_mu.shape[-1] // 2
+    c, half = view.c_mu(), view.readout.shape[-1] // 2
     return view.xp.concat([c[:, :half], -c[:, half:]], axis=-1) * view.mu_sq[:, None]
 
 
@@ -84,9 +93,12 @@ def rho(view: View) -> Float[Array, "R filters n"]:
 def margin_predicted(view: View) -> Float[Array, "R n"]:
     """Leading part of the margin by Lemma 5.1 (R, n).
 
-    Clean samples: mean_r gamma_{y~,r} + rho_{y~,r,i}; noisy ones: mean_r rho_{y~,r,i} - gamma_{-y~,r}.
+    Clean samples: mean_r gamma_{y~,r} + rho_{y~,r,i}; noisy ones: mean_r rho_{y~,r,i} - gamma_{-y~,r}. NaN where the
+    activation is not the ReLU, of which the lemma speaks, or the second layer is not 1/m.
     """
     xp = view.xp
+    if view.dynamics.activation != ReLU() or view.dynamics.second_layer is not None:
+        return xp.nan * view.output
     signal = _by_sign(xp.mean, gamma(view)[..., None])  # (R, 2, 1)
     noise = _pick(xp, _by_sign(xp.mean, rho(view)), view.y_given)
     return noise + xp.where(view.clean, _pick(xp, signal, view.y_given), -_pick(xp, signal, -view.y_given))

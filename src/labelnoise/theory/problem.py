@@ -43,6 +43,8 @@ class SignalNoise:
     """How labels are flipped; class + is y = +1."""
     orthogonal_noise: bool = False
     """Project the noise patches off mu: xi ~ N(0, noise_std^2 (I - mu mu^T / ||mu||^2))."""
+    bias: bool = False
+    """Train a bias per filter, too, b_{j,r}(0) ~ N(0, init_std^2); the paper's network has none."""
 
     def __post_init__(self) -> None:
         for name, example in (("n", 200), ("d", 40_000), ("m", 20)):
@@ -50,7 +52,8 @@ class SignalNoise:
         if self.d > MAX_D:
             raise InputError(f"`d` must be at most 10^15, got {self.d:g}; beyond, float64 loses the patches' overlaps")
         no_slope = "all activations start at 0, where the ReLU's slope is 0, so nothing would ever train; use 0.001"
-        check_positive("mu_norm", self.mu_norm, 40.0)
+        if self.mu_norm != 0:  # without a signal nothing is learnt, which a map may show
+            check_positive("mu_norm", self.mu_norm, 40.0)
         check_positive("noise_std", self.noise_std, 1.0)
         check_positive("init_std", self.init_std, 0.001, no_slope)
         if not isinstance(self.label_noise, TRANSITIONS):
@@ -58,8 +61,9 @@ class SignalNoise:
                 f"`label_noise` must be a model such as ClassConditional(0.2, 0.2), got {self.label_noise!r}; "
                 "for labels of your own use Draw.from_vectors"
             )
-        if not isinstance(self.orthogonal_noise, bool):
-            raise InputError(f"`orthogonal_noise` must be True or False, got {self.orthogonal_noise!r}; leave it out")
+        for name in ("orthogonal_noise", "bias"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"`{name}` must be True or False, got {getattr(self, name)!r}; leave it out")
         for tau, name in zip(self.taus, ("tau_plus", "tau_minus"), strict=True):
             if not tau < 0.5:
                 raise InputError(
@@ -113,6 +117,7 @@ class SignalNoise:
             y_given=y_given,
             held_out_true=held_out_true,
             held_out_given=held_out_given,
+            bias0=self.init_std * stream(seed, "bias").standard_normal(2 * self.m) if self.bias else None,
             problem=self,
             seed=seed,
             vectors=explicit if vectors else None,

@@ -41,6 +41,8 @@ def write_trajectory(run: Trajectory, path: Path) -> None:
         "status": run.status,
     }
     arrays = {f"draw/{name}": getattr(draw, name) for name in DRAW_ARRAYS}
+    if draw.bias0 is not None:
+        arrays["draw/bias0"] = draw.bias0
     if draw.vectors is not None:
         arrays |= {f"vectors/{name}": rows for name, rows in asdict(draw.vectors).items()}
     for part in COLUMNS:
@@ -76,6 +78,7 @@ def _draw(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Draw:
         m=header["m"],
         problem=header["problem"] and config_of(SignalNoise, header["problem"]),
         seed=header["seed"],
+        bias0=arrays.get("draw/bias0"),
         vectors=Vectors(**vectors) if len(vectors) == len(fields(Vectors)) else None,
     )
 

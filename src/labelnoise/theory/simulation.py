@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -12,11 +13,11 @@ import numpy as np
 from labelnoise.arrays import check_memory, to_numpy
 from labelnoise.devices import find_device, repeatable
 from labelnoise.errors import InputError, check_progress, did_you_mean
-from labelnoise.record.stages import separation
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
-from labelnoise.theory.engines import ENGINES, Engine, State
+from labelnoise.theory.dynamics import Dynamics
+from labelnoise.theory.engines import ENGINES, Engine, State, Training
 from labelnoise.theory.observables import ARRAYS, TRACKED, View, summary, tracked
 from labelnoise.theory.test_errors import EvaluationNoise, held_out_accuracy, sampled_errors, seen_errors
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
@@ -32,6 +33,7 @@ def simulate(
     record: Sequence[str] = ...,
     test_draws: int = ...,
     zeta_std: float | None = ...,
+    dynamics: Dynamics = ...,
     engine: Literal["span", "dense"] = ...,
     device: str | None = ...,
     dtype: Literal["float64", "float32"] = ...,
@@ -43,12 +45,13 @@ def simulate(
 def simulate(
     draw: Sequence[Draw],
     *,
-    lr: float = ...,
+    lr: float | Sequence[float] = ...,
     steps: int = ...,
     record_every: int = ...,
     record: Sequence[str] = ...,
     test_draws: int = ...,
     zeta_std: float | None = ...,
+    dynamics: Dynamics = ...,
     engine: Literal["span", "dense"] = ...,
     device: str | None = ...,
     dtype: Literal["float64", "float32"] = ...,
@@ -59,28 +62,30 @@ def simulate(
 def simulate(
     draw: Draw | Sequence[Draw],
     *,
-    lr: float = SimulateConfig.lr,
+    lr: float | Sequence[float] = SimulateConfig.lr,
     steps: int = SimulateConfig.steps,
     record_every: int = SimulateConfig.record_every,
     record: Sequence[str] = (),
     test_draws: int = SimulateConfig.test_draws,
     zeta_std: float | None = SimulateConfig.zeta_std,
+    dynamics: Dynamics = SimulateConfig.dynamics,
     engine: Literal["span", "dense"] = "span",
     device: str | None = None,
     dtype: Literal["float64", "float32"] = "float64",
     progress: Progress | None = None,
 ) -> Trajectory | TrajectoryBatch:
-    """Train the two-layer network on a draw by full-batch gradient descent (Han et al. 2025, Section 3).
+    """Train the two-layer network on a draw, by full-batch gradient descent by default (Han et al. 2025, Section 3).
 
     Args:
         draw: one draw, or a batch from `stack`.
-        lr: learning rate eta.
+        lr: learning rate eta; of a batch also one for each draw.
         steps: gradient steps.
         record_every: steps between records.
         record: arrays to keep at each record, of "output", "margin", "margin_predicted", "loss" (n numbers each),
             "gamma" (2m) and "rho" (2m n: 64 kB a record at n=200, m=20, so 128 MB for 2,000 steps recorded each).
         test_draws: draws for each sampled test error at each record; 0 leaves them out.
         zeta_std: noise that perturbs a training patch in the paper's test distribution; noise_std / 2 by default.
+        dynamics: activation, loss, who is shown, optimiser, schedule, weight decay; the paper's by default.
         engine: "span" (exact, any dimension) or "dense" (explicit vectors and autograd: the oracle).
         device: a torch device such as "cuda"; None runs on NumPy.
         dtype: "float64", or "float32" for statistics only: outputs move by up to 2e-4.
@@ -93,10 +98,12 @@ def simulate(
     Raises:
         InputError: an argument is out of its range or a name unknown.
     """
-    config = SimulateConfig(lr, steps, record_every, test_draws, zeta_std)
     if not isinstance(draw, Draw | tuple | list):
         raise InputError(f"`draw` must come from sample(...) or stack(...), got {type(draw).__name__}; draw one first")
     draws = (draw,) if isinstance(draw, Draw) else stack(draw)
+    configs = tuple(
+        SimulateConfig(rate, steps, record_every, test_draws, zeta_std, dynamics) for rate in _rates(lr, len(draws))
+    )
     if isinstance(record, str) or not isinstance(record, Sequence):
         raise InputError(f"`record` must be a list of names, got {record!r}; write for example record=('gamma',)")
     check_progress(progress)
@@ -104,13 +111,14 @@ def simulate(
     _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
-    _check_size(draws, config, record)
-    chosen, observe = ENGINES[engine], _observer(draws, config)
+    _check_size(draws, configs[0], record)
+    chosen, observe = ENGINES[engine], _observer(draws, configs[0])
     exact = repeatable() if device or engine == "dense" else nullcontext()  # float32 is not TF32
     with exact, np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
-        start = chosen.init(draws, lr, device, dtype)
-        history, at_best = _train(chosen, start, len(draws), config, observe, record, progress)
-    batch = TrajectoryBatch(draws, config, **history)
+        start = chosen.init(draws, np.array([config.lr for config in configs]), configs[0], device, dtype)
+        history, at_best = _train(chosen, start, len(draws), configs[0], observe, record, progress)
+    status = tuple(_status(step, run.lr) for step, run in zip(history.pop("broken"), configs, strict=True))
+    batch = TrajectoryBatch(draws, configs, **history, status=status)
     without = np.array([stages.t1 is None for stages in batch.stages])
     batch = replace(batch, at_t1={name: np.where(without, np.nan, values) for name, values in at_best.items()})
     return batch[0] if isinstance(draw, Draw) else batch
@@ -132,59 +140,42 @@ Observe = Callable[[View], Columns]
 
 def _train(
     engine: Engine[State],
-    state: State,
+    start: State,
     runs: int,
     config: SimulateConfig,
     observe: Observe,
     record: Sequence[str],
     progress: Progress | None,
 ) -> tuple[dict[str, Any], Columns]:
-    """The loop: step, track, record.
+    """The loop: advance from record to record.
 
-    Returns the fields of `TrajectoryBatch` that come of it, and a row of the table at each run's best separation so
+    Returns what a `TrajectoryBatch` holds of it, and a row of the table at each run's best separation so
     far, which is T1 if it separates: the networks there are kept on the way.
     """
-    recorded = set(config.recorded.tolist())
-    track, rows, arrays = [], [], []
-    best, kept = _Best(), state
-    broken = np.full(runs, -1)
-    for t in range(config.steps + 1):
-        state = engine.step(state) if t else state
-        view = engine.view(state)
-        series, finite = tracked(view)
+    series, finite = tracked(engine.view(start))
+    track, whole = [series[..., None]], [finite[:, None]]
+    training = Training(start, start, np.full(runs, -np.inf), finite)
+    rows, arrays = [], []
+    for before, step in pairwise([0, *config.recorded]):
+        training, series, finite = engine.advance(training, step - before)
         track.append(series)
-        if not (all_finite := finite.all()):
-            broken[(broken < 0) & ~finite] = t
-        if t and (better := best.improves(series, broken < 0)).any():
-            kept = engine.merge(kept, state, better)
-        if t in recorded:
-            rows.append(_blank(observe(view), finite))
-            arrays.append(_blank({name: to_numpy(ARRAYS[name](view)) for name in record}, finite))
-            if progress:
-                progress(t, config.steps)
-        if not all_finite and not finite.any():
+        whole.append(finite)
+        view = engine.view(training.now)
+        rows.append(_blank(observe(view), training.whole))
+        arrays.append(_blank({name: to_numpy(ARRAYS[name](view)) for name in record}, training.whole))
+        if progress:
+            progress(step, config.steps)
+        if not training.whole.any():
             break
+    finite = np.concatenate(whole, axis=-1)
+    broken = np.where(finite.all(-1), -1, finite.argmin(-1))
     history = {
-        "values": _joined(arrays, len(recorded)),
-        "track": _tracked_series(np.stack(track, axis=-1), broken, config.steps),
-        "table": _joined(rows, len(recorded)),
-        "status": tuple(_status(step, config.lr) for step in broken),
+        "values": _joined(arrays, config.recorded.size),
+        "track": _tracked_series(np.concatenate(track, axis=-1), broken, config.steps),
+        "table": _joined(rows, config.recorded.size),
+        "broken": broken,
     }
-    return history, observe(engine.view(kept))
-
-
-class _Best:
-    """The best separation of clean and noisy samples so far, of each run (R,)."""
-
-    def __init__(self) -> None:
-        self.gap: np.ndarray | float = -np.inf
-
-    def improves(self, series: np.ndarray, whole: np.ndarray) -> np.ndarray:
-        """Whether this step separates better than all before, of the runs that are still `whole`; the first on ties."""
-        gap = separation(*series[:2])
-        better = whole & np.isfinite(gap) & (gap > self.gap)
-        self.gap = np.where(better, gap, self.gap)
-        return better
+    return history, observe(engine.view(training.best))
 
 
 def _tracked_series(series: np.ndarray, broken: np.ndarray, steps: int) -> Columns:
@@ -209,6 +200,16 @@ def _observer(draws: tuple[Draw, ...], config: SimulateConfig) -> Observe:
         return row
 
     return observe
+
+
+def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:
+    """A learning rate for each run."""
+    if not isinstance(lr, list | tuple | np.ndarray):
+        return [lr] * runs
+    rates = np.asarray(lr, dtype=object).tolist()
+    if len(rates) != runs:
+        raise InputError(f"`lr` must be a number or {runs} of them, one for each draw, got {len(rates)}; give one each")
+    return rates
 
 
 def zeta_std(draw: Draw, config: SimulateConfig) -> float:

@@ -1,176 +1,247 @@
-"""The span engine: exact training in coefficient space, for a batch of runs at once.
+"""The array engine: exact training in coefficient space, for a batch of runs at once, on NumPy arrays or torch tensors.
 
-Gradient descent never leaves the span of the patches it is shown, so W(t) = W0 + C(t) P with the rows of P the n + 2
-patches [xi_1..xi_n, mu, -mu] and C (2m, n + 2). With K = P P^T the products of filters and patches are
+With the bank P of q patches (see `bank`), W = a W0 + C P, the products H = W P^T = a H0 + C K, K = P P^T, and
 
-    H = W P^T = H0 + C K,
+    f = A s(H) S,    g = dL/df,    G = [(A^T g S^T) o s'(H)],    dL/dW = G P,
 
-one (2m x n)(n x n) product a step whatever d is. Patch p pulls every filter that it activates:
-
-    C_{(j,r),p} <- C_{(j,r),p} + j s'(H_{(j,r),p}) c_p,     c_i = -(eta / (n m)) l'_i y~_i,
-
-and c_{+mu}, c_{-mu} are the sums of c_i over the samples with y = +1 and y = -1, which share that signal patch. Hence
-gamma_{j,r} = j (C_{+mu} - C_{-mu}) ||mu||^2 and rho_{j,r,i} = C_{(j,r),i} ||xi_i||^2. H is computed from C anew at
-every step, never accumulated: no drift.
+where A is the second layer, S says which sample shows which patch, s is the activation, o the entrywise product. One
+(2m x q)(q x q) product a step gives H, whatever d is; an optimiser moves C and a by G. H is computed from C anew at
+every step, never accumulated: no drift. gamma_{j,r} = j (C_{+mu} - C_{-mu}) ||mu||^2, rho_{j,r,i} = C_{(j,r),i} ||xi_i||^2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labelnoise.arrays import Array, array_namespace, to_device
+from labelnoise.arrays import Array, to_device
+from labelnoise.errors import InputError
+from labelnoise.theory.bank import Bank, build_bank
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
+from labelnoise.theory.optimizers import Adam, GradientFlow, Momentum, SharpnessAware
+
+EVALUATIONS = 100_000
+"""Largest number of gradients that gradient flow may take for the time of one step."""
 
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """What does not change during training, for R runs: labels and the inner products of the patches."""
+    """What R runs are trained on, and how."""
 
-    xp: Any
-    """The array API namespace of the arrays (NumPy or torch)."""
-    y_true: Array
-    """(R, n)."""
-    y_given: Array
-    """(R, n)."""
-    clean: Array
-    """(R, n) where they agree."""
-    kernel: Array
-    """(R, n + 2, n + 2) K = P P^T, contiguous: the one large product of a step reads it."""
-    squares: Array
-    """(R, n + 2) squared norms of the patches, the diagonal of K."""
-    products0: Array
-    """(R, 2m, n + 2) H0 = W0 P^T."""
-    gram0: Array
-    """(R, 2m, 2m) W0 W0^T."""
-    held_out_patches: Array
-    """(R, n + 2, h) P Xi_h^T."""
-    held_out0: Array
-    """(R, 2m, h) W0 Xi_h^T."""
-    readout: Array
-    """(2m,) second layer, j / m."""
-    shows: Array
-    """(R, n, 2) 1 where a sample shows the signal patch mu, and where -mu."""
-    pull: Array
-    """(R, n) eta y~_i / (n m), the largest pull of each sample."""
+    bank: Bank
+    config: SimulateConfig
+    rates: Array
+    """(R, 1, 1) learning rates, before the schedule."""
+    seeds: tuple[int, ...]
+    """Of the streams that shuffle and flip while a run is trained."""
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Coefficients and what follows from them."""
+    """Everything that the next step needs."""
 
     system: System
+    step: int
     coefficients: Array
-    """(R, 2m, n + 2) C."""
+    """(R, 2m, q) C."""
+    scale: Array
+    """(R, 1, 1) a."""
+    velocity: tuple[Array, Array]
+    """Momentum of C and of a; zeros before the first step and without momentum."""
     products: Array
-    """(R, 2m, n + 2) H."""
+    """(R, 2m, q) H."""
     output: Array
     """(R, n) f(W, x_i)."""
+    pace: tuple[float, ...] | None = None
+    """First step size of each run's integration, of gradient flow."""
 
 
-def init(draws: tuple[Draw, ...], lr: float, device: str | None = None, dtype: str = "float64") -> State:
+def init(draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, device: str | None, dtype: str) -> State:
     """Return the state before training of a batch of draws.
 
     Args:
         draws: R draws of equal n and m.
-        lr: learning rate eta.
+        rates: (R,) learning rates.
+        config: how to train.
         device: None for NumPy, else a torch device.
         dtype: "float64", or "float32" for statistics (outputs move by up to 2e-4).
+
+    Raises:
+        InputError: an optimiser that leaves the span.
     """
-    n, m = draws[0].n, draws[0].m
-
-    def batch(arrays: list[np.ndarray]) -> Array:
-        return to_device(np.stack(arrays), device, dtype)
-
-    kernels = [_with_minus_mu(_with_minus_mu(draw.inner[: n + 1, : n + 1]).T) for draw in draws]
-    products0 = batch([_with_minus_mu(draw.inner[n + 1 : n + 1 + 2 * m, : n + 1]) for draw in draws])
+    if isinstance(config.dynamics.optimizer, Adam):
+        raise InputError(
+            "Adam moves each coordinate by its own size, so weights leave the span of the patches; use engine='dense'"
+        )
+    bank = build_bank(draws, config.dynamics.second_layer, device, dtype)
     system = System(
-        xp=array_namespace(products0),
-        y_true=batch([draw.y_true for draw in draws]),
-        y_given=batch([draw.y_given for draw in draws]),
-        clean=to_device(np.stack([~draw.noisy for draw in draws]), device),
-        kernel=batch(kernels),
-        squares=batch([kernel.diagonal() for kernel in kernels]),
-        products0=products0,
-        gram0=batch([draw.w0_w0 for draw in draws]),
-        held_out_patches=batch([_with_minus_mu(draw.held_out_rows[:, : n + 1]).T for draw in draws]),
-        held_out0=batch([draw.held_out_rows[:, n + 1 : n + 1 + 2 * m].T for draw in draws]),
-        readout=to_device(np.repeat([1 / m, -1 / m], m), device, dtype),
-        shows=batch([np.stack([draw.y_true > 0, draw.y_true < 0], axis=1) for draw in draws]),
-        pull=batch([lr / (n * m) * draw.y_given for draw in draws]),
+        bank, config, to_device(rates[:, None, None], device, dtype), tuple(draw.seed or 0 for draw in draws)
     )
-    return State(system, 0 * products0, products0, _outputs(system, products0))
+    zero, one = 0 * bank.products0, 0 * system.rates + 1
+    return State(system, 0, zero, one, (zero, 0 * one), bank.products0, _outputs(system, bank.products0))
 
 
 def step(state: State) -> State:
-    """One step of full-batch gradient descent on the logistic loss, with s'(0) = 0."""
-    system, xp = state.system, state.system.xp
-    slope = xp.exp(-xp.logaddexp(0 * state.output, system.y_given * state.output))  # -l'_i, stable for any margin
-    pull = slope * system.pull
-    pulls = xp.concat([pull, (pull[:, None, :] @ system.shows)[:, 0]], axis=-1)[:, None, None, :]
-    active = (state.products > 0).reshape(pulls.shape[0], 2, -1, pulls.shape[-1])
-    update = active * xp.concat([pulls, -pulls], axis=1)  # j c_p, for the m filters of each sign at once
-    coefficients = state.coefficients + update.reshape(state.coefficients.shape)
-    products = coefficients @ system.kernel
-    products += system.products0  # in place, on an array of this step's own
-    return State(system, coefficients, products, _outputs(system, products))
+    """Return the state one step later; the state given is left as it is."""
+    system, dynamics = state.system, state.system.config.dynamics
+    if isinstance(dynamics.optimizer, GradientFlow):
+        return _flow(state, dynamics.optimizer.tolerance)
+    gradient = _gradient(system, state.products, state.output, state.step)
+    if isinstance(dynamics.optimizer, SharpnessAware):
+        ascended = state.products + _ascent(system.bank, gradient, dynamics.optimizer.radius)
+        gradient = _gradient(system, ascended, _outputs(system, ascended), state.step)
+    moves = gradient, 0 * state.scale
+    if dynamics.weight_decay:
+        moves = gradient + dynamics.weight_decay * state.coefficients, dynamics.weight_decay * state.scale
+    velocity = state.velocity
+    if isinstance(dynamics.optimizer, Momentum):
+        share = dynamics.optimizer.momentum
+        velocity = share * velocity[0] + moves[0], share * velocity[1] + moves[1]
+        ahead = moves[0] + share * velocity[0], moves[1] + share * velocity[1]
+        moves = ahead if dynamics.optimizer.nesterov else velocity
+    rates = system.rates * float(dynamics.schedule.share(np.array(state.step), system.config.steps))
+    return _at(state, state.coefficients - rates * moves[0], state.scale - rates * moves[1], velocity)
 
 
 def merge(kept: State, state: State, runs: np.ndarray) -> State:
-    """Return the networks of `state` for these runs (R,), those of `kept` for the others."""
+    """Return the networks of `state` for these runs (R,), those of `kept` for the others; to be looked at only."""
     if runs.all():
         return state  # states are never written to again
-    system, xp = state.system, state.system.xp
+    xp = state.system.bank.xp
     mask = xp.asarray(runs, device=state.output.device)
-    coefficients, products, output = (
-        xp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-        for new, old in (
-            (state.coefficients, kept.coefficients), (state.products, kept.products), (state.output, kept.output)
-        )
-    )  # fmt: skip
-    return State(system, coefficients, products, output)
+    names = ("coefficients", "scale", "products", "output")
+    pairs = [(getattr(state, name), getattr(kept, name)) for name in names]
+    chosen = [xp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs]
+    return replace(state, **dict(zip(names, chosen, strict=True)))
 
 
 def view(state: State) -> View:
     """Show the networks to the observables."""
-    system, c, n = state.system, state.coefficients, state.output.shape[-1]
+    bank, dynamics = state.system.bank, state.system.config.dynamics
+    c, a, xp, n = state.coefficients, state.scale, bank.xp, bank.n
+    bias = None if bank.bias0 is None else a[..., 0] * bank.bias0 + c.sum(-1)
 
     def weight_gram(orthogonal: bool) -> Array:
-        """W W^T = W0 W0^T + C H0^T + H C^T, from W = W0 + C P; orthogonal: less (W mu)(W mu)^T / ||mu||^2."""
-        h0, h = system.products0, state.products
-        gram = system.gram0 + c @ system.xp.matrix_transpose(h0) + h @ system.xp.matrix_transpose(c)
+        """W W^T = a^2 W0 W0^T + a H0 C^T + C H^T, without the bias; orthogonal: less (W mu)(W mu)^T / ||mu||^2."""
+        h0, h = bank.products0, state.products
+        if bias is not None:
+            h0, h = h0 - bank.bias0[..., None], h - bias[..., None]
+        gram = a**2 * bank.gram0 + a * (h0 @ xp.matrix_transpose(c)) + c @ xp.matrix_transpose(h)
         if orthogonal:
-            along = h[..., n]
-            gram = gram - along[..., :, None] * along[..., None, :] / system.squares[:, n, None, None]
+            along, square = h[..., n], bank.squares[:, n, None, None]
+            gram = gram - along[..., :, None] * along[..., None, :] / xp.where(square > 0, square, 1 + 0 * square)
         return gram
 
     return View(
-        xp=system.xp,
-        y_true=system.y_true,
-        y_given=system.y_given,
-        clean=system.clean,
-        mu_sq=system.squares[:, n],
-        xi_sq=system.squares[:, :n],
+        xp=xp,
+        dynamics=dynamics,
+        readout=bank.readout,
+        y_true=bank.y_true,
+        y_given=bank.y_given,
+        clean=bank.clean,
+        mu_sq=bank.squares[:, n],
+        xi_sq=bank.squares[:, :n],
         output=state.output,
-        w_mu=state.products[..., n],
-        w_xi=state.products[..., :n],
+        bias=bias,
+        h_signals=state.products[..., n:],
+        h_xi=state.products[..., :n],
         c_mu=lambda: c[..., n] - c[..., n + 1],
         c_xi=lambda: c[..., :n],
-        w_held_out=lambda: system.held_out0 + c @ system.held_out_patches,
+        h_held_out=lambda: a * bank.held_out0 + c @ bank.held_out_patches,
         weight_gram=weight_gram,
     )
 
 
+def _at(state: State, coefficients: Array, scale: Array, velocity: tuple[Array, Array]) -> State:
+    """The state of the next step with these coefficients: H and f follow from them."""
+    system, bank = state.system, state.system.bank
+    products = coefficients @ bank.kernel
+    products += scale * bank.products0 if system.config.dynamics.weight_decay else bank.products0  # in place: its own
+    output = _outputs(system, products)
+    return State(system, state.step + 1, coefficients, scale, velocity, products, output, state.pace)
+
+
+def _gradient(system: System, products: Array, output: Array, step: int) -> Array:
+    """G (R, 2m, q): sample i pulls the patches that it shows by g_i, a filter where its slope lets it."""
+    bank, dynamics, xp = system.bank, system.config.dynamics, system.bank.xp
+    shown, now = dynamics.shown, range(step, step + 1)
+    z = bank.y_given * output
+    slope = dynamics.loss.slope(xp, z)
+    if shown.fresh_flips:
+        slope = slope + _each(system, [shown.flips(seed, now, bank.n)[0] for seed in system.seeds])  # l'(-z) = -l'(z) - 1
+    if shown.batch_size is None:
+        g = slope * bank.y_given / bank.n
+    else:
+        g = slope * bank.y_given * _each(system, [shown.weights(seed, now, bank.n)[0] for seed in system.seeds])
+    if shown.selection_from is not None and step >= shown.selection_from:
+        g = g * (z >= 0)
+    pulls = xp.concat([g, (g[:, None, :] @ bank.shows)[:, 0]], axis=-1)
+    return dynamics.activation.slope(xp, products) * (bank.readout[:, None] * pulls[:, None, :])
+
+
+def _ascent(bank: Bank, gradient: Array, radius: float) -> Array:
+    """What radius G / ||G|| adds to the products H; ||G||^2 = sum G o (G K)."""
+    xp, along = bank.xp, gradient @ bank.kernel
+    square = xp.sum(xp.sum(gradient * along, axis=-1, keepdims=True), axis=-2, keepdims=True)
+    return xp.where(square > 0, radius / xp.sqrt(xp.where(square > 0, square, 1 + 0 * square)), 0 * square) * along
+
+
+def _flow(state: State, tolerance: float) -> State:
+    """Integrate dC/dt = -G over the time lr, run by run: what one run needs does not move another."""
+    bank, ends, paces = state.system.bank, [], []
+    for run in range(len(state.system.seeds)):
+        end, pace = _integrate(state, run, tolerance)
+        ends.append(end)
+        paces.append(pace)
+    coefficients = to_device(np.stack(ends), None if bank.xp.__name__.endswith("numpy") else str(bank.kernel.device))
+    return replace(_at(state, coefficients, state.scale, state.velocity), pace=tuple(paces))
+
+
+def _integrate(state: State, run: int, tolerance: float) -> tuple[np.ndarray, float]:
+    """Coefficients (2m, q) of a run after the time lr, and the integration's last step size."""
+    from scipy.integrate import RK45
+
+    start, system = np.asarray(state.coefficients[run]), _one_run(state.system, run)
+    bank, span = system.bank, float(state.system.rates[run, 0, 0])
+
+    def slope(time: float, flat: np.ndarray) -> np.ndarray:
+        products = bank.products0 + flat.reshape(1, *start.shape) @ bank.kernel
+        return -_gradient(system, products, _outputs(system, products), state.step).ravel()
+
+    first = min(state.pace[run], span) if state.pace else None
+    solver = RK45(slope, 0.0, start.ravel(), span, first_step=first, rtol=tolerance, atol=tolerance / 10)
+    pace = span
+    while solver.status == "running" and solver.nfev < EVALUATIONS and np.isfinite(solver.y).all():
+        solver.step()
+        pace = solver.step_size if solver.t < span else max(pace, solver.step_size or 0.0)
+    if solver.status == "running" and np.isfinite(solver.y).all():
+        raise InputError(
+            f"gradient flow took more than {EVALUATIONS:,} gradients for the time of step {state.step + 1}; raise the "
+            "tolerance or lower `lr`, which is the time of a step"
+        )
+    end = solver.y if solver.status == "finished" else np.full_like(solver.y, np.nan)
+    return end.reshape(start.shape), pace
+
+
+def _one_run(system: System, run: int) -> System:
+    """One run of a batch, as a batch on NumPy."""
+    names = ("y_true", "y_given", "clean", "kernel", "products0", "squares", "shows")
+    parts = {name: np.asarray(getattr(system.bank, name)[run : run + 1]) for name in names}
+    bank = replace(system.bank, xp=np, readout=np.asarray(system.bank.readout), **parts)
+    return replace(system, bank=bank, seeds=system.seeds[run : run + 1])
+
+
 def _outputs(system: System, products: Array) -> Array:
     """f(W, x_i) (R, n): the sample's noise patch plus the signal patch that it shows."""
-    by_patch = system.readout @ (products * (products > 0))
-    n = by_patch.shape[-1] - 2
-    return by_patch[:, :n] + (system.shows @ by_patch[:, n:, None])[..., 0]
+    bank, activation = system.bank, system.config.dynamics.activation
+    by_patch = bank.readout @ activation.value(bank.xp, products)
+    return by_patch[:, : bank.n] + (bank.shows @ by_patch[:, bank.n :, None])[..., 0]
 
 
-def _with_minus_mu(products: np.ndarray) -> np.ndarray:
-    """Append the column of -mu to products (rows, n + 1) with [xi_1..xi_n, mu]."""
-    return np.ascontiguousarray(np.concatenate([products, -products[:, -1:]], axis=1))
+def _each(system: System, rows: list[np.ndarray]) -> Array:
+    """One row (n,) of each run as (R, n), where and as the run's arrays are."""
+    labels = system.bank.y_given
+    return system.bank.xp.asarray(np.stack(rows), dtype=labels.dtype, device=labels.device)

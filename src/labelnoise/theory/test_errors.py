@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.arrays import stream, to_numpy
+from labelnoise.arrays import Array, stream, to_numpy
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
 
@@ -19,7 +19,7 @@ def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np
         y_true: (R, h) true labels in {-1, +1}.
         y_given: (R, h) given labels in {-1, +1}.
     """
-    signal, noise = _signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_held_out()))
+    signal, noise = _readout(view, view.h_signals), _readout(view, view.h_held_out())
     f = noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:])
     return (y_given * f > 0).mean(-1)
 
@@ -42,7 +42,7 @@ class EvaluationNoise:
 
 def seen_errors(view: View) -> np.ndarray:
     """Exact test error (R,) on training patches with a fresh fair coin for y: the mean over all 2n cases."""
-    return _errors(_signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_xi))).mean((1, 2))
+    return _errors(_readout(view, view.h_signals), _readout(view, view.h_xi)).mean((1, 2))
 
 
 def sampled_errors(view: View, draws: tuple[Draw, ...], noise: list[EvaluationNoise], zeta_std: list[float]) -> dict:
@@ -54,19 +54,20 @@ def sampled_errors(view: View, draws: tuple[Draw, ...], noise: list[EvaluationNo
     known (fresh: without a problem; perturbed: without zeta_std) and for broken weights.
     """
     table = {name: np.full(len(draws), np.nan) for name in SAMPLED}
-    signal, w_xi = _signal_outputs(to_numpy(view.w_mu)), to_numpy(view.w_xi)
+    signal, h_xi = _readout(view, view.h_signals), to_numpy(view.h_xi)
+    bias = np.zeros(h_xi.shape[:2]) if view.bias is None else to_numpy(view.bias)
     roots = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
     for run, draw in enumerate(draws):
         if not np.isfinite(roots[False][run]).all():
             continue
         perturbed = (zeta_std[run] * roots[False][run]) @ noise[run].normal
-        perturbed += w_xi[run].take(noise[run].patch, axis=1)
+        perturbed += h_xi[run].take(noise[run].patch, axis=1)
         kinds = {"perturbed": perturbed} if np.isfinite(zeta_std[run]) else {}
         if draw.problem is not None:
             root = roots[draw.problem.orthogonal_noise][run]
-            kinds["fresh"] = (draw.problem.noise_std * root) @ noise[run].normal
+            kinds["fresh"] = (draw.problem.noise_std * root) @ noise[run].normal + bias[run][:, None]
         for name, products in kinds.items():
-            wrong = _errors(signal[run][None], _readout(products[None]))[0]
+            wrong = _errors(signal[run][None], _readout(view, products[None]))[0]
             stem = f"test_error_{name}"
             table[stem][run], table[f"{stem}_se"][run], table[f"{stem}_upper"][run] = _estimate(wrong.mean(0))
             if name == "fresh" and draw.problem is not None:
@@ -113,12 +114,6 @@ def _errors(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.array([1.0, -1.0])[:, None] * (signal[:, :, None] + noise[:, None, :]) <= 0
 
 
-def _readout(products: np.ndarray) -> np.ndarray:
-    """Second layer: (1/m) sum_{j,r} j ReLU(products), (R, 2m, N) -> (R, N)."""
-    m = products.shape[1] // 2
-    return np.repeat([1 / m, -1 / m], m) @ np.maximum(products, 0)
-
-
-def _signal_outputs(w_mu: np.ndarray) -> np.ndarray:
-    """Output (R, 2) of the signal patch for y = +1 and y = -1."""
-    return _readout(np.stack([w_mu, -w_mu], axis=-1))
+def _readout(view: View, products: Array) -> np.ndarray:
+    """Output A s(products) of patches, (R, 2m, N) -> (R, N)."""
+    return to_numpy(view.readout) @ view.dynamics.activation.value(np, to_numpy(products))

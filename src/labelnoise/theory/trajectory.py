@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import check_path
-from labelnoise.record.stages import CONVERGED_LOSS, Stages, find_stages
+from labelnoise.record.stages import Stages, find_stages
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 
@@ -51,7 +51,7 @@ class Trajectory:
     @cached_property
     def stages(self) -> Stages:
         """Window, T1, lead, onset of Stage II, convergence."""
-        converged = (self.table["loss"] <= CONVERGED_LOSS) & (self.table["accuracy"] == 1)
+        converged = (self.table["loss"] <= self.config.dynamics.loss.converged) & (self.table["accuracy"] == 1)
         convergence = int(self.steps[converged.argmax()]) if converged.any() else None
         return find_stages(**self.track, convergence=convergence)
 
@@ -89,7 +89,8 @@ class TrajectoryBatch:
     """Runs that were trained together: `len`, iteration and `batch[r]` give each `Trajectory`, in order."""
 
     draws: tuple[Draw, ...]
-    config: SimulateConfig
+    configs: tuple[SimulateConfig, ...]
+    """Of each run; they differ in the learning rate at most."""
     values: Mapping[str, Float[np.ndarray, "R k ..."]]
     """The arrays that `record` named, (R, k, ...) each."""
     track: Mapping[str, Float[np.ndarray, "R steps+1"]]
@@ -104,7 +105,7 @@ class TrajectoryBatch:
     @property
     def steps(self) -> Int[np.ndarray, " k"]:
         """Recorded steps."""
-        return self.config.recorded
+        return self.configs[0].recorded
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -124,7 +125,7 @@ class TrajectoryBatch:
         return tuple(
             Trajectory(
                 draw,
-                self.config,
+                self.configs[r],
                 values=pick(self.values, r),
                 track=pick(self.track, r),
                 table=pick(self.table, r),

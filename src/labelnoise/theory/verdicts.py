@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.theory.claims import CLAIMS
-from labelnoise.theory.findings import FAILS, HOLDS, UNDECIDED, Finding, Verdict, not_measured
+from labelnoise.theory.findings import FAILS, HOLDS, NOT_MEASURED, PREMISE_FAILS, UNDECIDED, Finding, Verdict, not_measured
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 
 
@@ -48,7 +48,7 @@ def checks(trajectory: Trajectory | TrajectoryBatch) -> list[Check]:
 
 
 def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Callable[[Trajectory], Finding]) -> Check:
-    findings = [examine(run) if run.status == "ok" else not_measured(run.status) for run in runs]
+    findings = [_within_premise(run, examine(run)) if run.status == "ok" else not_measured(run.status) for run in runs]
     decided = [finding for finding in findings if finding.verdict in (HOLDS, FAILS)]
     holds = sum(finding.verdict == HOLDS for finding in decided)
     verdict = _overall(findings)
@@ -63,6 +63,15 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Call
     if len(runs) > 1 and decided:
         reason = f"holds in {holds} of {len(decided)} runs; {reason}"
     return Check(claim, statement, verdict=verdict, reason=reason, holds=holds, runs=len(decided), **numbers)
+
+
+def _within_premise(run: Trajectory, finding: Finding) -> Finding:
+    """The finding; where the run is not trained as in the paper, its numbers under a premise that fails."""
+    departures = [*run.config.dynamics.departures, *(["a bias per filter"] if run.draw.bias0 is not None else [])]
+    if not departures or finding.verdict in (PREMISE_FAILS, NOT_MEASURED):
+        return finding
+    words = f"proved for ReLU, logistic loss and full-batch gradient descent without more, not for: {'; '.join(departures)}"
+    return replace(finding, verdict=PREMISE_FAILS, reason=f"{words} ({finding.reason})")
 
 
 def _overall(findings: list[Finding]) -> Verdict:

@@ -1,0 +1,203 @@
+"""Every dynamics in coefficient space against torch's own on explicit vectors, and which pieces go together."""
+
+import numpy as np
+import pytest
+
+from helpers import assert_close
+from labelnoise.errors import InputError
+from labelnoise.noise.models import ClassConditional
+from labelnoise.theory.activations import LeakyReLU, PowerReLU, Softplus
+from labelnoise.theory.draws import stack
+from labelnoise.theory.dynamics import Dynamics
+from labelnoise.theory.losses import Exponential, Hinge, Squared
+from labelnoise.theory.observables import TRACKED
+from labelnoise.theory.optimizers import Adam, Cosine, GradientFlow, Momentum, SharpnessAware, StepDecay
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.shown import Shown
+from labelnoise.theory.simulation import simulate
+from labelnoise.theory.verdicts import checks
+
+PROBLEM = SignalNoise(n=24, d=160, m=3, mu_norm=5.0, init_std=0.02, label_noise=ClassConditional(0.1, 0.25))
+RECORD = ("output", "gamma", "rho")
+
+VARIANTS = {
+    "leaky": Dynamics(activation=LeakyReLU(0.2)),
+    "power 2": Dynamics(activation=PowerReLU(2), second_layer=2.0),
+    "power 3": Dynamics(activation=PowerReLU(3), second_layer=6.0),
+    "softplus": Dynamics(activation=Softplus(0.5)),
+    "exponential": Dynamics(loss=Exponential()),
+    "squared": Dynamics(loss=Squared()),
+    "hinge": Dynamics(loss=Hinge()),
+    "minibatch": Dynamics(shown=Shown(batch_size=7)),
+    "fresh flips": Dynamics(shown=Shown(fresh_flips=0.2)),
+    "selection": Dynamics(shown=Shown(selection_from=10)),
+    "minibatch, fresh flips and selection": Dynamics(shown=Shown(9, 0.1, 5)),
+    "heavy ball": Dynamics(optimizer=Momentum(0.8)),
+    "Nesterov": Dynamics(optimizer=Momentum(0.8, nesterov=True)),
+    "sharpness aware": Dynamics(optimizer=SharpnessAware(0.1)),
+    "weight decay": Dynamics(weight_decay=0.02),
+    "Nesterov with weight decay": Dynamics(optimizer=Momentum(0.7, nesterov=True), weight_decay=0.05),
+    "sharpness aware with weight decay": Dynamics(optimizer=SharpnessAware(0.05), weight_decay=0.03),
+    "cosine": Dynamics(schedule=Cosine(0.1)),
+    "step decay": Dynamics(schedule=StepDecay(0.3, 20)),
+    "second layer": Dynamics(second_layer=0.5),
+    "much at once": Dynamics(
+        LeakyReLU(0.1), Squared(), Shown(batch_size=11), Momentum(0.5), Cosine(), weight_decay=0.01, second_layer=0.5
+    ),
+}
+
+
+def relative_gap(a, b):
+    assert a.shape == b.shape
+    return np.abs(a - b).max() / max(np.abs(b).max(), 1e-3)
+
+
+def assert_equal_runs(ours, theirs, tol):
+    assert ours.status == theirs.status == "ok"
+    for name in RECORD:
+        assert relative_gap(ours.values[name], theirs.values[name]) < tol, name
+    for name in TRACKED:
+        assert_close(ours.track[name], theirs.track[name], rtol=tol, atol=tol)
+    for name in ours.table:
+        assert_close(np.nan_to_num(ours.table[name]), np.nan_to_num(theirs.table[name]), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_that_of_explicit_vectors(name, bias):
+    draw = SignalNoise(**{**vars(PROBLEM), "bias": bias}).sample(seed=4, vectors=True, n_holdout=5)
+    options = {
+        "lr": 0.05, "steps": 60, "record_every": 10, "record": RECORD, "test_draws": 50, "dynamics": VARIANTS[name],
+    }  # fmt: skip
+    span, dense = simulate(draw, engine="span", **options), simulate(draw, engine="dense", **options)
+    assert np.abs(dense.values["gamma"][-1]).max() > 0.01  # something was learnt
+    assert_equal_runs(span, dense, 1e-9)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_no_variant_is_another(name):
+    """A variant that is silently ignored would pass the oracle; its outputs must be those of no other."""
+    draw = PROBLEM.sample(seed=4)
+    outputs = {
+        other: simulate(draw, lr=0.05, steps=40, record=("output",), test_draws=0, dynamics=how).values["output"][-1]
+        for other, how in {**VARIANTS, "plain": Dynamics()}.items()
+        if other != name
+    }
+    mine = simulate(draw, lr=0.05, steps=40, record=("output",), test_draws=0, dynamics=VARIANTS[name])
+    for other, output in outputs.items():
+        assert relative_gap(mine.values["output"][-1], output) > 1e-6, other
+
+
+@pytest.mark.parametrize("name", ["minibatch, fresh flips and selection", "Nesterov with weight decay", "cosine"])
+def test_runs_of_other_rates_and_seeds_train_together_as_they_do_alone(name):
+    draws = [SignalNoise(**{**vars(PROBLEM), "d": d}).sample(seed=s) for d, s in ((160, 1), (900, 2), (10**8, 3))]
+    rates = [0.05, 0.02, 1e-7]
+    options = {"steps": 40, "record": RECORD, "test_draws": 30, "dynamics": VARIANTS[name]}
+    batch = simulate(stack(draws), lr=rates, **options)
+    for run, draw, lr in zip(batch, draws, rates, strict=True):
+        assert run.config.lr == lr
+        assert_equal_runs(run, simulate(draw, lr=lr, **options), 1e-10)
+
+
+@pytest.mark.parametrize("activation, tolerance", [(Softplus(0.5), 1e-7), (None, 5e-3)])
+def test_gradient_flow_is_the_limit_of_small_steps(activation, tolerance):
+    """A smooth flow to 1e-7 of extrapolated steps; that of a ReLU slides along kinks, where 1e-3 is what can be had."""
+    problem = SignalNoise(n=10, d=30, m=4, mu_norm=3.0, init_std=0.1)
+    draw, pieces = problem.sample(seed=1), {"activation": activation} if activation else {}
+
+    def output(lr, steps, **more):
+        run = simulate(draw, lr=lr, steps=steps, record=("output",), test_draws=0, dynamics=Dynamics(**pieces, **more))
+        return run.values["output"][-1]
+
+    flow = output(0.2, 25, optimizer=GradientFlow(1e-10 if activation else 1e-4))
+    steps = [output(0.2 / k, 25 * k) for k in (64, 128, 256)]
+    once = [2 * fine - coarse for coarse, fine in zip(steps, steps[1:], strict=False)]
+    limit = (4 * once[1] - once[0]) / 3 if activation else steps[-1]  # the errors of a smooth flow are powers of lr
+    assert np.abs(flow - limit).max() <= tolerance * np.abs(limit).max()
+    errors = [np.abs(output(0.2 / k, 25 * k) - flow).max() for k in (1, 4)]
+    assert 2 <= errors[0] / errors[1] <= 8
+
+
+@pytest.mark.parametrize("activation, degree", [(None, 1), (LeakyReLU(0.1), 1), (PowerReLU(2), 2), (PowerReLU(3), 3)])
+def test_scaling_the_start_scales_the_training(activation, degree):
+    """(W0, A, lr) -> (c W0, c^-q A, c^2 lr) leaves f as it is where s(cu) = c^q s(u)."""
+    pieces = {"activation": activation} if activation else {}
+
+    def output(c):
+        problem = SignalNoise(**{**vars(PROBLEM), "init_std": c * PROBLEM.init_std, "bias": True})
+        how = Dynamics(second_layer=2.0 * c**-degree, **pieces)
+        run = simulate(problem.sample(seed=0), lr=0.02 * c**2, steps=50, record=("output",), test_draws=0, dynamics=how)
+        return run.values["output"]
+
+    assert relative_gap(output(3.0), output(1.0)) < 1e-10
+
+
+def test_shown_is_the_same_however_it_is_asked_for():
+    shown = Shown(batch_size=5, fresh_flips=0.3)
+    for draw_of in (shown.weights, shown.flips):
+        whole = draw_of(7, range(0, 200), 12)
+        parts = [draw_of(7, range(0, 3), 12), draw_of(7, range(3, 70), 12), draw_of(7, range(70, 200), 12)]
+        assert (np.concatenate(parts) == whole).all()
+        assert (draw_of(8, range(0, 200), 12) != whole).any()
+    weights = shown.weights(7, range(0, 6), 12)
+    assert (weights.sum(1) == 1).all() or np.allclose(weights.sum(1), 1)
+    assert ((weights[:3] > 0).sum(0) == 1).all()  # each once an epoch
+    assert (weights > 0).sum(1).tolist() == [5, 5, 2, 5, 5, 2]  # the last batch is what is left
+    rate = shown.flips(7, range(0, 2_000), 12).mean()
+    assert abs(rate - 0.3) < 4.5 * np.sqrt(0.3 * 0.7 / 24_000)  # false alarm 7e-6, seed fixed
+
+
+def test_adam_leaves_the_span_and_runs_on_vectors():
+    draw = PROBLEM.sample(seed=0, vectors=True)
+    how = Dynamics(optimizer=Adam())
+    with pytest.raises(InputError, match="leave the span"):
+        simulate(draw, dynamics=how)
+    run = simulate(draw, lr=0.01, steps=30, engine="dense", dynamics=how)
+    assert run.status == "ok" and run.table["loss"][-1] < run.table["loss"][0]
+
+
+def test_without_a_signal_there_is_nothing_but_noise():
+    problem = SignalNoise(**{**vars(PROBLEM), "mu_norm": 0.0, "bias": True})
+    run = simulate(problem.sample(seed=0), lr=0.05, steps=30, record=("gamma",))
+    assert run.status == "ok" and (run.values["gamma"] == 0).all() and problem.snr == 0
+    assert abs(run.table["test_error_fresh"][-1] - 0.5) < 0.05
+
+
+@pytest.mark.parametrize(
+    "pieces, words",
+    [
+        ({"activation": "relu"}, "`activation` must be one of ReLU"),
+        ({"loss": LeakyReLU()}, "`loss` must be one of Logistic"),
+        ({"shown": Shown(fresh_flips=0.1), "loss": Hinge()}, "needs the logistic loss"),
+        ({"optimizer": GradientFlow(), "weight_decay": 0.1}, "GradientFlow integrates the full gradient"),
+        ({"weight_decay": -1.0}, "`weight_decay` must be"),
+        ({"second_layer": 0.0}, "`second_layer` must be"),
+    ],
+)
+def test_pieces_that_do_not_go_together_are_refused(pieces, words):
+    with pytest.raises(InputError, match=words):
+        Dynamics(**pieces)
+
+
+def test_a_claim_is_proved_for_the_papers_dynamics_only():
+    draw = SignalNoise(n=20, d=4_000, m=3, mu_norm=30.0, init_std=1e-3).sample(seed=0)
+    options = {"lr": 0.005, "steps": 150, "record_every": 10}
+    plain = {check.claim: check for check in checks(simulate(draw, **options))}
+    other = {check.claim: check for check in checks(simulate(draw, **options, dynamics=Dynamics(LeakyReLU(0.01))))}
+    assert plain["Thm 4.1, stages"].verdict == "holds"
+    assert {check.verdict for check in other.values()} <= {"premise fails", "not measured"}
+    stages = other["Thm 4.1, stages"]
+    assert stages.verdict == "premise fails" and "not for: leaky ReLU (leak 0.01)" in stages.reason
+    assert stages.measured > 0  # the number stays
+    biased = simulate(SignalNoise(n=20, d=400, m=3, mu_norm=9.0, bias=True).sample(seed=0), steps=5)
+    assert "a bias per filter" in checks(biased)[0].reason or checks(biased)[0].verdict != "holds"
+
+
+def test_departures_are_said_in_words():
+    assert Dynamics().departures == ()
+    assert VARIANTS["much at once"].departures == (
+        "leaky ReLU (leak 0.1)", "squared", "batch size 11", "momentum (momentum 0.5, nesterov False)",
+        "cosine (floor 0.0)", "weight decay 0.01", "second layer 0.5",
+    )  # fmt: skip
+    assert Dynamics(optimizer=SharpnessAware()).departures == ("sharpness aware (radius 0.05)",)
+    assert Dynamics(schedule=StepDecay(), loss=Exponential()).departures[0] == "exponential"
