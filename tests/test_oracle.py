@@ -22,7 +22,7 @@ def relative_gap(a, b):
 
 
 def assert_engines_agree(draw, tol=1e-10, **options):
-    span = simulate(draw, record=RECORD, **options)
+    span = simulate(draw, record=RECORD, engine="span", **options)
     dense = simulate(draw, record=RECORD, engine="dense", **options)
     for name in RECORD:
         assert relative_gap(span.values[name], dense.values[name]) < tol, name
@@ -121,7 +121,7 @@ def test_a_batch_equals_its_single_runs():
 def test_torch_tensors_run_the_same_engine():
     draw = SignalNoise(n=30, d=200, m=4, mu_norm=6.0, init_std=0.01).sample(seed=2, n_holdout=5)
     options = {"lr": 0.1, "steps": 50, "record": RECORD, "test_draws": 100}
-    numpy, torch = simulate(draw, **options), simulate(draw, device="cpu", **options)
+    numpy, torch = simulate(draw, engine="span", **options), simulate(draw, device="cpu", **options)
     for name in RECORD:
         assert relative_gap(torch.values[name], numpy.values[name]) < 1e-12, name
     assert numpy.stages == torch.stages

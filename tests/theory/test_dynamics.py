@@ -74,6 +74,38 @@ def test_a_variant_is_that_of_explicit_vectors(name, bias):
     assert_equal_runs(span, dense, 1e-9)
 
 
+@pytest.mark.parametrize("name", ["plain", *VARIANTS])
+def test_the_compiled_engine_is_the_array_engine(name):
+    problem, how = SignalNoise(**{**vars(PROBLEM), "bias": name == "leaky"}), VARIANTS.get(name, Dynamics())
+    draws = stack([problem.sample(seed=s, n_holdout=4) for s in range(3)])
+    options = {"lr": [0.05, 0.03, 0.02], "steps": 60, "record_every": 7, "record": RECORD, "test_draws": 20}
+    runs = {e: simulate(draws, engine=e, dynamics=how, **options) for e in ("compiled", "span")}
+    for ours, theirs in zip(*runs.values(), strict=True):
+        assert_equal_runs(ours, theirs, 1e-11)
+        assert ours.stages == theirs.stages and ours.at_t1.keys() == theirs.at_t1.keys()
+        assert_close([np.nan_to_num(ours.at_t1[c]) for c in ours.at_t1], [np.nan_to_num(v) for v in theirs.at_t1.values()], rtol=1e-9, atol=1e-12)
+
+
+def test_runs_that_diverge_leave_the_others_alone():
+    draws, how = stack([PROBLEM.sample(seed=s) for s in range(3)]), Dynamics(loss=Squared())
+    options = {"steps": 40, "record": ("output",), "dynamics": how}
+    for engine in ("compiled", "span"):
+        batch = simulate(draws, lr=[0.05, 60.0, 0.05], engine=engine, **options)
+        assert [status[:8] for status in batch.status] == ["ok", "diverged", "ok"]
+        assert np.isnan(batch[1].track["margin_clean_min"][-1])
+        alone = simulate(draws[2], lr=0.05, engine=engine, **options)
+        assert relative_gap(batch[2].values["output"], alone.values["output"]) < 1e-12
+
+
+def test_the_compiled_engine_says_what_it_does_not_cover():
+    draw = PROBLEM.sample(seed=0)
+    for options, words in (({"dtype": "float32"}, "float64"), ({"device": "cpu"}, "CPU in float64"),
+                           ({"dynamics": Dynamics(optimizer=GradientFlow())}, "gradient flow")):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            simulate(draw, engine="compiled", steps=2, **options)
+        assert simulate(draw, steps=2, **options).status == "ok"
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_no_variant_is_another(name):
     """A variant that is silently ignored would pass the oracle; its outputs must be those of no other."""

@@ -200,7 +200,7 @@ def test_t1_is_observed_on_the_way_and_not_in_a_second_run(monkeypatch):
             return span.step(replace(state, coefficients=state.coefficients * (1 + 1e-3 * rng.standard_normal())))
 
     monkeypatch.setitem(ENGINES, "span", Stepwise(Shaky))
-    run = simulate(PROBLEM.sample(seed=0), lr=0.02, steps=60, record_every=1)
+    run = simulate(PROBLEM.sample(seed=0), lr=0.02, steps=60, record_every=1, engine="span")
     assert run.stages.t1 and run.at_t1["loss"] == run.table["loss"][run.stages.t1]
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from labelnoise.record.stages import separation
-from labelnoise.theory import dense, span
+from labelnoise.errors import InputError, did_you_mean
+from labelnoise.record.stages import separation
+from labelnoise.theory import compiled, dense, span
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import TRACKED, View, tracked
@@ -91,8 +93,24 @@ class Stepwise(Generic[State]):
         return replace(training, now=now, best=best, gap=np.where(better, gap, training.gap), whole=whole)
 
 
+_COMPILED: Engine[span.State] = compiled
 _SPAN: Engine[span.State] = Stepwise(span)
 _DENSE: Engine[dense.State] = Stepwise(dense)
 
-ENGINES: dict[str, Engine[Any]] = {"span": _SPAN, "dense": _DENSE}
+ENGINES: dict[str, Engine[Any]] = {"compiled": _COMPILED, "span": _SPAN, "dense": _DENSE}
 """Each engine by name."""
+
+
+def find_engine(name: str, config: SimulateConfig, device: str | None, dtype: str) -> Engine[Any]:
+    """Return the engine of this name; for "auto" the compiled one where it covers what is asked, else the array one.
+
+    Raises:
+        InputError: there is none of this name, or it does not cover what is asked.
+    """
+    options = ("auto", *ENGINES)
+    if name not in options:
+        raise InputError(f"`engine` knows no {name!r}{did_you_mean(str(name), options)}")
+    reason = compiled.not_covered(config, device, dtype) if name in ("auto", "compiled") else ""
+    if name == "compiled" and reason:
+        raise InputError(f"`engine='compiled'` does not cover this: {reason}; leave `engine` out")
+    return ENGINES[("span" if reason else "compiled") if name == "auto" else name]

@@ -17,7 +17,7 @@ from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
-from labelnoise.theory.engines import ENGINES, Engine, State, Training
+from labelnoise.theory.engines import Engine, State, Training, find_engine
 from labelnoise.theory.observables import ARRAYS, TRACKED, View, summary, tracked
 from labelnoise.theory.test_errors import EvaluationNoise, held_out_accuracy, sampled_errors, seen_errors
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
@@ -34,7 +34,7 @@ def simulate(
     test_draws: int = ...,
     zeta_std: float | None = ...,
     dynamics: Dynamics = ...,
-    engine: Literal["span", "dense"] = ...,
+    engine: Literal["auto", "compiled", "span", "dense"] = ...,
     device: str | None = ...,
     dtype: Literal["float64", "float32"] = ...,
     progress: Progress | None = ...,
@@ -52,7 +52,7 @@ def simulate(
     test_draws: int = ...,
     zeta_std: float | None = ...,
     dynamics: Dynamics = ...,
-    engine: Literal["span", "dense"] = ...,
+    engine: Literal["auto", "compiled", "span", "dense"] = ...,
     device: str | None = ...,
     dtype: Literal["float64", "float32"] = ...,
     progress: Progress | None = ...,
@@ -69,7 +69,7 @@ def simulate(
     test_draws: int = SimulateConfig.test_draws,
     zeta_std: float | None = SimulateConfig.zeta_std,
     dynamics: Dynamics = SimulateConfig.dynamics,
-    engine: Literal["span", "dense"] = "span",
+    engine: Literal["auto", "compiled", "span", "dense"] = "auto",
     device: str | None = None,
     dtype: Literal["float64", "float32"] = "float64",
     progress: Progress | None = None,
@@ -86,7 +86,8 @@ def simulate(
         test_draws: draws for each sampled test error at each record; 0 leaves them out.
         zeta_std: noise that perturbs a training patch in the paper's test distribution; noise_std / 2 by default.
         dynamics: activation, loss, who is shown, optimiser, schedule, weight decay; the paper's by default.
-        engine: "span" (exact, any dimension) or "dense" (explicit vectors and autograd: the oracle).
+        engine: "compiled" (exact, any dimension, on the CPU; needs the extra `fast`), "span" (the same on arrays, and
+            on a GPU), "dense" (explicit vectors and autograd: the oracle); "auto" is the first that can do it.
         device: a torch device such as "cuda"; None runs on NumPy.
         dtype: "float64", or "float32" for statistics only: outputs move by up to 2e-4.
         progress: called as progress(step, steps).
@@ -108,11 +109,10 @@ def simulate(
         raise InputError(f"`record` must be a list of names, got {record!r}; write for example record=('gamma',)")
     check_progress(progress)
     _check_names("record", record, ARRAYS)
-    _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
     _check_size(draws, configs[0], record)
-    chosen, observe = ENGINES[engine], _observer(draws, configs[0])
+    chosen, observe = find_engine(engine, configs[0], device, dtype), _observer(draws, configs[0])
     exact = repeatable() if device or engine == "dense" else nullcontext()  # float32 is not TF32
     with exact, np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = chosen.init(draws, np.array([config.lr for config in configs]), configs[0], device, dtype)

@@ -50,7 +50,7 @@ class State:
     scale: Array
     """(R, 1, 1) a."""
     velocity: tuple[Array, Array]
-    """Momentum of C and of a; zeros before the first step and without momentum."""
+    """Momentum of C and of a; zeros before the first step, one zero a run without momentum."""
     products: Array
     """(R, 2m, q) H."""
     output: Array
@@ -81,7 +81,8 @@ def init(draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, dev
         bank, config, to_device(rates[:, None, None], device, dtype), tuple(draw.seed or 0 for draw in draws)
     )
     zero, one = 0 * bank.products0, 0 * system.rates + 1
-    return State(system, 0, zero, one, (zero, 0 * one), bank.products0, _outputs(system, bank.products0))
+    velocity = zero if isinstance(config.dynamics.optimizer, Momentum) else 0 * one, 0 * one
+    return State(system, 0, zero, one, velocity, bank.products0, _outputs(system, bank.products0))
 
 
 def step(state: State) -> State:

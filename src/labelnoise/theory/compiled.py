@@ -1,0 +1,137 @@
+"""The compiled engine: the array engine's states, trained on the CPU by fused kernels, runs side by side on the cores."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelnoise.theory import span
+from labelnoise.theory.observables import TRACKED
+from labelnoise.theory.optimizers import GradientFlow, Momentum, SharpnessAware
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+    from labelnoise.theory.config import SimulateConfig
+    from labelnoise.theory.engines import Training
+
+State = span.State
+init = span.init
+view = span.view
+
+BUDGET = 2**26
+"""Numbers of weights and flips of samples that are drawn at once; more steps are taken in parts."""
+
+
+def not_covered(config: SimulateConfig, device: str | None, dtype: str) -> str:
+    """Return why this engine does not cover what is asked, in words; empty where it does."""
+    if device is not None or dtype != "float64":
+        return "it computes on the CPU in float64"
+    if isinstance(config.dynamics.optimizer, GradientFlow):
+        return "gradient flow is integrated by the array engine"
+    if missing := [name for name in ("numba", "scipy", "threadpoolctl") if not _has(name)]:
+        return f"it needs {' and '.join(missing)}; pip install 'labelnoise[fast]'"
+    return ""
+
+
+def advance(training: Training[State], steps: int) -> tuple[Training[State], np.ndarray, np.ndarray]:
+    """Train by so many steps; return also the series `TRACKED` (4, R, steps) after each, and which are finite."""
+    runs = training.gap.size
+    series, finite = np.full((len(TRACKED), runs, steps), np.nan), np.zeros((runs, steps), bool)
+    shown = training.now.system.config.dynamics.shown
+    random = runs * training.now.system.bank.n if shown.batch_size is not None or shown.fresh_flips else 1
+    part = max(1, BUDGET // random)
+    for first in range(0, steps, part):
+        last = min(first + part, steps)
+        training = _advance(training, series[..., first:last], finite[:, first:last])
+    return training, series, finite
+
+
+def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) -> Training[State]:
+    """The training after as many steps as the series have room for, which are filled in."""
+    from labelnoise.theory.kernels import train_runs
+
+    now, bank = training.now, training.now.system.bank
+    steps, gap, whole = series.shape[-1], training.gap.copy(), training.whole.copy()
+    moved = [array.copy() for array in (now.coefficients, now.scale[:, 0], now.velocity[0], now.velocity[1][:, 0])]
+    moved += [now.products.copy(), now.output.copy()]
+    best, best_scale = training.best.coefficients.copy(), training.best.scale[:, 0].copy()
+    fixed = (
+        bank.kernel, bank.products0, bank.readout, bank.y_given,
+        bank.n + np.argmax(bank.shows, axis=-1), bank.clean, bank.squares[:, bank.n], bank.squares[:, : bank.n],
+    )  # fmt: skip
+    arguments = (*fixed, *_codes(now, steps), *moved, best, best_scale, gap, whole, series, finite)
+    cuts = np.linspace(0, gap.size, min(threads(), gap.size) + 1).astype(int)
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(len(cuts) - 1) as pool:
+        list(pool.map(lambda first, last: train_runs(first, last, *arguments), cuts[:-1], cuts[1:]))
+    coefficients, scale, velocity, drift, products, output = moved
+    after = replace(
+        now, step=now.step + steps, coefficients=coefficients, scale=scale[..., None],
+        velocity=(velocity, drift[..., None]), products=products, output=output,
+    )  # fmt: skip
+    better = gap > training.gap
+    return replace(training, now=after, best=_best(training.best, best, best_scale, better), gap=gap, whole=whole)
+
+
+def _codes(now: State, steps: int) -> tuple[Any, ...]:
+    """What the kernels need to know of the dynamics, for these steps."""
+    from labelnoise.theory.kernels import ACTIVATIONS, LOSSES
+
+    system, dynamics, n = now.system, now.system.config.dynamics, now.system.bank.n
+    shown, rule, when = dynamics.shown, dynamics.optimizer, range(now.step, now.step + steps)
+    rates = system.rates[:, 0] * dynamics.schedule.share(np.array(when), system.config.steps)
+    weights, flips = np.full((1, 1, n), 1 / n), np.zeros((1, 1, 0), bool)
+    if shown.batch_size is not None:
+        weights = np.stack([shown.weights(seed, when, n) for seed in system.seeds])
+    if shown.fresh_flips:
+        flips = np.stack([shown.flips(seed, when, n) for seed in system.seeds])
+    selection_from = steps if shown.selection_from is None else max(shown.selection_from - now.step, 0)
+    momentum = rule if isinstance(rule, Momentum) else None
+    return (
+        ACTIVATIONS[type(dynamics.activation)], float((*astuple(dynamics.activation), 0.0)[0]),
+        LOSSES[type(dynamics.loss)], rates, weights, flips, selection_from,
+        momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
+        float(dynamics.weight_decay), float(rule.radius) if isinstance(rule, SharpnessAware) else 0.0,
+    )  # fmt: skip
+
+
+def _best(before: State, coefficients: np.ndarray, scale: np.ndarray, better: np.ndarray) -> State:
+    """The networks at the best separation: H and f follow from C, of the runs for which it is a new one."""
+    if not better.any():
+        return before
+    bank, products, output = before.system.bank, before.products.copy(), before.output.copy()
+    products[better] = coefficients[better] @ bank.kernel[better] + scale[better, :, None] * bank.products0[better]
+    by_patch = bank.readout @ before.system.config.dynamics.activation.value(np, products[better])
+    signal = (bank.shows[better] @ by_patch[:, bank.n :, None])[..., 0]
+    output[better] = by_patch[:, : bank.n] + signal
+    return replace(before, coefficients=coefficients, scale=scale[..., None], products=products, output=output)
+
+
+def threads() -> int:
+    """Return how many runs are trained at once: NUMBA_NUM_THREADS, else the cores that this process may use."""
+    given = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+
+
+@cache
+def _has(package: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(package) is not None
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries that are loaded, once: to look for them takes a millisecond."""
+    from threadpoolctl import ThreadpoolController
+
+    import labelnoise.theory.kernels  # noqa: F401  loads SciPy's, which the kernels call
+
+    return ThreadpoolController()
+
+
