@@ -80,7 +80,9 @@ def test_weight_gram_is_that_of_the_explicit_weights(orthogonal):
 
     problem = SignalNoise(n=12, d=40, m=3, mu_norm=4.0, init_std=0.05, orthogonal_noise=orthogonal)
     draw = problem.sample(seed=1, vectors=True)
-    ours, theirs = (engine.init((draw,), np.array([0.3]), SimulateConfig(), None, "float64") for engine in (span, dense))
+    ours, theirs = (
+        engine.init((draw,), np.array([0.3]), SimulateConfig(), None, "float64") for engine in (span, dense)
+    )
     for _ in range(60):
         ours, theirs = span.step(ours), dense.step(theirs)
     for drop_signal in (False, True):

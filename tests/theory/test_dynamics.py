@@ -83,7 +83,8 @@ def test_the_compiled_engine_is_the_array_engine(name):
     for ours, theirs in zip(*runs.values(), strict=True):
         assert_equal_runs(ours, theirs, 1e-11)
         assert ours.stages == theirs.stages and ours.at_t1.keys() == theirs.at_t1.keys()
-        assert_close([np.nan_to_num(ours.at_t1[c]) for c in ours.at_t1], [np.nan_to_num(v) for v in theirs.at_t1.values()], rtol=1e-9, atol=1e-12)
+        ours, theirs = (np.nan_to_num([*run.at_t1.values()]) for run in (ours, theirs))
+        assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_runs_that_diverge_leave_the_others_alone():
@@ -201,7 +202,7 @@ def test_without_a_signal_there_is_nothing_but_noise():
         ({"activation": "relu"}, "`activation` must be one of ReLU"),
         ({"loss": LeakyReLU()}, "`loss` must be one of Logistic"),
         ({"shown": Shown(fresh_flips=0.1), "loss": Hinge()}, "needs the logistic loss"),
-        ({"optimizer": GradientFlow(), "weight_decay": 0.1}, "GradientFlow integrates the full gradient"),
+        ({"optimizer": GradientFlow(), "weight_decay": 0.1}, "GradientFlow integrates the full gradient;"),
         ({"weight_decay": -1.0}, "`weight_decay` must be"),
         ({"second_layer": 0.0}, "`second_layer` must be"),
     ],

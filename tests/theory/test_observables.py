@@ -6,8 +6,8 @@ import pytest
 from helpers import assert_close
 from labelnoise.noise.models import ClassConditional
 from labelnoise.theory import dense, span
-from labelnoise.theory.draws import Draw
 from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import summary
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate

@@ -48,7 +48,7 @@ def plan_sections(quick: bool = False) -> tuple[SectionPlan, ...]:
 def _synthetic_sections(quick: bool) -> tuple[SectionPlan, SectionPlan]:
     """The paper's synthetic figure, where both stages are clearest and where stopping pays."""
     seeds = tuple(range(2 if quick else 5))
-    fine = {"steps": 600, "record_every": 6, "test_draws": 500} if quick else {"steps": 2_000, "record_every": 4}
+    fine = SimulateConfig(steps=600, record_every=6, test_draws=500) if quick else SimulateConfig(record_every=4)
     few_dimensions = SignalNoise(d=400, mu_norm=5.66, init_std=0.01)
     return (
         SectionPlan(
@@ -60,16 +60,14 @@ def _synthetic_sections(quick: bool) -> tuple[SectionPlan, SectionPlan]:
             "Bottom, the test error against true labels: at d far above n only test patches that recur from the "
             "training set should suffer. "
             f"{BANDS}",
-            _with_and_without_noise("a", SimulateRun(SignalNoise(), SimulateConfig(lr=0.005, **fine), seeds)),
+            _with_and_without_noise("a", SimulateRun(SignalNoise(), replace(fine, lr=0.005), seeds)),
         ),
         SectionPlan(
             "synthetic-b",
             "The same model at d = 400: where stopping in time pays",
             "Only twice as many dimensions as samples. What to look for: memorised noise reaches fresh test patches "
             f"as well, and the fresh-noise error should rise in Stage II. {BANDS}",
-            _with_and_without_noise(
-                "b", SimulateRun(few_dimensions, SimulateConfig(lr=0.3, **fine), seeds, n_holdout=1_000)
-            ),
+            _with_and_without_noise("b", SimulateRun(few_dimensions, replace(fine, lr=0.3), seeds, n_holdout=1_000)),
         ),
     )
 

@@ -66,7 +66,7 @@ class PowerReLU:
 
     @property
     def degree(self) -> int | None:
-        """q."""
+        """The power."""
         return self.power
 
     def value(self, xp: Any, u: Array) -> Array:

@@ -1,7 +1,8 @@
 """The bank: every distinct patch of R runs once, with its inner products; the fifth of the five pieces.
 
-The rows of the bank P are [xi_1..xi_n, mu, -mu]. Gradient descent never leaves their span: W(t) = a W0 + C P, where a is
-1 unless weights decay. With a bias per filter each patch has one more coordinate, 1, and so has every product.
+The rows of the bank P are [xi_1..xi_n, mu, -mu]. Gradient descent never leaves their span: W(t) = a W0 + C P,
+where a is 1 unless weights decay. With a bias per filter each patch has one more coordinate, 1, and so has
+every product.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def build_bank(draws: tuple[Draw, ...], second_layer: float | None, device: str 
     kernels = [_with_minus_mu(_with_minus_mu(draw.inner[: n + 1, : n + 1]).T) for draw in draws]
     one = [0.0 if draw.bias0 is None else 1.0 for draw in draws]
     bias0 = [np.zeros(2 * m) if draw.bias0 is None else draw.bias0 for draw in draws]
-    products0 = batch([_with_minus_mu(d.inner[filters, : n + 1]) + b[:, None] for d, b in zip(draws, bias0, strict=True)])
+    w0 = [_with_minus_mu(draw.inner[filters, : n + 1]) for draw in draws]
+    products0 = batch([products + bias[:, None] for products, bias in zip(w0, bias0, strict=True)])
     return Bank(
         xp=array_namespace(products0),
         y_true=batch([draw.y_true for draw in draws]),

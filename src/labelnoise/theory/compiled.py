@@ -1,4 +1,4 @@
-"""The compiled engine: the array engine's states, trained on the CPU by fused kernels, runs side by side on the cores."""
+"""The compiled engine: the states of `span`, trained by fused kernels on the CPU, runs side by side on the cores."""
 
 from __future__ import annotations
 
@@ -133,5 +133,3 @@ def _blas() -> ThreadpoolController:
     import labelnoise.theory.kernels  # noqa: F401  loads SciPy's, which the kernels call
 
     return ThreadpoolController()
-
-

@@ -80,17 +80,18 @@ def step(state: State) -> State:
     import torch
 
     parameters, memories = [], []
+    share = float(state.config.dynamics.schedule.share(np.array(state.step), state.config.steps))
     for run, start, memory in zip(state.runs, state.parameters, state.memories, strict=True):
         now = tuple(part.detach().clone().requires_grad_(True) for part in start)
         optimizer = _optimizer(state, run, now)
         if memory:
             optimizer.load_state_dict(memory)
         for group in optimizer.param_groups:
-            group["lr"] = run.rate * float(state.config.dynamics.schedule.share(np.array(state.step), state.config.steps))
+            group["lr"] = run.rate * share
         loss = partial(_mean_loss, state, run)
         gradients = torch.autograd.grad(loss(now), now)
         if isinstance(rule := state.config.dynamics.optimizer, SharpnessAware):
-            norm = torch.sqrt(sum((part**2).sum() for part in gradients))
+            norm = torch.cat([part.ravel() for part in gradients]).norm()
             ascent = [rule.radius / norm * part if norm > 0 else part for part in gradients]
             above = tuple((part + up).detach().requires_grad_(True) for part, up in zip(now, ascent, strict=True))
             gradients = torch.autograd.grad(loss(above), above)
@@ -185,8 +186,11 @@ def _optimizer(state: State, run: _Run, parameters: tuple[torch.Tensor, ...]) ->
     rule, decay = state.config.dynamics.optimizer, state.config.dynamics.weight_decay
     if isinstance(rule, Adam):
         return torch.optim.Adam(parameters, lr=run.rate, betas=(rule.beta1, rule.beta2), weight_decay=decay)
-    momentum = {"momentum": rule.momentum, "nesterov": rule.nesterov} if isinstance(rule, Momentum) else {}
-    return torch.optim.SGD(parameters, lr=run.rate, weight_decay=decay, **momentum)
+    if isinstance(rule, Momentum):
+        return torch.optim.SGD(
+            parameters, lr=run.rate, weight_decay=decay, momentum=rule.momentum, nesterov=rule.nesterov
+        )
+    return torch.optim.SGD(parameters, lr=run.rate, weight_decay=decay)
 
 
 def _mean_loss(state: State, run: _Run, parameters: tuple[torch.Tensor, ...]) -> torch.Tensor:

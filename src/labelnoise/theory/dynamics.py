@@ -62,8 +62,8 @@ class Dynamics:
             self.weight_decay or self.shown != Shown() or self.schedule != Constant()
         ):
             raise InputError(
-                "GradientFlow integrates the full gradient: leave out batch_size, fresh_flips, selection_from, schedule "
-                "and weight_decay"
+                "GradientFlow integrates the full gradient; leave out batch_size, fresh_flips, selection_from, "
+                "schedule and weight_decay"
             )
 
     @property
@@ -89,7 +89,7 @@ def _words(config: Any, plain: Any) -> Iterator[str]:
             continue
         if isinstance(value, Shown):
             yield from _words(value, usual)
-        elif dataclasses.is_dataclass(value):
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             settings = ", ".join(f"{name} {setting}" for name, setting in dataclasses.asdict(value).items())
             yield spaced(type(value).__name__) + (f" ({settings})" if settings else "")
         else:

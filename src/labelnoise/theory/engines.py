@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from labelnoise.record.stages import separation
 from labelnoise.errors import InputError, did_you_mean
 from labelnoise.record.stages import separation
 from labelnoise.theory import compiled, dense, span

@@ -204,7 +204,7 @@ def _observer(draws: tuple[Draw, ...], config: SimulateConfig) -> Observe:
 
 def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:
     """A learning rate for each run."""
-    if not isinstance(lr, list | tuple | np.ndarray):
+    if not isinstance(lr, Sequence | np.ndarray):
         return [lr] * runs
     rates = np.asarray(lr, dtype=object).tolist()
     if len(rates) != runs:

@@ -6,7 +6,8 @@ With the bank P of q patches (see `bank`), W = a W0 + C P, the products H = W P^
 
 where A is the second layer, S says which sample shows which patch, s is the activation, o the entrywise product. One
 (2m x q)(q x q) product a step gives H, whatever d is; an optimiser moves C and a by G. H is computed from C anew at
-every step, never accumulated: no drift. gamma_{j,r} = j (C_{+mu} - C_{-mu}) ||mu||^2, rho_{j,r,i} = C_{(j,r),i} ||xi_i||^2.
+every step, never accumulated: no drift. gamma_{j,r} = j (C_{+mu} - C_{-mu}) ||mu||^2 and rho_{j,r,i} = C_{(j,r),i}
+||xi_i||^2.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def view(state: State) -> View:
     def weight_gram(orthogonal: bool) -> Array:
         """W W^T = a^2 W0 W0^T + a H0 C^T + C H^T, without the bias; orthogonal: less (W mu)(W mu)^T / ||mu||^2."""
         h0, h = bank.products0, state.products
-        if bias is not None:
+        if bank.bias0 is not None and bias is not None:
             h0, h = h0 - bank.bias0[..., None], h - bias[..., None]
         gram = a**2 * bank.gram0 + a * (h0 @ xp.matrix_transpose(c)) + c @ xp.matrix_transpose(h)
         if orthogonal:
@@ -172,7 +173,8 @@ def _gradient(system: System, products: Array, output: Array, step: int) -> Arra
     z = bank.y_given * output
     slope = dynamics.loss.slope(xp, z)
     if shown.fresh_flips:
-        slope = slope + _each(system, [shown.flips(seed, now, bank.n)[0] for seed in system.seeds])  # l'(-z) = -l'(z) - 1
+        flipped = _each(system, [shown.flips(seed, now, bank.n)[0] for seed in system.seeds])
+        slope = slope + flipped  # with a flip the slope is -l'(-z) = l'(z) + 1
     if shown.batch_size is None:
         g = slope * bank.y_given / bank.n
     else:

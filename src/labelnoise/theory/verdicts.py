@@ -9,7 +9,16 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.theory.claims import CLAIMS
-from labelnoise.theory.findings import FAILS, HOLDS, NOT_MEASURED, PREMISE_FAILS, UNDECIDED, Finding, Verdict, not_measured
+from labelnoise.theory.findings import (
+    CONSTANT_ONLY,
+    FAILS,
+    HOLDS,
+    PREMISE_FAILS,
+    UNDECIDED,
+    Finding,
+    Verdict,
+    not_measured,
+)
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 
 
@@ -68,10 +77,13 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Call
 def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     """The finding; where the run is not trained as in the paper, its numbers under a premise that fails."""
     departures = [*run.config.dynamics.departures, *(["a bias per filter"] if run.draw.bias0 is not None else [])]
-    if not departures or finding.verdict in (PREMISE_FAILS, NOT_MEASURED):
+    if not departures or finding.verdict not in (HOLDS, FAILS, CONSTANT_ONLY):
         return finding
-    words = f"proved for ReLU, logistic loss and full-batch gradient descent without more, not for: {'; '.join(departures)}"
-    return replace(finding, verdict=PREMISE_FAILS, reason=f"{words} ({finding.reason})")
+    others = "; ".join(departures)
+    reason = (
+        f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others} ({finding.reason})"
+    )
+    return replace(finding, verdict=PREMISE_FAILS, reason=reason)
 
 
 def _overall(findings: list[Finding]) -> Verdict:
