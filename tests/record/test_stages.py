@@ -9,6 +9,7 @@ from labelnoise.errors import InputError
 from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stages import Stages, find_stages, oracle_stop, separation
 from labelnoise.record.stopping import HeldOut
+from labelnoise.theory.dynamics import Dynamics
 from labelnoise.theory.observables import loss
 
 NAN = np.nan
@@ -277,6 +278,7 @@ def test_selection_keeps_leading_axes_and_broadcasts_the_truth():
 @given(z=st.floats(-700, 700).filter(lambda z: z == 0 or abs(z) > 1e-12))
 def test_a_loss_above_log_2_is_a_negative_margin(z):
     class View:
+        dynamics = Dynamics()
         xp, y_given, output = np, np.array([[1.0, -1.0]]), np.array([[z, -z]])
 
     assert ((loss(View) > np.log(2)) == (z < 0)).all()

@@ -83,12 +83,41 @@ def find_stages(
     if not gap[t1] > 0:
         reason = f"no step separates clean from noisy samples (the best, step {t1}, misses by {-gap[t1]:.3g})"
         return Stages(None, None, None, None, convergence, reason)
-    window = _interval(gap > 0, t1)
-    leads = np.flatnonzero((gamma > rho_bar)[window[0] : window[1] + 1]) + window[0]
-    lead = (int(leads[0]), int(leads[-1])) if leads.size else None
-    fitted = np.flatnonzero(noisy[t1 + 1 :] > 0)
-    onset = t1 + 1 + int(fitted[0]) if fitted.size else None
-    return Stages(window, t1, lead, onset, convergence, "")
+    row = {name: values[0] for name, values in stage_columns(clean[None], noisy[None], gamma[None], rho_bar[None]).items()}
+    step = {name: None if np.isnan(value) else int(value) for name, value in row.items()}
+    window, lead = ((step[f"{name}_start"], step[f"{name}_end"]) for name in ("window", "lead"))
+    return Stages(window, step["t1"], None if None in lead else lead, step["onset"], convergence, "")
+
+
+def stage_columns(
+    margin_clean_min: Float[np.ndarray, "R steps+1"],
+    margin_noisy_max: Float[np.ndarray, "R steps+1"],
+    gamma_min: Float[np.ndarray, "R steps+1"],
+    rho_bar_max: Float[np.ndarray, "R steps+1"],
+) -> dict[str, Float[np.ndarray, " R"]]:
+    """Return the stages of R runs as columns (R,): T1, ends of window and lead, onset; NaN where there is none.
+
+    The definitions are those of `Stages`; the series are checked by `find_stages`.
+    """
+    gap, step = np.minimum(margin_clean_min, -margin_noisy_max), np.arange(margin_clean_min.shape[1])
+    apart = np.where(np.isnan(gap) | (step < 1), -np.inf, gap)
+    t1 = apart.argmax(-1)[:, None]
+    exists = apart.max(-1) > 0
+    mixed = ~(apart > 0)
+    start = np.where(mixed & (step < t1), step + 1, 1).max(-1)  # step 0 is before any training and not counted
+    end = np.where(mixed & (step > t1), step - 1, step[-1]).min(-1)
+    leads = (gamma_min > rho_bar_max) & (step >= start[:, None]) & (step <= end[:, None])
+    columns = {
+        "t1": t1[:, 0], "window_start": start, "window_end": end,
+        "lead_start": _first(leads), "lead_end": step[-1] - _first(leads[:, ::-1]),
+        "onset": _first((margin_noisy_max > 0) & (step > t1)),
+    }  # fmt: skip
+    return {name: np.where(exists, values, np.nan) for name, values in columns.items()}
+
+
+def _first(true: np.ndarray) -> np.ndarray:
+    """The first position (R,) of True in each row; NaN without one."""
+    return np.where(true.any(-1), true.argmax(-1), np.nan)
 
 
 def separation(
@@ -97,13 +126,6 @@ def separation(
     """Return min(smallest clean margin, -largest noisy margin): above 0, the margin rule separates perfectly."""
     clean, noisy = as_long_series(margin_clean_min=margin_clean_min, margin_noisy_max=margin_noisy_max)
     return np.minimum(clean, -noisy)
-
-
-def _interval(true: np.ndarray, at: int) -> tuple[int, int]:
-    """Ends of the unbroken interval of True around position `at`; step 0 is before any training and not counted."""
-    false = np.flatnonzero(~true)
-    before, after = false[false < at], false[false > at]
-    return max(int(before[-1]) + 1 if before.size else 0, 1), int(after[0]) - 1 if after.size else true.size - 1
 
 
 def oracle_stop(

@@ -64,35 +64,35 @@ def build_bank(draws: tuple[Draw, ...], second_layer: float | None, device: str 
         dtype: "float64" or "float32".
     """
     n, m = draws[0].n, draws[0].m
-    filters, size = slice(n + 1, n + 1 + 2 * m), 1 / m if second_layer is None else second_layer
+    patches, filters = slice(n + 1), slice(n + 1, n + 1 + 2 * m)
+    size, one = 1 / m if second_layer is None else second_layer, 0.0 if draws[0].bias0 is None else 1.0
+    inner = np.stack([draw.inner for draw in draws])
+    y_true, y_given = (np.stack([getattr(draw, name) for draw in draws]) for name in ("y_true", "y_given"))
+    bias0 = np.stack([np.zeros(2 * m) if draw.bias0 is None else draw.bias0 for draw in draws])
+    gram = _with_minus_mu(_with_minus_mu(inner[:, patches, patches]).swapaxes(1, 2))
+    held_out = inner[:, filters.stop :]
 
-    def batch(arrays: list[np.ndarray]) -> Array:
-        return to_device(np.stack(arrays), device, dtype)
+    def put(array: np.ndarray) -> Array:
+        return to_device(np.ascontiguousarray(array), device, dtype)
 
-    kernels = [_with_minus_mu(_with_minus_mu(draw.inner[: n + 1, : n + 1]).T) for draw in draws]
-    one = [0.0 if draw.bias0 is None else 1.0 for draw in draws]
-    bias0 = [np.zeros(2 * m) if draw.bias0 is None else draw.bias0 for draw in draws]
-    w0 = [_with_minus_mu(draw.inner[filters, : n + 1]) for draw in draws]
-    products0 = batch([products + bias[:, None] for products, bias in zip(w0, bias0, strict=True)])
+    products0 = put(_with_minus_mu(inner[:, filters, patches]) + bias0[..., None])
     return Bank(
         xp=array_namespace(products0),
-        y_true=batch([draw.y_true for draw in draws]),
-        y_given=batch([draw.y_given for draw in draws]),
-        clean=to_device(np.stack([~draw.noisy for draw in draws]), device),
-        kernel=batch([kernel + extra for kernel, extra in zip(kernels, one, strict=True)]),
+        y_true=put(y_true),
+        y_given=put(y_given),
+        clean=to_device(y_true == y_given, device),
+        kernel=put(gram + one),
         products0=products0,
-        squares=batch([kernel.diagonal() for kernel in kernels]),
-        bias0=batch(bias0) if any(one) else None,
-        gram0=batch([draw.w0_w0 for draw in draws]),
-        held_out_patches=batch(
-            [_with_minus_mu(d.held_out_rows[:, : n + 1]).T + extra for d, extra in zip(draws, one, strict=True)]
-        ),
-        held_out0=batch([d.held_out_rows[:, filters].T + b[:, None] for d, b in zip(draws, bias0, strict=True)]),
-        shows=batch([np.stack([draw.y_true > 0, draw.y_true < 0], axis=1) for draw in draws]),
-        readout=to_device(np.repeat([size, -size], m), device, dtype),
+        squares=put(gram.diagonal(axis1=1, axis2=2)),
+        bias0=put(bias0) if one else None,
+        gram0=put(inner[:, filters, filters]),
+        held_out_patches=put(_with_minus_mu(held_out[..., patches]).swapaxes(1, 2) + one),
+        held_out0=put(held_out[..., filters].swapaxes(1, 2) + bias0[..., None]),
+        shows=put(np.stack([y_true > 0, y_true < 0], axis=-1)),
+        readout=put(np.repeat([size, -size], m)),
     )
 
 
 def _with_minus_mu(products: np.ndarray) -> np.ndarray:
-    """Append the column of -mu to products (rows, n + 1) with [xi_1..xi_n, mu]."""
-    return np.ascontiguousarray(np.concatenate([products, -products[:, -1:]], axis=1))
+    """Append the column of -mu to products (R, rows, n + 1) with [xi_1..xi_n, mu]."""
+    return np.concatenate([products, -products[..., -1:]], axis=-1)

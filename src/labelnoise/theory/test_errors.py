@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,8 +38,14 @@ class EvaluationNoise:
     @classmethod
     def draw(cls, seed: int, draws: int, draw: Draw) -> EvaluationNoise:
         """Draw N = `draws` test patches for one run, from the streams `evaluation` and `patches` of a seed."""
-        normal = stream(seed, "evaluation").standard_normal((draws, 2 * draw.m)).T.copy()
-        return cls(normal, stream(seed, "patches").integers(draw.n, size=draws))
+        return _draw_noise(seed, draws, 2 * draw.m, draw.n)
+
+
+@lru_cache(maxsize=16)
+def _draw_noise(seed: int, draws: int, filters: int, n: int) -> EvaluationNoise:
+    """Noise of one seed, which runs of a sweep share."""
+    normal = stream(seed, "evaluation").standard_normal((draws, filters)).T.copy()
+    return EvaluationNoise(normal, stream(seed, "patches").integers(n, size=draws))
 
 
 def seen_errors(view: View) -> np.ndarray:
@@ -45,7 +53,9 @@ def seen_errors(view: View) -> np.ndarray:
     return _errors(_readout(view, view.h_signals), _readout(view, view.h_xi)).mean((1, 2))
 
 
-def sampled_errors(view: View, draws: tuple[Draw, ...], noise: list[EvaluationNoise], zeta_std: list[float]) -> dict:
+def sampled_errors(
+    view: View, draws: tuple[Draw, ...], noise: Sequence[EvaluationNoise], zeta_std: Sequence[float]
+) -> dict[str, np.ndarray]:
     """Return the two sampled test errors against true labels, with standard error and 95 % upper bound, each (R,).
 
     *fresh*: a new patch, <W, xi> ~ N(0, sigma_xi^2 W W^T). *perturbed*: a training patch plus N(0, zeta_std^2 I), the
@@ -53,28 +63,36 @@ def sampled_errors(view: View, draws: tuple[Draw, ...], noise: list[EvaluationNo
     labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]. NaN where the distribution is not
     known (fresh: without a problem; perturbed: without zeta_std) and for broken weights.
     """
-    table = {name: np.full(len(draws), np.nan) for name in SAMPLED}
+    at_once = max(1, BUDGET // noise[0].normal.size)
+    parts = [range(first, min(first + at_once, len(draws))) for first in range(0, len(draws), at_once)]
     signal, h_xi = _readout(view, view.h_signals), to_numpy(view.h_xi)
     bias = np.zeros(h_xi.shape[:2]) if view.bias is None else to_numpy(view.bias)
     roots = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
-    for run, draw in enumerate(draws):
-        if not np.isfinite(roots[False][run]).all():
-            continue
-        perturbed = (zeta_std[run] * roots[False][run]) @ noise[run].normal
-        perturbed += h_xi[run].take(noise[run].patch, axis=1)
-        kinds = {"perturbed": perturbed} if np.isfinite(zeta_std[run]) else {}
-        if draw.problem is not None:
-            root = roots[draw.problem.orthogonal_noise][run]
-            kinds["fresh"] = (draw.problem.noise_std * root) @ noise[run].normal + bias[run][:, None]
-        for name, products in kinds.items():
-            wrong = _errors(signal[run][None], _readout(view, products[None]))[0]
-            stem = f"test_error_{name}"
-            table[stem][run], table[f"{stem}_se"][run], table[f"{stem}_upper"][run] = _estimate(wrong.mean(0))
-            if name == "fresh" and draw.problem is not None:
-                tau, error = np.array(draw.problem.taus), wrong.mean(1)
-                table["test_error_given_fresh"][run] = ((1 - tau) * error + tau * (1 - error)).mean()
-    return table
+    zeta, tables = np.asarray(zeta_std, dtype=float), []
+    for runs in parts:
+        some = slice(runs.start, runs.stop)
+        normal, patch = _stacked([noise[run] for run in runs])
+        perturbed = (zeta[some, None, None] * roots[False][some]) @ normal
+        perturbed += np.take_along_axis(h_xi[some], patch[:, None], axis=2)
+        own = np.stack([roots[_orthogonal(draws[run])][run] * _noise_std(draws[run]) for run in runs])
+        fresh = own @ normal + bias[some, :, None]
+        errors = {"perturbed": _mistakes(view, signal[some], perturbed), "fresh": _mistakes(view, signal[some], fresh)}
+        table = {name: column for kind, wrong in errors.items() for name, column in _estimates(kind, wrong).items()}
+        tau, error = np.stack([_taus(draws[run]) for run in runs]), errors["fresh"].mean(-1)
+        table["test_error_given_fresh"] = ((1 - tau) * error + tau * (1 - error)).mean(-1)
+        tables.append(table)
+    return {name: np.concatenate([table[name] for table in tables]) for name in SAMPLED}
 
+
+def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray]:
+    """Normals (R, 2m, N) and patches (R, N); a single one where all runs share it."""
+    if all(one is noise[0] for one in noise):
+        noise = noise[:1]
+    return np.stack([one.normal for one in noise]), np.stack([one.patch for one in noise])
+
+
+BUDGET = 2**21
+"""Products with test patches that are held at once: 16 MB."""
 
 SAMPLED = (
     "test_error_perturbed",
@@ -92,6 +110,14 @@ def _orthogonal(draw: Draw) -> bool:
     return draw.problem is not None and draw.problem.orthogonal_noise
 
 
+def _noise_std(draw: Draw) -> float:
+    return draw.problem.noise_std if draw.problem else np.nan
+
+
+def _taus(draw: Draw) -> tuple[float, float]:
+    return draw.problem.taus if draw.problem else (np.nan, np.nan)
+
+
 def _root(gram: np.ndarray) -> np.ndarray:
     """Symmetric square root of each W W^T; negative eigenvalues are rounding, and Cholesky fails for 2m > d."""
     finite = np.isfinite(gram).all((1, 2))
@@ -100,13 +126,23 @@ def _root(gram: np.ndarray) -> np.ndarray:
     return np.where(finite[:, None, None], root, np.nan)
 
 
-def _estimate(pair_means: np.ndarray) -> tuple[float, float, float]:
-    """Mean error, its standard error over pairs (y = +1, y = -1) and 95 % upper bound; 3/N where all pairs agree."""
-    mean, draws = pair_means.mean(), pair_means.size
-    error = pair_means.std(ddof=1) / np.sqrt(draws) if draws > 1 else 0.0
-    if error == 0:
-        return mean, np.nan, min(1.0, mean + 3 / draws)
-    return mean, error, min(1.0, max(mean + 1.645 * error, 3 / draws))
+def _mistakes(view: View, signal: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Mistakes (R, 2, N) on N patches with these products (R, 2m, N); NaN where a run has none."""
+    output = _readout(view, products)
+    wrong = _errors(signal, output).astype(float)
+    wrong[~np.isfinite(output).all(-1)] = np.nan
+    return wrong
+
+
+def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean error (R,), its standard error over pairs (y = +1, y = -1), 95 % upper bound; 3/N where all pairs agree."""
+    pairs, draws = wrong.mean(1), wrong.shape[-1]
+    mean = pairs.mean(-1)
+    error = pairs.std(-1, ddof=1) / np.sqrt(draws) if draws > 1 else 0 * mean
+    upper = np.where(error == 0, mean + 3 / draws, np.maximum(mean + 1.645 * error, 3 / draws))
+    error = np.where(error == 0, np.nan, error)
+    stem = f"test_error_{kind}"
+    return {stem: mean, f"{stem}_se": error, f"{stem}_upper": np.minimum(1.0, upper)}
 
 
 def _errors(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
