@@ -20,8 +20,9 @@ from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import stack
 from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.records import zeta_std
 from labelnoise.theory.scales import conditions, stage_one_scale
-from labelnoise.theory.simulation import simulate, zeta_std
+from labelnoise.theory.simulation import simulate
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 from labelnoise.theory.verdicts import checks
 

@@ -140,6 +140,13 @@ def tracked(view: View) -> tuple[np.ndarray, np.ndarray]:
     return series[:-1], np.abs(series[-1]) < LARGEST
 
 
+SUMMARY = (
+    "loss", "accuracy", "accuracy_clean", "accuracy_noisy", "gamma_min", "gamma_mean", "gamma_max", "rho_clean_max",
+    "rho_noisy_max", "rho_bar_mean", "rho_leads_share", "selection_precision", "selection_recall", "selection_f1",
+)  # fmt: skip
+"""The columns of `summary`."""
+
+
 def summary(view: View) -> dict[str, np.ndarray]:
     """Return what every record holds (R,): losses, accuracies, the selection, and the coefficients' extremes.
 

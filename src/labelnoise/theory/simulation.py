@@ -1,25 +1,23 @@
-"""The driver: `simulate` trains one draw or a batch with either engine and records what is asked for."""
+"""`simulate`: one draw or a batch trained by any engine, and recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from labelnoise.arrays import check_memory, to_numpy
-from labelnoise.devices import find_device, repeatable
+from labelnoise.arrays import check_memory
+from labelnoise.devices import find_device
 from labelnoise.errors import InputError, check_progress, did_you_mean
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
-from labelnoise.theory.engines import Engine, State, Training, find_engine
-from labelnoise.theory.observables import ARRAYS, TRACKED, View, summary, tracked
-from labelnoise.theory.test_errors import EvaluationNoise, held_out_accuracy, sampled_errors, seen_errors
+from labelnoise.theory.loop import train
+from labelnoise.theory.observables import ARRAYS
+from labelnoise.theory.records import HELD_OUT, Observer
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 
 
@@ -82,7 +80,8 @@ def simulate(
         steps: gradient steps.
         record_every: steps between records.
         record: arrays to keep at each record, of "output", "margin", "margin_predicted", "loss" (n numbers each),
-            "gamma" (2m) and "rho" (2m n: 64 kB a record at n=200, m=20, so 128 MB for 2,000 steps recorded each).
+            "gamma" (2m), "rho" (2m n: 64 kB a record at n=200, m=20, so 128 MB for 2,000 steps recorded each) and
+            "held_out_margin" (a number a held-out sample).
         test_draws: draws for each sampled test error at each record; 0 leaves them out.
         zeta_std: noise that perturbs a training patch in the paper's test distribution; noise_std / 2 by default.
         dynamics: activation, loss, who is shown, optimiser, schedule, weight decay; the paper's by default.
@@ -108,19 +107,17 @@ def simulate(
     if isinstance(record, str) or not isinstance(record, Sequence):
         raise InputError(f"`record` must be a list of names, got {record!r}; write for example record=('gamma',)")
     check_progress(progress)
-    _check_names("record", record, ARRAYS)
+    _check_names("record", record, (*ARRAYS, HELD_OUT))
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
     _check_size(draws, configs[0], record)
-    chosen, observe = find_engine(engine, configs[0], device, dtype), _observer(draws, configs[0])
-    exact = repeatable() if device or engine == "dense" else nullcontext()  # float32 is not TF32
-    with exact, np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
-        start = chosen.init(draws, np.array([config.lr for config in configs]), configs[0], device, dtype)
-        history, at_best = _train(chosen, start, len(draws), configs[0], observe, record, progress)
-    status = tuple(_status(step, run.lr) for step, run in zip(history.pop("broken"), configs, strict=True))
-    batch = TrajectoryBatch(draws, configs, **history, status=status)
+    observer = Observer(draws, configs[0], tuple(record))
+    rates, recorded = np.array([config.lr for config in configs]), configs[0].recorded
+    history = train(observer, rates, recorded, engine, device, dtype, progress=progress)
+    status = tuple(_status(step, run.lr) for step, run in zip(history.broken, configs, strict=True))
+    batch = TrajectoryBatch(draws, configs, history.values, history.track, history.table, status)
     without = np.array([stages.t1 is None for stages in batch.stages])
-    batch = replace(batch, at_t1={name: np.where(without, np.nan, values) for name, values in at_best.items()})
+    batch = replace(batch, at_t1={name: np.where(without, np.nan, value) for name, value in history.at_best.items()})
     return batch[0] if isinstance(draw, Draw) else batch
 
 
@@ -128,78 +125,11 @@ def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequenc
     """Refuse a batch whose series, records, test draws or patches exceed the memory."""
     n, filters, runs = draws[0].n, 2 * draws[0].m, len(draws)
     records = config.steps / config.record_every + 2
-    recorded = sum({"rho": filters * n, "gamma": filters}.get(name, n) for name in record) + 30
+    sizes = {"rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
+    recorded = sum(sizes.get(name, n) for name in record) + 30
     batch = (n + 2) ** 2 + 8 * filters * (n + 2) + 3 * filters * config.test_draws
     needed = 8.0 * runs * (batch + 4 * config.steps + records * recorded)
     check_memory(needed, "lower n, m, steps, test_draws or the number of runs, or record less")
-
-
-Columns = dict[str, np.ndarray]
-Observe = Callable[[View], Columns]
-
-
-def _train(
-    engine: Engine[State],
-    start: State,
-    runs: int,
-    config: SimulateConfig,
-    observe: Observe,
-    record: Sequence[str],
-    progress: Progress | None,
-) -> tuple[dict[str, Any], Columns]:
-    """The loop: advance from record to record.
-
-    Returns what a `TrajectoryBatch` holds of it, and a row of the table at each run's best separation so
-    far, which is T1 if it separates: the networks there are kept on the way.
-    """
-    series, finite = tracked(engine.view(start))
-    track, whole = [series[..., None]], [finite[:, None]]
-    training = Training(start, start, np.full(runs, -np.inf), finite)
-    rows, arrays = [], []
-    for before, step in pairwise([0, *config.recorded]):
-        training, series, finite = engine.advance(training, step - before)
-        track.append(series)
-        whole.append(finite)
-        view = engine.view(training.now)
-        rows.append(_blank(observe(view), training.whole))
-        arrays.append(_blank({name: to_numpy(ARRAYS[name](view)) for name in record}, training.whole))
-        if progress:
-            progress(step, config.steps)
-        if not training.whole.any():
-            break
-    finite = np.concatenate(whole, axis=-1)
-    broken = np.where(finite.all(-1), -1, finite.argmin(-1))
-    history = {
-        "values": _joined(arrays, config.recorded.size),
-        "track": _tracked_series(np.concatenate(track, axis=-1), broken, config.steps),
-        "table": _joined(rows, config.recorded.size),
-        "broken": broken,
-    }
-    return history, observe(engine.view(training.best))
-
-
-def _tracked_series(series: np.ndarray, broken: np.ndarray, steps: int) -> Columns:
-    """Series (4, R, steps made) by name, each (R, steps + 1): NaN where nothing can be said."""
-    whole = np.pad(series, [(0, 0), (0, 0), (0, steps + 1 - series.shape[-1])], constant_values=np.nan)
-    whole[:, (broken[:, None] >= 0) & (np.arange(steps + 1) >= broken[:, None])] = np.nan
-    return dict(zip(TRACKED, np.where(np.isfinite(whole), whole, np.nan), strict=True))
-
-
-def _observer(draws: tuple[Draw, ...], config: SimulateConfig) -> Observe:
-    """Return what computes one row of the table; the test noise is drawn once, so rows differ by the network alone."""
-    noise = [EvaluationNoise.draw(draw.seed or 0, config.test_draws, draw) for draw in draws]
-    zetas = [zeta_std(draw, config) for draw in draws]
-    held_out = np.stack([draw.held_out_true for draw in draws]), np.stack([draw.held_out_given for draw in draws])
-
-    def observe(view: View) -> Columns:
-        row = {**summary(view), "test_error_seen": seen_errors(view)}
-        if config.test_draws:
-            row |= sampled_errors(view, draws, noise, zetas)
-        if draws[0].n_holdout:
-            row["held_out_accuracy"] = held_out_accuracy(view, *held_out)
-        return row
-
-    return observe
 
 
 def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:
@@ -212,32 +142,13 @@ def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:
     return rates
 
 
-def zeta_std(draw: Draw, config: SimulateConfig) -> float:
-    """Return the standard deviation that perturbs a training patch: as given, else sigma_xi / 2; NaN if unknown."""
-    if config.zeta_std is not None:
-        return config.zeta_std
-    return draw.problem.noise_std / 2 if draw.problem else np.nan
-
-
 def _status(broken: int, lr: float) -> str:
     if broken < 0:
         return "ok"
-    return f"diverged: an output is not finite at step {broken}; lower `lr` (now {lr:g})"
-
-
-def _blank(row: Columns, finite: np.ndarray) -> Columns:
-    """NaN for the runs that broke."""
-    return {name: np.where(finite.reshape(-1, *[1] * (value.ndim - 1)), value, np.nan) for name, value in row.items()}
-
-
-def _joined(rows: list[Columns], length: int) -> Columns:
-    """Records (R, ...) side by side: (R, length, ...), NaN where the batch ended early."""
-    columns = {}
-    for name in rows[0]:
-        values = np.stack([row[name] for row in rows], axis=1)
-        missing = [(0, 0), (0, length - len(rows))] + [(0, 0)] * (values.ndim - 2)
-        columns[name] = np.pad(values, missing, constant_values=np.nan)
-    return columns
+    remedy = f"; lower `lr` (now {lr:g})"
+    if broken == 0:
+        remedy = ", before `lr` has acted; lower `init_std`, `mu_norm` or `noise_std`"
+    return f"diverged: an output is not finite at step {broken}{remedy}"
 
 
 def _check_names(argument: str, names: Sequence[str], options: Sequence[str] | Mapping[str, Any]) -> None:

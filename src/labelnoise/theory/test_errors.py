@@ -1,4 +1,4 @@
-"""The three test errors of the paper's model, exact or sampled in R^(2m), and the accuracy on held-out samples."""
+"""The three test errors of the paper's model, exact or sampled in R^(2m), and the margins of held-out samples."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
 
 
-def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
-    """Share (R,) of held-out samples whose *given* label the network predicts; y_true only builds their signal patch.
+def held_out_margin(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+    """Margins (R, h) of the held-out samples by their *given* labels; y_true only builds their signal patch.
 
     Args:
         view: the networks.
@@ -22,8 +22,7 @@ def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np
         y_given: (R, h) given labels in {-1, +1}.
     """
     signal, noise = _readout(view, view.h_signals), _readout(view, view.h_held_out())
-    f = noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:])
-    return (y_given * f > 0).mean(-1)
+    return y_given * (noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,11 @@ def seen_errors(view: View) -> np.ndarray:
 
 
 def sampled_errors(
-    view: View, draws: tuple[Draw, ...], noise: Sequence[EvaluationNoise], zeta_std: Sequence[float]
+    view: View,
+    draws: tuple[Draw, ...],
+    noise: Sequence[EvaluationNoise],
+    zeta_std: Sequence[float],
+    kinds: Sequence[str] = ("perturbed", "fresh"),
 ) -> dict[str, np.ndarray]:
     """Return the two sampled test errors against true labels, with standard error and 95 % upper bound, each (R,).
 
@@ -65,23 +68,22 @@ def sampled_errors(
     """
     at_once = max(1, BUDGET // noise[0].normal.size)
     parts = [range(first, min(first + at_once, len(draws))) for first in range(0, len(draws), at_once)]
-    signal, h_xi = _readout(view, view.h_signals), to_numpy(view.h_xi)
-    bias = np.zeros(h_xi.shape[:2]) if view.bias is None else to_numpy(view.bias)
-    roots = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
-    zeta, tables = np.asarray(zeta_std, dtype=float), []
+    gram = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
+    tables = []
     for runs in parts:
         some = slice(runs.start, runs.stop)
         normal, patch = _stacked([noise[run] for run in runs])
-        perturbed = (zeta[some, None, None] * roots[False][some]) @ normal
-        perturbed += np.take_along_axis(h_xi[some], patch[:, None], axis=2)
-        own = np.stack([roots[_orthogonal(draws[run])][run] * _noise_std(draws[run]) for run in runs])
-        fresh = own @ normal + bias[some, :, None]
-        errors = {"perturbed": _mistakes(view, signal[some], perturbed), "fresh": _mistakes(view, signal[some], fresh)}
-        table = {name: column for kind, wrong in errors.items() for name, column in _estimates(kind, wrong).items()}
-        tau, error = np.stack([_taus(draws[run]) for run in runs]), errors["fresh"].mean(-1)
-        table["test_error_given_fresh"] = ((1 - tau) * error + tau * (1 - error)).mean(-1)
+        signal, table = _readout(view, view.h_signals[some]), {}
+        if "perturbed" in kinds:
+            own = gram[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
+            perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi[some]), patch[:, None], axis=2)
+            table |= _estimates("perturbed", _mistakes(view, signal, perturbed))
+        if "fresh" in kinds:
+            own = np.stack([gram[_orthogonal(draws[run])][run] * _noise_std(draws[run]) for run in runs])
+            fresh = own @ normal + (0.0 if view.bias is None else to_numpy(view.bias)[some, :, None])
+            table |= _fresh(_mistakes(view, signal, fresh), np.array([_taus(draws[run]) for run in runs]))
         tables.append(table)
-    return {name: np.concatenate([table[name] for table in tables]) for name in SAMPLED}
+    return {name: np.concatenate([table[name] for table in tables]) for name in SAMPLED if name in tables[0]}
 
 
 def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +134,12 @@ def _mistakes(view: View, signal: np.ndarray, products: np.ndarray) -> np.ndarra
     wrong = _errors(signal, output).astype(float)
     wrong[~np.isfinite(output).all(-1)] = np.nan
     return wrong
+
+
+def _fresh(wrong: np.ndarray, tau: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of the fresh error, also against flipped labels: wrong (R, 2, N), tau (R, 2)."""
+    error = wrong.mean(-1)
+    return {**_estimates("fresh", wrong), "test_error_given_fresh": ((1 - tau) * error + tau * (1 - error)).mean(-1)}
 
 
 def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
