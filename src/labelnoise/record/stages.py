@@ -83,12 +83,10 @@ def find_stages(
     if not gap[t1] > 0:
         reason = f"no step separates clean from noisy samples (the best, step {t1}, misses by {-gap[t1]:.3g})"
         return Stages(None, None, None, None, convergence, reason)
-    row = {
-        name: values[0] for name, values in stage_columns(clean[None], noisy[None], gamma[None], rho_bar[None]).items()
-    }
-    step = {name: None if np.isnan(value) else int(value) for name, value in row.items()}
-    window, lead = ((step[f"{name}_start"], step[f"{name}_end"]) for name in ("window", "lead"))
-    return Stages(window, step["t1"], None if None in lead else lead, step["onset"], convergence, "")
+    columns = stage_columns(clean[None], noisy[None], gamma[None], rho_bar[None])
+    step = {name: int(values[0]) for name, values in columns.items() if not np.isnan(values[0])}
+    lead = (step["lead_start"], step["lead_end"]) if "lead_start" in step else None
+    return Stages((step["window_start"], step["window_end"]), t1, lead, step.get("onset"), convergence, "")
 
 
 def stage_columns(

@@ -60,10 +60,9 @@ class Observer:
         }
 
     def _held_out(self, view: View) -> np.ndarray:
-        labels = (
-            np.stack([getattr(draw, name) for draw in self.draws]) for name in ("held_out_true", "held_out_given")
-        )
-        return held_out_margin(view, *labels)
+        y_true = np.stack([draw.held_out_true for draw in self.draws])
+        y_given = np.stack([draw.held_out_given for draw in self.draws])
+        return held_out_margin(view, y_true, y_given)
 
     def _wants(self, *names: str) -> bool:
         return self.wanted is None or not self.wanted.isdisjoint(names)

@@ -73,7 +73,8 @@ def sampled_errors(
     for runs in parts:
         some = slice(runs.start, runs.stop)
         normal, patch = _stacked([noise[run] for run in runs])
-        signal, table = _readout(view, view.h_signals[some]), {}
+        signal = _readout(view, view.h_signals[some])
+        table: dict[str, np.ndarray] = {}
         if "perturbed" in kinds:
             own = gram[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
             perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi[some]), patch[:, None], axis=2)
