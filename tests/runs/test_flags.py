@@ -10,7 +10,9 @@ from labelnoise.cli import Output, main
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Symmetric
 from labelnoise.runs.flags import parse_flags
+from labelnoise.theory.activations import LeakyReLU
 from labelnoise.theory.experiment import SimulateRun
+from labelnoise.theory.optimizers import GradientDescent, Momentum
 from labelnoise.training.experiment import TrainRun
 
 
@@ -141,3 +143,33 @@ def test_flags_of_the_same_name_bear_the_names_of_their_parts():
 
     ((config),) = parse("--inner-rate", "0.25", "--rate", "0.75", kinds=(Twins,))
     assert (config.inner.rate, config.rate) == (0.25, 0.75)
+
+
+def test_a_piece_is_one_word_with_its_settings():
+    def dynamics(*words):
+        return parse(*words, kinds=(SimulateRun,))[0].simulation.dynamics
+
+    assert dynamics("--activation", "leaky-relu:0.2").activation == LeakyReLU(0.2)
+    assert dynamics("--activation=leaky-relu").activation == LeakyReLU()
+    assert dynamics("--optimizer", "momentum:0.8,true").optimizer == Momentum(0.8, nesterov=True)
+    assert dynamics().optimizer == GradientDescent() and dynamics("--batch-size", "5").shown.batch_size == 5
+    for word, sentence in (
+        ("leky", "`activation` must begin with a name that is known, got 'leky'"),
+        ("leaky-rlu:0.1", "did you mean 'leaky-relu'"),
+        ("leaky-relu:2", "`leak` must lie between 0 and 1, got 2"),
+        ("leaky-relu:x", "`leak` must be a number, got 'x'"),
+        ("relu:1", "`activation` must be of the form relu, got 'relu:1'; leave the rest out"),
+    ):
+        assert sentence in refusal("--activation", word, kinds=(SimulateRun,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'activation = "leaky-relu:0.2"',
+        '[simulation.dynamics]\nactivation = "leaky-relu:0.2"',
+        '[simulation.dynamics.activation]\nkind = "LeakyReLU"\nleak = 0.2',
+    ],
+)
+def test_a_piece_in_a_file_is_a_word_or_a_table(tmp_path, text):
+    assert toml(tmp_path, text).simulation.dynamics.activation == LeakyReLU(0.2)

@@ -20,7 +20,7 @@ from typing import Any
 import docstring_parser
 
 from labelnoise.errors import InputError, check_path, did_you_mean
-from labelnoise.runs.settings import config_of, overlay, settings_of
+from labelnoise.runs.settings import config_of, dashed, is_choice, overlay, settings_of, words_of
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,14 @@ class Flag:
 def flags_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[Flag]:
     """Yield the flags of a config with its defaults; those of a nested config bear no prefix.
 
-    Of a union of configs, the flags are those of the default's class; a TOML table may name another one.
+    Of a union of configs, the flags are those of the default's class, and a TOML table may name another one; where that
+    class has no setting, one flag names the class and gives its settings.
     """
     kinds = typing.get_type_hints(type(config))
     texts = {part.arg_name: part.description for part in docstring_parser.parse_from_object(type(config)).params}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) and (dataclasses.fields(value) or not is_choice(kinds[field.name])):
             yield from flags_of(value, (*path, field.name))
         else:
             text = " ".join((texts.get(field.name) or "").split())
@@ -124,15 +125,24 @@ def _cut(
 def _options(flag: Flag) -> dict[str, Any]:
     """How argparse reads and describes a flag."""
     shown = " ".join(map(str, flag.default)) if isinstance(flag.default, tuple) else flag.default
+    shown = words_of(flag.default) if is_choice(flag.kind) else shown
     default = "" if shown in (None, "") else f" (default: {str(shown).lower() if shown in (True, False) else shown})"
     text = (flag.help + default).replace("%", "%%")
     if flag.kind is bool:
         return {"action": argparse.BooleanOptionalAction, "help": text}
     kind = _member(flag.kind)
     read, metavar = READERS.get(kind, (str, "TEXT"))
+    if is_choice(kind):
+        metavar = "{" + ",".join(map(_form, typing.get_args(kind))) + "}"
     if typing.get_origin(kind) is typing.Literal:
         metavar = "{" + ",".join(map(str, typing.get_args(kind))) + "}"
     return {"type": read, "metavar": metavar, "help": text, **({"nargs": "*"} if _is_list(flag.kind) else {})}
+
+
+def _form(member: type) -> str:
+    """How a config of a union is typed."""
+    names = ",".join(field.name.upper() for field in dataclasses.fields(member))
+    return dashed(member) + (f"[:{names}]" if names else "")
 
 
 def _is_list(kind: Any) -> bool:
@@ -182,7 +192,8 @@ def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
     tables = {flag.path[:depth] for flag in flags for depth in range(1, len(flag.path))}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
     values: dict[tuple[str, ...], Any] = {}
-    for place, value in _entries(path, content, (), tables):
+    choices = {flag.path for flag in flags if is_choice(flag.kind)}
+    for place, value in _entries(path, content, (), tables, choices):
         flag = by_name.get(place[-1].replace("_", "-")) if len(place) == 1 else None
         if len(place) == 1 and not flag:
             raise InputError(f"{path} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}")
@@ -195,15 +206,19 @@ def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
 
 
 def _entries(
-    path: Path, table: Mapping[str, Any], place: tuple[str, ...], tables: set[tuple[str, ...]]
+    path: Path,
+    table: Mapping[str, Any],
+    place: tuple[str, ...],
+    tables: set[tuple[str, ...]],
+    choices: set[tuple[str, ...]],
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Place and value of each key; only the tables of nested settings may be there."""
+    """Place and value of each key; only the tables of nested settings may be there; those of `choices` are values."""
     for key, value in table.items():
         inner = (*place, key.replace("-", "_"))
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or inner in choices:
             yield inner, value
         elif inner in tables:
-            yield from _entries(path, value, inner, tables)
+            yield from _entries(path, value, inner, tables, choices)
         else:
             near = did_you_mean(key, sorted(table[-1] for table in tables if table[:-1] == place))
             raise InputError(f"{path} has a table {'.'.join(inner)!r} that holds no settings{near}")

@@ -1,12 +1,15 @@
 """Configs as JSON values and back: one codec for `config.json`, TOML files, the command line and workers.
 
-A nested config keeps its class name under `kind`, which tells the members of a union apart. A setting that is absent
-takes the field's default, or the value that runs without it had: `field(default=..., metadata={"before": value})`.
+A nested config keeps its class name under `kind`, which tells the members of a union apart; one text that a person types
+serves, too: leaky-relu:0.1, the name and its settings in order. A setting that is absent takes the field's default, or
+the value that runs without it had: `field(default=..., metadata={"before": value})`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import sys
 import types
 import typing
@@ -134,7 +137,7 @@ def _structure_config(cls: type) -> Callable[[Any, Any], Any]:
     return structure
 
 
-def _is_choice(kind: Any) -> bool:
+def is_choice(kind: Any) -> bool:
     """Whether a type is a union of configs."""
     union = typing.get_origin(kind) in (typing.Union, types.UnionType)
     return union and all(dataclasses.is_dataclass(member) for member in typing.get_args(kind))
@@ -144,6 +147,8 @@ def _structure_choice(union: Any) -> Callable[[Any, Any], Any]:
     members = {member.__name__: member for member in typing.get_args(union)}
 
     def structure(settings: Any, _: Any) -> Any:
+        if isinstance(settings, str):
+            settings = _read_words(settings, members)
         name = settings.get(TAG) if isinstance(settings, Mapping) else None
         if not isinstance(name, str) or name not in members:
             near = did_you_mean(name, members) if isinstance(name, str) else "; add it"
@@ -151,6 +156,38 @@ def _structure_choice(union: Any) -> Callable[[Any, Any], Any]:
         return CONVERTER.structure(settings, members[name])
 
     return structure
+
+
+def dashed(cls: type) -> str:
+    """The name of a config's class as it is typed: LeakyReLU is leaky-relu."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "-", cls.__name__).lower()
+
+
+def words_of(config: Any) -> str:
+    """A config of a union as one text: its name and its settings in order."""
+    values = [json.dumps(getattr(config, field.name)) for field in dataclasses.fields(config)]
+    return dashed(type(config)) + (":" + ",".join(values) if values else "")
+
+
+def _read_words(text: str, members: Mapping[str, type]) -> dict[str, Any]:
+    """The settings that a text such as leaky-relu:0.1 stands for."""
+    names = {dashed(member): member for member in members.values()}
+    word, _, rest = text.partition(":")
+    if word not in names:
+        raise _Unfit(f"must begin with a name that is known, got {text!r}{did_you_mean(word, names)}")
+    fields, values = dataclasses.fields(names[word]), [_literal(value) for value in rest.split(",")] if rest else []
+    if len(values) > len(fields):
+        form = ",".join(field.name for field in fields)
+        raise _Unfit(f"must be of the form {word}{':' if form else ''}{form}, got {text!r}; leave the rest out")
+    return {TAG: names[word].__name__, **{field.name: value for field, value in zip(fields, values, strict=False)}}
+
+
+def _literal(text: str) -> Any:
+    """A number or a truth value from text; else the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _structure_literal(literal: Any) -> Callable[[Any, Any], Any]:
@@ -203,7 +240,7 @@ CONVERTER.register_unstructure_hook(Path, str)
 CONVERTER.register_structure_hook(Path, lambda value, _: Path(_strict(str, "a path")(value, str)))
 CONVERTER.register_unstructure_hook_factory(dataclasses.is_dataclass, _unstructure_config)
 CONVERTER.register_structure_hook_factory(dataclasses.is_dataclass, _structure_config)
-CONVERTER.register_structure_hook_factory(_is_choice, _structure_choice)
+CONVERTER.register_structure_hook_factory(is_choice, _structure_choice)
 CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is typing.Literal, _structure_literal)
 CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is tuple, _structure_tuple)
 configure_union_passthrough(int | str, CONVERTER)

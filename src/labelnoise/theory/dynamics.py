@@ -98,4 +98,4 @@ def _words(config: Any, plain: Any) -> Iterator[str]:
 
 def spaced(name: str) -> str:
     """A class name in words: SharpnessAware -> sharpness aware; abbreviations stay."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("re lu", "ReLU").replace("relu", "ReLU")
+    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name).lower().replace("relu", "ReLU")

@@ -75,7 +75,8 @@ def init(draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, dev
     """
     if isinstance(config.dynamics.optimizer, Adam):
         raise InputError(
-            "Adam moves each coordinate by its own size, so weights leave the span of the patches; use engine='dense'"
+            "Adam moves each coordinate by its own size, so weights leave the span of the patches; use "
+            "simulate(..., engine='dense')"
         )
     bank = build_bank(draws, config.dynamics.second_layer, device, dtype)
     system = System(
