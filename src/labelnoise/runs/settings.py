@@ -1,8 +1,8 @@
 """Configs as JSON values and back: one codec for `config.json`, TOML files, the command line and workers.
 
-A nested config keeps its class name under `kind`, which tells the members of a union apart; one text that a person types
-serves, too: leaky-relu:0.1, the name and its settings in order. A setting that is absent takes the field's default, or
-the value that runs without it had: `field(default=..., metadata={"before": value})`.
+A nested config keeps its class name under `kind`, which tells the members of a union apart; one text that a person
+types serves, too: leaky-relu:0.1, the name and its settings in order. A setting that is absent takes the field's
+default, or the value that runs without it had: `field(default=..., metadata={"before": value})`.
 """
 
 from __future__ import annotations
