@@ -39,7 +39,8 @@ def stream(seed: int, name: str, *part: int) -> np.random.Generator:
         raise InputError(
             f"`seed` must be below 2^63, which every file holds exactly, got {seed}; use for example seed=0"
         )
-    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name), *part)))
+    sequence = np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name), *part))
+    return np.random.Generator(np.random.PCG64(sequence))
 
 
 @contextmanager

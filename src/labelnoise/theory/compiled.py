@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from functools import cache
@@ -66,9 +67,7 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
         bank.n + np.argmax(bank.shows, axis=-1), bank.clean, bank.squares[:, bank.n], bank.squares[:, : bank.n],
     )  # fmt: skip
     arguments = (*fixed, *_codes(now, steps), *moved, best, best_scale, gap, whole, series, finite)
-    cuts = np.linspace(0, gap.size, min(threads(), gap.size) + 1).astype(int)
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(len(cuts) - 1) as pool:
-        list(pool.map(lambda first, last: train_runs(first, last, *arguments), cuts[:-1], cuts[1:]))
+    _spread(train_runs, gap.size, arguments)
     coefficients, scale, velocity, drift, products, output = moved
     after = replace(
         now, step=now.step + steps, coefficients=coefficients, scale=scale[..., None],
@@ -76,6 +75,17 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
     )  # fmt: skip
     better = gap > training.gap
     return replace(training, now=after, best=_best(training.best, best, best_scale, better), gap=gap, whole=whole)
+
+
+def _spread(task: Callable[..., None], runs: int, arguments: tuple[Any, ...]) -> None:
+    """Call task(first, last, ...) for all runs, side by side on the cores."""
+    workers = min(threads(), runs)
+    if workers == 1:  # a thread costs more than a few steps
+        task(0, runs, *arguments)
+        return
+    cuts = np.linspace(0, runs, workers + 1).astype(int).tolist()
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        list(pool.map(lambda first, last: task(first, last, *arguments), cuts[:-1], cuts[1:]))
 
 
 def _codes(now: State, steps: int) -> tuple[Any, ...]:

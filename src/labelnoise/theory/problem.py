@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -106,8 +107,8 @@ class SignalNoise:
         width = self.d if vectors else min(rows, self.d)
         check_memory(8.0 * rows * (3 * width + 2 * rows), "lower n, m, n_holdout, or d where vectors are kept")
         y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
-        extra = stream(seed, "held_out")
-        held_out_true, held_out_given = self._labels(n_holdout, extra, extra)
+        extra = stream(seed, "held_out") if n_holdout else None
+        held_out_true, held_out_given = self._labels(n_holdout, extra, extra) if extra else np.zeros((2, 0))
         route = _explicit_rows if vectors else _bartlett_rows
         explicit = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
         return Draw(
@@ -125,8 +126,6 @@ class SignalNoise:
 
     def _labels(self, n: int, labels: np.random.Generator, flips: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """True and given labels (n,) in {-1, +1}."""
-        if n == 0:
-            return np.zeros(0), np.zeros(0)
         drawn = flip_labels(labels.integers(2, size=n), self.label_noise, 2, flips)
         return 1.0 - 2.0 * drawn.y_true, 1.0 - 2.0 * drawn.y_given
 
@@ -134,12 +133,12 @@ class SignalNoise:
 Generator = np.random.Generator
 
 
-def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator, h: int) -> Vectors:
+def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
     """Vectors in R^d with mu along the first axis."""
     mu = np.zeros((1, p.d))
     mu[0, 0] = p.mu_norm
     xi, w0, held_out = (
-        scale * rng.standard_normal((count, p.d))
+        scale * rng.standard_normal((count, p.d)) if rng else np.zeros((0, p.d))
         for rng, count, scale in (
             (data, p.n, p.noise_std),
             (init, 2 * p.m, p.init_std),
@@ -151,7 +150,7 @@ def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
     return Vectors(xi, mu, w0, held_out)
 
 
-def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator, h: int) -> Vectors:
+def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
     """Rows in R^min(N, d) with the inner products of Gaussian vectors in R^d (spec: Bartlett decomposition).
 
     Rotated so that mu lies along the first axis, the first coordinates are N(0, 1) and the Gram matrix of the other
@@ -161,12 +160,14 @@ def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
     blocks, start = [], 0
     for rng, count, scale in ((data, p.n, p.noise_std), (init, 2 * p.m, p.init_std), (extra, h, p.noise_std)):
         block = np.zeros((count, width))
+        if rng is None:
+            blocks.append(block)
+            continue
         block[:, 0] = rng.standard_normal(count)
         filled = min(start + count, p.d - 1)
-        below = np.tril(rng.standard_normal((count, filled)), k=start - 1)
-        row = np.arange(count)[start + np.arange(count) < p.d - 1]
-        below[row, start + row] = np.sqrt(rng.chisquare(p.d - 1 - (start + row)))
-        block[:, 1 : 1 + filled] = below
+        below, row = _triangle(start, count, filled)
+        block[:, 1 : 1 + filled] = np.where(below, rng.standard_normal((count, filled)), 0)
+        block[row, 1 + start + row] = np.sqrt(rng.chisquare(p.d - 1 - (start + row)))
         blocks.append(scale * block)
         start += count
     xi, w0, held_out = blocks
@@ -175,3 +176,10 @@ def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Gene
     mu = np.zeros((1, width))
     mu[0, 0] = p.mu_norm
     return Vectors(xi, mu, w0, held_out)
+
+
+@lru_cache(maxsize=64)
+def _triangle(start: int, count: int, filled: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows `start` to `start + count` of L: what lies below the diagonal, and the rows that reach it."""
+    rows = np.arange(count)
+    return np.tri(count, filled, start - 1, dtype=bool), rows[start + rows < filled]

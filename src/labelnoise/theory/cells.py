@@ -1,0 +1,121 @@
+"""Many runs at once, of different problems, learning rates and seeds, as columns over runs: what a sweep is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from labelnoise.errors import InputError
+from labelnoise.record.stages import stage_columns
+from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.draws import stack
+from labelnoise.theory.loop import History, train
+from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.records import Observer
+from labelnoise.theory.simulation import simulate
+
+Columns = dict[str, np.ndarray]
+"""Values (R,) over runs, by name."""
+
+STAGES = ("stage_one", "window_start", "window_end", "t1", "onset", "converged", "ok")
+"""The columns that are not those of a record."""
+
+
+class Cell(NamedTuple):
+    """One run."""
+
+    problem: SignalNoise
+    config: SimulateConfig
+    seed: int
+    evaluation: int
+    """Seed of the test noise, which runs may share: then their errors are correlated, and a map of them is smoother."""
+
+
+def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
+    """Train these runs as one batch and return what is left of each; a function of its arguments alone.
+
+    Nothing is recorded on the way: the last step is the only record, so convergence is known there only.
+
+    Args:
+        cells: R runs that agree in `group_of`.
+        wanted: the columns to return; all of them if empty. What nobody wants is not computed.
+
+    Returns:
+        Columns (R,) of float64. The table of `to_frame` at the last step, NaN for a run that diverged; the same with
+        the suffix `_at_T1`, NaN without a Stage I; `STAGES`: whether there is a Stage I (1 or 0; NaN without clean or
+        without noisy samples), steps of its window, of T1 and of the onset of Stage II, NaN where there is none, and
+        whether the run had converged at the last step, and whether it stayed finite (1 or 0).
+
+    Raises:
+        InputError: runs that cannot be trained together, or a setting that the engine cannot hold.
+    """
+    if len({group_of(cell.problem, cell.config) for cell in cells}) != 1:
+        raise InputError("`cells` must agree in n, m, bias and all settings but lr to run as one batch; split them")
+    config = cells[0].config
+    draws = stack([cell.problem.sample(seed=cell.seed) for cell in cells])
+    at_t1 = {name.removesuffix(AT_T1) for name in wanted if name.endswith(AT_T1)}
+    at_end = {*wanted, *(CONVERGENCE if not wanted or "converged" in wanted else ())}
+    observer = Observer(
+        draws,
+        config,
+        wanted=frozenset(at_t1 | at_end) if wanted else None,
+        evaluation=[cell.evaluation for cell in cells],
+    )
+    rates = np.array([cell.config.lr for cell in cells])
+    history = train(observer, rates, np.array([config.steps]), at_best=not wanted or bool(at_t1))
+    noisy = np.stack([draw.noisy for draw in draws])
+    columns = {name: values[:, 0] for name, values in history.table.items()}
+    stages = _stages(history, noisy, config, columns)
+    columns |= {f"{name}{AT_T1}": _where(stages["t1"], values) for name, values in history.at_best.items()}
+    columns |= stages
+    return {name: values for name, values in columns.items() if not wanted or name in wanted}
+
+
+AT_T1 = "_at_T1"
+"""Suffix of the columns at T1."""
+CONVERGENCE = ("loss", "accuracy")
+"""The columns that say whether a run has converged."""
+
+
+def _stages(history: History, noisy: np.ndarray, config: SimulateConfig, last: Columns) -> Columns:
+    """The columns `STAGES`."""
+    stages = stage_columns(**history.track)
+    undecided = noisy.all(-1) | ~noisy.any(-1)
+    stages["stage_one"] = np.where(undecided, np.nan, ~np.isnan(stages["t1"]))
+    stages["ok"] = (history.broken < 0).astype(float)
+    if set(CONVERGENCE) <= last.keys():
+        bar = config.dynamics.loss.converged
+        stages["converged"] = ((last["loss"] <= bar) & (last["accuracy"] == 1)).astype(float)
+    return {name: stages[name] for name in STAGES if name in stages}
+
+
+def _where(t1: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(t1), np.nan, values)
+
+
+def group_of(problem: SignalNoise, config: SimulateConfig) -> Hashable:
+    """Return what runs of one batch have in common; d, signal, noise, initialisation, flips and lr may differ."""
+    return problem.n, problem.m, problem.bias, replace(config, lr=1.0)
+
+
+def memory_of(problem: SignalNoise, config: SimulateConfig) -> float:
+    """Bytes that one run takes in a batch: its inner products, state, test draws and the series of every step."""
+    n, filters = problem.n, 2 * problem.m
+    inner = (n + 1 + filters) ** 2 + (n + 2) ** 2 + 2 * filters**2
+    return 8.0 * (inner + 10 * filters * (n + 2) + 4 * filters * config.test_draws + 8 * (config.steps + 1))
+
+
+def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
+    """Floating-point operations of one run, to the nearest factor of two or three: draw, steps and test errors."""
+    q, filters, rows = problem.n + 2, 2 * problem.m, problem.n + 1 + 2 * problem.m
+    step, draw = 2.0 * filters * q * (q + 30), rows**2 * (rows + 100.0)  # 30, 100: what is not a product counts, too
+    return draw + config.steps * step + 2.0 * config.test_draws * filters * (4 * filters + 200)
+
+
+def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
+    """Refuse dynamics that the engine cannot hold, before any run, on a problem of almost no size."""
+    tiny = replace(problem, n=2, d=4, m=1).sample(seed=0)
+    simulate(tiny, lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)
