@@ -18,7 +18,7 @@ from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.engines import ENGINES, Engine, State
 from labelnoise.theory.observables import ARRAYS, TRACKED, View, summary, tracked
-from labelnoise.theory.test_errors import EvaluationNoise, held_out_accuracy, sampled_errors, seen_errors
+from labelnoise.theory.test_errors import EvaluationNoise, held_out_margin, sampled_errors, seen_errors
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 
 
@@ -78,7 +78,8 @@ def simulate(
         steps: gradient steps.
         record_every: steps between records.
         record: arrays to keep at each record, of "output", "margin", "margin_predicted", "loss" (n numbers each),
-            "gamma" (2m) and "rho" (2m n: 64 kB a record at n=200, m=20, so 128 MB for 2,000 steps recorded each).
+            "gamma" (2m), "rho" (2m n: 64 kB a record at n=200, m=20, so 128 MB for 2,000 steps recorded each) and
+            "held_out_margin" (a number a held-out sample).
         test_draws: draws for each sampled test error at each record; 0 leaves them out.
         zeta_std: noise that perturbs a training patch in the paper's test distribution; noise_std / 2 by default.
         engine: "span" (exact, any dimension) or "dense" (explicit vectors and autograd: the oracle).
@@ -100,16 +101,16 @@ def simulate(
     if isinstance(record, str) or not isinstance(record, Sequence):
         raise InputError(f"`record` must be a list of names, got {record!r}; write for example record=('gamma',)")
     check_progress(progress)
-    _check_names("record", record, ARRAYS)
+    _check_names("record", record, (*ARRAYS, HELD_OUT))
     _check_names("engine", [engine], ENGINES)
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
     _check_size(draws, config, record)
-    chosen, observe = ENGINES[engine], _observer(draws, config)
+    chosen, observe = ENGINES[engine], _observer(draws, config, record)
     exact = repeatable() if device or engine == "dense" else nullcontext()  # float32 is not TF32
     with exact, np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is reported by its status
         start = chosen.init(draws, lr, device, dtype)
-        history, at_best = _train(chosen, start, len(draws), config, observe, record, progress)
+        history, at_best = _train(chosen, start, len(draws), config, observe, progress)
     batch = TrajectoryBatch(draws, config, **history)
     without = np.array([stages.t1 is None for stages in batch.stages])
     batch = replace(batch, at_t1={name: np.where(without, np.nan, values) for name, values in at_best.items()})
@@ -120,14 +121,19 @@ def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequenc
     """Refuse a batch whose series, records, test draws or patches exceed the memory."""
     n, filters, runs = draws[0].n, 2 * draws[0].m, len(draws)
     records = config.steps / config.record_every + 2
-    recorded = sum({"rho": filters * n, "gamma": filters}.get(name, n) for name in record) + 30
+    sizes = {"rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
+    recorded = sum(sizes.get(name, n) for name in record) + 30
     batch = (n + 2) ** 2 + 8 * filters * (n + 2) + 3 * filters * config.test_draws
     needed = 8.0 * runs * (batch + 4 * config.steps + records * recorded)
     check_memory(needed, "lower n, m, steps, test_draws or the number of runs, or record less")
 
 
+HELD_OUT = "held_out_margin"
+"""The array that `record` may name beside those of a `View`, which does not know the labels of held-out samples."""
+
 Columns = dict[str, np.ndarray]
-Observe = Callable[[View], Columns]
+Observe = Callable[[View], tuple[Columns, Columns]]
+"""A row of the table, and the arrays that `record` names."""
 
 
 def _train(
@@ -136,7 +142,6 @@ def _train(
     runs: int,
     config: SimulateConfig,
     observe: Observe,
-    record: Sequence[str],
     progress: Progress | None,
 ) -> tuple[dict[str, Any], Columns]:
     """The loop: step, track, record.
@@ -158,8 +163,9 @@ def _train(
         if t and (better := best.improves(series, broken < 0)).any():
             kept = engine.merge(kept, state, better)
         if t in recorded:
-            rows.append(_blank(observe(view), finite))
-            arrays.append(_blank({name: to_numpy(ARRAYS[name](view)) for name in record}, finite))
+            row, named = observe(view)
+            rows.append(_blank(row, finite))
+            arrays.append(_blank(named, finite))
             if progress:
                 progress(t, config.steps)
         if not all_finite and not finite.any():
@@ -170,7 +176,7 @@ def _train(
         "table": _joined(rows, len(recorded)),
         "status": tuple(_status(step, config.lr) for step in broken),
     }
-    return history, observe(engine.view(kept))
+    return history, observe(engine.view(kept))[0]
 
 
 class _Best:
@@ -194,19 +200,20 @@ def _tracked_series(series: np.ndarray, broken: np.ndarray, steps: int) -> Colum
     return dict(zip(TRACKED, np.where(np.isfinite(whole), whole, np.nan), strict=True))
 
 
-def _observer(draws: tuple[Draw, ...], config: SimulateConfig) -> Observe:
-    """Return what computes one row of the table; the test noise is drawn once, so rows differ by the network alone."""
+def _observer(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequence[str]) -> Observe:
+    """Return what looks at the networks; the test noise is drawn once, so rows differ by the network alone."""
     noise = [EvaluationNoise.draw(draw.seed or 0, config.test_draws, draw) for draw in draws]
     zetas = [zeta_std(draw, config) for draw in draws]
     held_out = np.stack([draw.held_out_true for draw in draws]), np.stack([draw.held_out_given for draw in draws])
 
-    def observe(view: View) -> Columns:
+    def observe(view: View) -> tuple[Columns, Columns]:
         row = {**summary(view), "test_error_seen": seen_errors(view)}
         if config.test_draws:
             row |= sampled_errors(view, draws, noise, zetas)
+        z = held_out_margin(view, *held_out)
         if draws[0].n_holdout:
-            row["held_out_accuracy"] = held_out_accuracy(view, *held_out)
-        return row
+            row["held_out_accuracy"] = (z > 0).mean(-1)
+        return row, {name: z if name == HELD_OUT else to_numpy(ARRAYS[name](view)) for name in record}
 
     return observe
 
@@ -221,7 +228,10 @@ def zeta_std(draw: Draw, config: SimulateConfig) -> float:
 def _status(broken: int, lr: float) -> str:
     if broken < 0:
         return "ok"
-    return f"diverged: an output is not finite at step {broken}; lower `lr` (now {lr:g})"
+    remedy = f"; lower `lr` (now {lr:g})"
+    if broken == 0:
+        remedy = ", before `lr` has acted; lower `init_std`, `mu_norm` or `noise_std`"
+    return f"diverged: an output is not finite at step {broken}{remedy}"
 
 
 def _blank(row: Columns, finite: np.ndarray) -> Columns:

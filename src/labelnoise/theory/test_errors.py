@@ -1,4 +1,4 @@
-"""The three test errors of the paper's model, exact or sampled in R^(2m), and the accuracy on held-out samples."""
+"""The three test errors of the paper's model, exact or sampled in R^(2m), and the margins of held-out samples."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
 
 
-def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
-    """Share (R,) of held-out samples whose *given* label the network predicts; y_true only builds their signal patch.
+def held_out_margin(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+    """Margins (R, h) of the held-out samples by their *given* labels; y_true only builds their signal patch.
 
     Args:
         view: the networks.
@@ -20,8 +20,7 @@ def held_out_accuracy(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np
         y_given: (R, h) given labels in {-1, +1}.
     """
     signal, noise = _signal_outputs(to_numpy(view.w_mu)), _readout(to_numpy(view.w_held_out()))
-    f = noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:])
-    return (y_given * f > 0).mean(-1)
+    return y_given * (noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:]))
 
 
 @dataclass(frozen=True, eq=False)
