@@ -4,6 +4,15 @@ import pytest
 
 
 @pytest.fixture
+def world():
+    """Where the commands of `tiny` are run."""
+    import tiny
+
+    with tiny.world():
+        yield
+
+
+@pytest.fixture
 def one_thread():
     """One torch thread, so that equal runs are equal to the bit."""
     import torch

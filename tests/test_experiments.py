@@ -100,7 +100,8 @@ def test_training_stops_say_what_they_gain(tmp_path):
     assert (stops["last"]["at"], stops["last"]["gain_test_accuracy"]) == (40, 0)
     assert stops["oracle"]["at"] == (table["train_accuracy_clean"] - table["train_accuracy_noisy"]).idxmax() < 40
     series = (table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "loss"))
-    rule = HeldOut(run.summary["sizes"]["held_out"])(*series)
+    fitted = run.samples["margin"][:, run.samples["held_out"]] > 0
+    rule = HeldOut(run.summary["sizes"]["held_out"])(*series, fitted)
     assert stops["held_out"]["at"] == rule.chosen + 1
     assert stops["held_out"]["ended"] == (None if rule.stopped is None else rule.stopped + 1)
     assert (stops["held_out"]["reason"], stops["held_out"]["falls"]) == (rule.reason, rule.falls)

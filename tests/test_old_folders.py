@@ -64,9 +64,12 @@ def test_a_run_is_read_reused_and_made_again_to_the_same_numbers(old, tmp_path, 
     assert new.history.drop(columns=moved).equals(before_run.history.drop(columns=moved))
     for part in ("noise", "stages"):
         assert new.summary.get(part) == before_run.summary.get(part)
+    verdict = {"reason", "falls", "fall", "fall_error", "paired"}  # of the held-out rule, by the samples since
     for row, old_row in zip(new.summary["stops"], before_run.summary["stops"], strict=True):
-        assert {k: v for k, v in row.items() if "perturbed" not in k} == {
-            k: v for k, v in old_row.items() if "perturbed" not in k
+        left_out = {name for name in row if "perturbed" in name} | (verdict if row["rule"] == "held_out" else set())
+        assert set(old_row) == set(row) - {"fall", "fall_error", "paired"}
+        assert {k: v for k, v in row.items() if k not in left_out} == {
+            k: v for k, v in old_row.items() if k not in left_out
         }
 
 
@@ -85,6 +88,14 @@ def test_the_pages_of_old_runs(old):
     assert {file.stem for file in (old / "figures").glob("*.png")} == {
         "synthetic-curves", "digits-curves", "digits-margins", "digits-attribution", "digits-similarity"
     }  # fmt: skip
+
+
+def test_the_verdict_of_an_old_run_is_judged_by_its_samples_or_says_that_it_was_not(old):
+    """Samples of a training run are in its folder, those that a simulation held out are not."""
+    train, simulate = (write_report(old / name).read_text() for name in ("train", "simulate"))
+    compared = "two accuracies were compared"
+    assert "within two standard errors (0.310) of 10 samples" in simulate and compared in simulate
+    assert "within two paired standard errors (0.500) of 4 samples" in train and compared not in train
 
 
 def test_an_old_training_run_is_explained(old):

@@ -14,6 +14,7 @@ CACHE = Path(__file__).parents[1] / ".mypy_cache/user"
 
 PROGRAM = """
 import numpy as np
+import torch
 import labelnoise as ln
 
 problem = ln.SignalNoise(n=20, d=300, m=2, label_noise=ln.ClassConditional(0.1, 0.2))
@@ -33,6 +34,11 @@ recorder = ln.Recorder(3, 2)
 recorder.update(np.arange(3), np.zeros((3, 2)), np.zeros(3, dtype=int))
 outcome = ln.run_experiment(ln.SimulateRun(problem, seeds=(0,)), "runs/a")
 report = ln.write_report(outcome.path).read_text()
+ln.Matrix([[0.9, 0.1], [0, 1]], exact=True)
+ln.Matrix(((0.9, 0.1), (0.2, 0.8)))
+ln.Matrix(np.eye(2))
+ln.Matrix(torch.eye(2))
+transition: tuple[tuple[float, ...], ...] = ln.Matrix(np.eye(2)).rows
 ln.simulate(3, nonsense=True)  # wrong
 ln.simulate(draw, lr="0.1")  # wrong
 ln.simulate(draw, engine="spam")  # wrong
@@ -42,6 +48,9 @@ recorder.update(np.arange(3), "logits", np.zeros(3, dtype=int))  # wrong
 ln.HeldOut(n=100)("accuracies").chosen.nothing  # wrong
 ln.TrainConfig(optimizer="sdg")  # wrong
 ln.Symmetric("0.2")  # wrong
+ln.Matrix("matrix.csv")  # wrong
+ln.Matrix([0.5, 0.5])  # wrong
+ln.Matrix(np.eye(2)).rows[0] = 1  # wrong
 ln.no_such_name  # wrong
 ln.theory.no_such_name  # wrong
 ln.run_experiment(ln.SignalNoise())  # wrong
@@ -63,7 +72,7 @@ def output(tmp_path_factory):
 
 def test_a_program_fails_in_the_lines_that_are_wrong_and_in_no_other(output):
     wrong = {at for at, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# wrong")}
-    assert len(wrong) == 12
+    assert len(wrong) == 15
     assert {int(at) for at in re.findall(r"^user\.py:(\d+): error", output, flags=re.MULTILINE)} == wrong, output
 
 

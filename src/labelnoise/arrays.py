@@ -1,10 +1,12 @@
-"""What every module needs of arrays: NumPy or torch behind one name, and independent random streams."""
+"""What every module needs of arrays: NumPy or torch behind one name, independent random streams, room in memory."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,16 +55,36 @@ def torch_stream(seed: int, name: str) -> Iterator[None]:
         yield
 
 
-def check_memory(needed: float, remedy: str) -> None:
-    """Refuse work that needs more bytes than this machine has, before it starts.
+MEMORY_INFO = Path("/proc/meminfo")
+"""Where Linux says how much memory is free."""
+
+
+def check_memory(needed: float, remedy: str, what: str = "this") -> None:
+    """Refuse work that needs more bytes than this machine has to spare, before it starts.
 
     Raises:
         InputError: it needs more.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        gib, has = needed / 2**30, memory / 2**30
-        raise InputError(f"this needs about {gib:.3g} GiB of memory, but the machine has {has:.3g} GiB; {remedy}")
+    free = free_memory()
+    if needed > free:
+        raise InputError(
+            f"{what} needs about {amount(needed)} of memory, but the machine has {amount(free)} free; {remedy}"
+        )
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that this machine has to spare; all that it has where it does not say (not Linux)."""
+    try:
+        line = re.search(r"^MemAvailable:\s+(\d+) kB", MEMORY_INFO.read_text(), re.MULTILINE)
+    except OSError:
+        line = None
+    return 1024 * int(line[1]) if line else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def amount(size: float) -> str:
+    """Return a number of bytes in words."""
+    power = min((len(str(int(size))) - 1) // 3, 4)
+    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def to_device(array: np.ndarray, device: str | None, dtype: str | None = None) -> Array:
@@ -82,4 +104,7 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array.detach().cpu()) if hasattr(array, "detach") else np.asarray(array)
 
 
-__all__ = ["STREAMS", "Array", "array_namespace", "check_memory", "stream", "to_device", "to_numpy", "torch_stream"]
+__all__ = [
+    "STREAMS", "Array", "amount", "array_namespace", "check_memory", "free_memory", "stream", "to_device", "to_numpy",
+    "torch_stream",
+]  # fmt: skip

@@ -114,28 +114,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except InputError as refusal:
-        print(f"labelnoise: {refusal}", file=sys.stderr)
-        return 2
+        return _say(2, str(refusal))
     except ModuleNotFoundError as absent:
         if absent.name not in EXTRAS:
             raise
-        extra = EXTRAS[absent.name]
-        print(f"labelnoise: this command needs {absent.name}; pip install 'labelnoise[{extra}]'", file=sys.stderr)
-        return 2
+        return _say(2, f"this command needs {absent.name}; pip install 'labelnoise[{EXTRAS[absent.name]}]'")
     except MemoryError as error:
-        print(f"labelnoise: the memory of this machine is not enough ({error}); lower the sizes", file=sys.stderr)
-        return 2
+        return _say(2, f"the memory of this machine is not enough ({error}); lower the sizes")
     except BrokenPipeError:  # who reads the output has left, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:
+        if error.filename is None:  # a full disk under `labelnoise ... > file`
+            _drop_output()
+        what = f"{error.filename or 'a file or the output'} could not be read or written ({error.strerror or error})"
+        return _say(2, f"{what}; make room or choose another place")
     except KeyboardInterrupt:
-        print(
-            "labelnoise: stopped; the same command, without --overwrite, keeps what is finished and does the rest",
-            file=sys.stderr,
-        )
-        return 130
+        return _say(130, "stopped; the same command, without --overwrite, keeps what is finished and does the rest")
+
+
+def _say(code: int, sentence: str) -> int:
+    print(f"labelnoise: {sentence}", file=sys.stderr)
+    return code
+
+
+def _drop_output() -> None:
+    """Let what is left of the output go nowhere: Python writes it at its end, and would complain."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -144,14 +154,15 @@ def _dispatch(arguments: Sequence[str]) -> int:
         return 0
     from labelnoise.runs.kinds import all_kinds, describe_commands
 
-    about = describe_commands() | {name: command.__doc__ or "" for name, command in ON_A_RUN.items()}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage(about))
+        print(_usage(describe_commands() | {name: command.__doc__ or "" for name, command in ON_A_RUN.items()}))
         return 0
     command, rest = arguments[0], arguments[1:]
-    if command not in about:
-        raise InputError(f"there is no command {command!r}{did_you_mean(command, about)}")
-    return ON_A_RUN[command](rest) if command in ON_A_RUN else run_kind(all_kinds()[command], rest)
+    if command in ON_A_RUN:
+        return ON_A_RUN[command](rest)
+    if command in all_kinds():
+        return run_kind(all_kinds()[command], rest)
+    raise InputError(f"there is no command {command!r}{did_you_mean(command, [*all_kinds(), *ON_A_RUN])}")
 
 
 def _usage(about: Mapping[str, str]) -> str:

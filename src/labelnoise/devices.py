@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 PRECISIONS = ("float32", "bf16", "auto")
-CPU_INFO, MEMORY_INFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-"""Where Linux says what the processor can do, and how much memory is free."""
+CPU_INFO = Path("/proc/cpuinfo")
+"""Where Linux says what the processor can do."""
 
 
 def find_device(name: str) -> str:
@@ -27,14 +26,15 @@ def find_device(name: str) -> str:
     """
     import torch
 
-    if name == "auto":
+    if isinstance(name, str) and name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         if not isinstance(name, str):  # torch takes None and numbers, too
             raise TypeError
         float(torch.zeros(1, device=name).sum())  # the device `meta` can be named, but holds no numbers
     except (TypeError, RuntimeError, AssertionError, ModuleNotFoundError):  # torch without CUDA fails an assertion
-        near = did_you_mean(str(name), ["auto", "cpu", *["cuda"] * torch.cuda.is_available()])
+        wanted = str(name).replace("gpu", "cuda")  # gpu is nearer to cpu
+        near = did_you_mean(wanted, ["auto", "cpu", *["cuda"] * torch.cuda.is_available()])
         raise InputError(f"`device` must be a torch device of this machine, got {name!r}{near}") from None
     return name
 
@@ -56,29 +56,33 @@ def find_precision(name: str, device: str) -> str:
     if kind == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = kind == "cpu" and "avx512_bf16" in _system_text(CPU_INFO).split()
+        native = kind == "cpu" and _has_bf16()
     return "bf16" if native else "float32"
 
 
-def free_memory() -> int | None:
-    """Return the bytes of memory that this machine has to spare; None where it does not say (outside Linux)."""
-    line = re.search(r"^MemAvailable:\s+(\d+) kB", _system_text(MEMORY_INFO), re.MULTILINE)
-    return 1024 * int(line[1]) if line else None
-
-
-def _system_text(path: Path) -> str:
-    """What Linux says in a file; nothing elsewhere."""
+def _has_bf16() -> bool:
+    """Whether Linux says that the processor computes in bfloat16; elsewhere nobody does."""
     try:
-        return path.read_text()
+        return "avx512_bf16" in CPU_INFO.read_text().split()
     except OSError:
-        return ""
+        return False
+
+
+MOST_THREADS = 1024
+"""CPU threads from which on torch gives up, or the machine."""
 
 
 @contextmanager
 def cpu_threads(number: int) -> Iterator[None]:
-    """Let torch use so many CPU threads inside the block."""
+    """Let torch use so many CPU threads inside the block.
+
+    Raises:
+        InputError: more than any machine can run.
+    """
     import torch
 
+    if number > MOST_THREADS:
+        raise InputError(f"`threads` must be at most {MOST_THREADS}, got {number}; one a core is enough")
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

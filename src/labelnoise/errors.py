@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 import re
 import reprlib
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
@@ -25,27 +27,35 @@ class InputError(ValueError):
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the option nearest to `name`, else the list of all options."""
-    options = list(options)
-    if not options:
-        return ""
-    near = difflib.get_close_matches(name, options, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; choose one of {', '.join(map(repr, options))}"
+    """Return `; did you mean 'x'?` for the options nearest to `name`, else the list of all options."""
+    alike = {option: _likeness(name.lower(), option.lower()) for option in options}
+    if not alike:
+        return "; leave it out"
+    most = max(alike.values())
+    near = [repr(option) for option in alike if alike[option] == most]
+    return f"; did you mean {' or '.join(near)}?" if most >= ALIKE else f"; choose one of {', '.join(map(repr, alike))}"
+
+
+ALIKE = 0.6
+"""The likeness, of at most 1, from which on a name may have been meant by another one."""
+
+
+def _likeness(name: str, option: str) -> float:
+    return difflib.SequenceMatcher(None, option, name).ratio()
 
 
 def check_integer(name: str, value: Any, least: int, example: int) -> None:
-    """Refuse what is not an integer >= least."""
+    """Refuse what is not an integer >= least, or one that no array could count to."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise InputError(f"`{name}` must be an integer >= {least}, got {value!r}; use for example {name}={example}")
+    if int(value) >= 2**63:
+        raise InputError(f"`{name}` must be below 2^63, got {described(value)}; use for example {name}={example}")
 
 
-def check_positive(name: str, value: Any, example: float, remedy: str = "") -> None:
-    """Refuse what is not a finite number > 0 whose square is one, too."""
+def check_positive(name: str, value: Any, example: float) -> None:
+    """Refuse what is not a finite number > 0."""
     if not is_number(value) or not math.isfinite(value) or value <= 0:
-        remedy = remedy or f"use for example {name}={example}"
-        raise InputError(f"`{name}` must be a finite number > 0, got {value!r}; {remedy}")
-    if not 1e-150 < float(value) < 1e150:
-        raise InputError(f"`{name}` must lie between 1e-150 and 1e150, got {value!r}; its square leaves float64")
+        raise InputError(f"`{name}` must be a finite number > 0, got {value!r}; use for example {name}={example}")
 
 
 def is_number(value: Any) -> bool:
@@ -64,11 +74,24 @@ def described(value: Any) -> str:
 
 def check_path(name: str, value: Any) -> None:
     """Refuse what is no path, or has a name longer than file systems take."""
-    if not isinstance(value, str | Path) or not str(value):
-        raise InputError(f"`{name}` must be a path, got {value!r}; write it as text")
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise InputError(f"`{name}` must be a path, got {value!r}; write one like 'folder/name'")
     longest = max(len(part.encode(errors="replace")) for part in (*Path(value).parts, "."))
     if longest > 255 or len(str(value)) > 4_000:
         raise InputError(f"`{name}` must be a path of names up to 255 bytes, got one of {longest}; shorten it")
+
+
+def check_regular(path: Path, remedy: str = "give the path of one") -> None:
+    """Refuse what is no regular file, nor a link to one: to read a pipe or a device may never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        kind = "a link to nothing" if os.path.islink(path) else f"none ({getattr(error, 'strerror', error)})"
+    else:
+        if stat.S_ISREG(mode):
+            return
+        kind = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}.get(stat.S_IFMT(mode), "a device")
+    raise InputError(f"{path} must be a regular file, got {kind}; {remedy}")
 
 
 def check_progress(value: Any) -> None:

@@ -287,8 +287,8 @@ def test_label_files_that_do_not_fit(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ((2, 9), "must be among 2, 5, 7, got 9"),
-        ((2, "5"), "must be among 2, 5, 7, got '5'"),
+        ((2, 9), "must be ids among 2, 5, 7, got 9; these classes have no names, give ids"),
+        ((2, "5"), "must be ids among 2, 5, 7, got '5'"),
         ((5, 2, 5), "must differ from each other"),
         ((5,), "must be two or more"),
         ((), "must be two or more"),
@@ -307,9 +307,9 @@ def test_classes_go_by_name_where_they_have_one(tmp_path):
     assert by_name.classes == by_id.classes == (2, 0) and by_name.class_names == ("cat", "ant")
     assert_close(by_name.y_true, by_id.y_true)
     assert load_data(str(tmp_path / "pets"), classes=("bee", 0)).classes == (1, 0)
-    with pytest.raises(InputError, match="`classes` knows no class 'cta'; did you mean 'cat'?"):
+    with pytest.raises(InputError, match="or names, got 'cta'; did you mean 'cat'?"):
         load_data(str(tmp_path / "pets"), classes=("cta", "ant"))
-    with pytest.raises(InputError, match="got 'cat'; the classes of this data set have no names"):
+    with pytest.raises(InputError, match="got 'cat'; these classes have no names"):
         load_data("digits", classes=("cat", "dog"))
     with pytest.raises(InputError, match="must differ from each other"):
         load_data(str(tmp_path / "pets"), classes=("cat", 2))

@@ -10,7 +10,7 @@ from labelnoise.errors import InputError
 from labelnoise.images.data import load_data
 from labelnoise.images.datasets import read_source
 from labelnoise.images.networks import build_model
-from test_datasets import save
+from test_datasets import save, write_images
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,10 @@ from test_datasets import save
         ({"name": 3}, "`name` must name a data set, a file or a folder, got 3"),
         ({"name": ["digits"]}, r"`name` must name a data set, a file or a folder, got \['digits'\]"),
         ({"name": ""}, "`name` must name a data set, a file or a folder, got ''"),
-        ({"root": None}, "`root` must be a folder, got None; use for example 'data'"),
-        ({"root": 3}, "`root` must be a folder, got 3"),
+        ({"root": None}, "`root` must be a path, got None; write one like 'folder/name'"),
+        ({"root": 3}, "`root` must be a path, got 3"),
+        ({"root": ""}, "`root` must be a path, got ''"),
+        ({"root": __file__}, "`root` must be a folder, got the file .*; use for example 'data'"),
         ({"seed": "x"}, "`seed` must be an integer >= 0, got 'x'"),
         ({"seed": None}, "`seed` must be an integer >= 0, got None"),
         ({"classes": 3}, r"`classes` must be a list of ids or names, got 3; write for example \(3, 8\)"),
@@ -58,6 +60,49 @@ def test_a_file_is_named_by_a_path_or_by_a_text(tmp_path):
 @pytest.mark.parametrize("classes", [(3, 8), [3, 8], np.array([3, 8]), range(3, 9, 5), pd.Series([3, 8])])
 def test_lists_of_classes_of_any_kind(classes):
     assert load_data("digits", classes=classes).classes == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "chosen"),
+    [
+        ("3 7", (3, 7), "3 7"),  # folders called by numbers: names come first
+        ("3 7", ("7", "3"), "7 3"),
+        ("3 7", (np.int64(7), "3"), "7 3"),
+        ("3 7", (0, 1), "3 7"),  # no names: positions
+        ("3 7", (1, 0), "7 3"),
+        ("1 2 3", (1, 2), "1 2"),
+        ("1 2 3", (0, 1), "1 2"),  # one of them is no name, so both are positions
+        ("0 1 10 2", (10, 2), "10 2"),
+        ("03 07", ("03", "07"), "03 07"),
+        ("ant bee 7", (7, "ant"), "7 ant"),
+        ("ant bee 7", (2, "ant"), "bee ant"),
+        ("ant bee", (1, "ant"), "bee ant"),
+    ],
+)
+def test_classes_are_names_where_each_of_them_is_one(tmp_path, names, classes, chosen):
+    pixels = write_images(tmp_path, {f"{part}/{name}": 2 for part in ("train", "test") for name in names.split()})
+    data = load_data(tmp_path, classes=classes)
+    assert data.class_names == tuple(chosen.split())
+    for image, label in zip(data.x_train, data.y_true, strict=True):
+        own = [pixels[f"train/{chosen.split()[label]}", k] for k in (0, 1)]
+        assert any((image.transpose(1, 2, 0) == other).all() for other in own)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ((3, 77), "`classes` must be ids among 0, 1, or names, got 77; did you mean '7'?"),
+        ((3, "cat"), "`classes` must be ids among 0, 1, or names, got 'cat'; choose one of '3', '7'"),
+        ((7, 0), "`classes` must be ids among 0, 1, or names, got 7; give all of them by name"),
+        ((3, 3), r"`classes` must differ from each other, got \(3, 3\); list each one once"),
+        (("7", 3, 7), r"`classes` must differ from each other, got \('7', 3, 7\)"),
+        ((True, False), "`classes` must be ids among 0, 1, or names, got True"),
+    ],
+)
+def test_classes_that_folders_do_not_hold(tmp_path, classes, message):
+    write_images(tmp_path, {f"{part}/{name}": 1 for part in ("train", "test") for name in "37"})
+    with pytest.raises(InputError, match=message):
+        load_data(tmp_path, classes=classes)
 
 
 @pytest.mark.parametrize("noise", ["symmetric:0.2", 0.2, object()])

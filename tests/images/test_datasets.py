@@ -274,7 +274,7 @@ BAD_FILES = {
     "column": ({"y_train": labels(dtype=int)[:, None]}, r"got shape \(40, 1\)"),
     "float labels": ({"y_train": labels(dtype=float)}, "y_train must hold integers, got float64"),
     "NaN labels": ({"y_test": np.full(12, np.nan)}, "y_test must hold integers"),
-    "pickle": ({"y_train": labels(dtype=object)}, "damaged or holds pickled objects"),
+    "pickle": ({"y_train": labels(dtype=object)}, "is damaged, or no file of plain arrays"),
     "sizes": ({"x_test": np.zeros((12, 5, 6), np.uint8)}, "images of one shape"),
 }
 
@@ -294,12 +294,8 @@ def test_damaged_files(tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], whole[:700] + b"\xff" * 60 + whole[760:], b"", b"no archive"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="a.npz is damaged or holds"):
+        with pytest.raises(InputError, match="a.npz is damaged, or no file of plain arrays"):
             read_npz(path)
-    with open(path, "wb") as file:
-        np.save(file, np.zeros(3))
-    with pytest.raises(InputError, match="must be an .npz archive, got a single array"):
-        read_npz(path)
 
 
 # folders of images

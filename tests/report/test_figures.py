@@ -36,7 +36,8 @@ def craft(path, seed=0, change=lambda history, samples: None, falls=True):
     }
     change(history, samples)
     reasons = ((7, "oracle"), (4 + 16 * seed, "held_out"), (20, "last"))
-    stops = [{"rule": rule, "seed": seed, "at": at, "reason": "because", "falls": falls} for at, rule in reasons]
+    stops = [{"rule": rule, "seed": seed, "at": at, "reason": "because"} for at, rule in reasons]
+    stops[1].update(falls=falls, fall=0.1, fall_error=0.02, paired=True)
     for stop in stops:
         stop.update(history.set_index("epoch").loc[stop["at"]].to_dict(), gain_test_accuracy=0.0)
     config = {"command": "train", "settings": {"training": {"seed": seed}}, "versions": {}, "git_commit": None}

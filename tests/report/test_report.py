@@ -227,7 +227,7 @@ def test_a_released_table_is_drawn_in_percent_or_in_shares(scale, tmp_path):
         assert_close(y, RELEASED[name].to_numpy())
     assert line(loss, "T1")[0].tolist() == [2, 2]
     text = page_of(tmp_path).text
-    assert "T1 (truth known) 2 0.880 0.130 0.900 0.050" in text and "the end 9 0.750 0.000" in text
+    assert "T1 (truth known) 2 0.880 gain 0.130 0.900 0.050" in text and "the end 9 0.750 1.000" in text
     assert (tmp_path / "report.html").is_file()
     assert {file.name for file in (tmp_path / "figures").iterdir()} == {"curves.png", "curves.svg"}
 

@@ -1,9 +1,12 @@
 """The main job, at a size that a test can bear: it resumes, and gives the same summary twice."""
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from labelnoise.errors import InputError
 from labelnoise.reproduce import experiment as module
 from labelnoise.reproduce.experiment import Reproduce, run_reproduce
 from labelnoise.reproduce.plan import Setting, plan_sections
+from labelnoise.reproduce.workers import run_all
 from labelnoise.runs.reading import read_run
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
@@ -22,20 +26,20 @@ from labelnoise.training.experiment import TrainRun
 
 
 @pytest.fixture
-def tiny(monkeypatch):
+def small(monkeypatch):
     """The sections of the report, each experiment cut to almost nothing."""
 
     def cut(run):
         if isinstance(run, SimulateRun):
-            problem = replace(run.problem, n=30, d=400, m=3, mu_norm=10.0)
+            problem = replace(run.problem, n=10, d=50, m=2, mu_norm=8.0)
             return replace(
-                run, problem=problem, simulation=SimulateConfig(lr=0.02, steps=40, test_draws=20), seeds=(0, 1)
+                run, problem=problem, simulation=SimulateConfig(lr=0.02, steps=5, test_draws=9), seeds=(0, 1)
             )
-        return replace(run, classes=(3, 8), training=replace(run.training, epochs=2))
+        return replace(run, classes=(3, 8), per_class=12, model="mlp", training=replace(run.training, epochs=2))
 
-    few = ExplainConfig(method="expected-gradients", nsamples=5, clean=2, noisy=2, background=4, reference=2)
+    few = ExplainConfig(method="expected-gradients", nsamples=3, clean=2, noisy=2, background=4, reference=2)
 
-    def small(quick):
+    def sections(quick):
         return tuple(
             replace(
                 section,
@@ -47,10 +51,10 @@ def tiny(monkeypatch):
             for section in plan_sections(quick=True)
         )
 
-    monkeypatch.setattr(module, "plan_sections", small)
+    monkeypatch.setattr(module, "plan_sections", sections)
 
 
-def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_path):
+def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(world, small, tmp_path):
     told = []
     outcome = run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words))
     assert not outcome.reused and outcome.page.is_file() and [at for at, _, _ in told] == list(range(1, 7))
@@ -76,7 +80,8 @@ def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(tiny, tmp_p
     assert (tmp_path / "a/summary.json").read_bytes() == whole
 
 
-def test_a_finished_folder_whose_experiment_is_made_in_another_way_now_is_refused(tiny, tmp_path, monkeypatch):
+def test_a_finished_folder_whose_experiment_is_made_in_another_way_now_is_refused(small, tmp_path, monkeypatch):
+    """Experiments run in processes of their own, as they do for who gives the command."""
     sections = module.plan_sections(True)[:1]
     monkeypatch.setattr(module, "plan_sections", lambda quick: sections)
     assert run_reproduce(Reproduce(), tmp_path / "a").status == "ok"
@@ -98,6 +103,25 @@ def test_the_report_has_both_settings_with_and_without_noise_and_digits():
     assert sorted((run.noise, run.training.seed) for run in digits) == [
         (noise, seed) for noise in ("none", "symmetric:0.2") for seed in range(3)
     ]
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_one_sentence(tmp_path):
+    """As the kernel does where memory is short."""
+    long = SimulateRun(simulation=SimulateConfig(steps=10_000_000, record_every=10_000_000, test_draws=0), seeds=(0,))
+
+    def kill():
+        worker = os.getpid()  # which looks into the folder first
+        while worker == os.getpid():
+            time.sleep(0.02)
+            with contextlib.suppress(OSError, ValueError):
+                worker = json.loads((tmp_path / "a/.lock").read_text())["pid"]
+        os.kill(worker, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(InputError, match="a process of this run was killed, perhaps for want of memory; the same"):
+        run_all({"a": long}, {}, tmp_path, print)
+    killer.join()
 
 
 def test_workers_end_with_a_main_process_that_is_killed():

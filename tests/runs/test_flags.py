@@ -51,6 +51,9 @@ def test_every_type_of_value():
         *"--name b --rate 0.25 --steps 3 4 --mode slow --limit 2 --where x/y --deep".split()
     )  # fmt: skip
     assert config == Config("b", Inner(0.25, (3, 4), "slow"), 2.0, Path("x/y"), True)
+    assert parse("--limit", "-1e3", "--rate", "-1e-3", "--steps", "-3", "4") == (
+        Config("a", Inner(-1e-3, (-3, 4)), -1e3),
+    )
     assert parse("--no-deep", "--limit=-1e3", "--steps") == (Config(limit=-1000.0),)
     assert parse() == (Config(),)
 
@@ -73,6 +76,11 @@ def test_the_help_says_what_a_flag_is_and_its_default(capsys):
         (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
         (["b"], "`try` takes flags only, got 'b'"),
         (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
+        (["--rate", "1", "--rate=1"], "`--rate` was given twice; keep one of them"),
+        (["--deep", "--no-deep"], "`--deep` was given twice; keep one of them"),
+        (["--steps", "1", "--steps", "2"], "`--steps` was given twice; keep one of them"),
+        (["--steps", "-1e3"], "`--steps` must be a whole number, got '-1e3'"),
+        (["--where", ""], "`where` must be a path, got ''; write one like 'folder/name'"),
     ],
 )
 def test_what_is_refused(words, sentence):
@@ -109,6 +117,14 @@ def test_a_table_may_name_another_label_noise(tmp_path):
         ("lrr = 1", "has a key 'lrr' that is no setting; did you mean 'lr'?"),
         ("config = 'b.toml'", "has a key 'config' that is no setting"),
         ("n = 2.5", "`n` must be a whole number, got 2.5"),
+        ("problem = 3", "gives 'problem' a value, but it is a table; write [problem] above its keys"),
+        ("[[problem]]\nn = 1", "gives 'problem' a value, but it is a table; write [problem] above its keys"),
+        ("[problem]\nlabel_noise = 3", "but it is a table; write [problem.label_noise] above its keys"),
+        (
+            "[problem.label_noise.deep]\nx = 1",
+            "has a table 'problem.label_noise.deep' that holds no settings; leave it",
+        ),
+        ("a = " + 9_000 * "[", "cannot be read (maximum recursion depth exceeded"),
     ],
 )
 def test_a_file_that_is_refused(tmp_path, text, sentence):
@@ -117,14 +133,27 @@ def test_a_file_that_is_refused(tmp_path, text, sentence):
     assert sentence in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_two_files_are_refused(tmp_path):
-    assert "`--config` was given twice" in refusal("--config", "a.toml", "--config=b.toml", kinds=(SimulateRun, Output))
+def test_two_files_and_none_are_refused():
+    twice = refusal("--config", "a.toml", "--config=b.toml", kinds=(SimulateRun, Output))
+    assert twice == "`--config` was given twice; put all settings into one file"
+    assert "`config` must be a path, got ''" in refusal("--config", "", kinds=(SimulateRun, Output))
+
+
+def test_a_file_as_some_editors_write_it(tmp_path):
+    assert toml(tmp_path, "\ufeffn = 7  # \u00e4").problem.n == 7
 
 
 def test_classes_by_id_and_by_name(tmp_path):
     assert parse("--classes", "cat", "3", kinds=(TrainRun,))[0].classes == ("cat", 3)
+    assert parse("--classes", "0", "10", "-1", "03", "3.0", "\u0663", kinds=(TrainRun,))[0].classes == (
+        0, 10, -1, "03", "3.0", "\u0663",
+    )  # fmt: skip
     config = toml(tmp_path, 'classes = ["cat", "dog"]', kinds=(TrainRun, Output))
     assert config.classes == ("cat", "dog")
+    with pytest.raises(InputError, match="`classes` must be a whole number or a text, got 3.5; correct it"):
+        toml(tmp_path, "classes = [1, 3.5]", kinds=(TrainRun, Output))
+    with pytest.raises(InputError, match="`classes` must be a whole number or a text, got True"):
+        toml(tmp_path, "classes = [true, 1]", kinds=(TrainRun, Output))
 
 
 def test_a_command_that_works_on_a_run_says_what_it_takes(capsys):

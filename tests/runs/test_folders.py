@@ -70,7 +70,9 @@ def test_what_is_written_is_read_back(tmp_path):
     assert run.versions["numpy"] == np.__version__
     pd.testing.assert_frame_equal(run.history, pd.DataFrame({"step": [0, 2], "loss": [0.5, 0.25]}))
     assert_close(run.samples["margin"], np.array([[1.0, -2.0]], dtype=np.float32))
-    assert set(read_json(tmp_path / "a/checksums.json")) == {"history.csv", "samples.npz"}
+    assert set(read_json(tmp_path / "a/checksums.json")) == {
+        "config.json", "history.csv", "samples.npz", "summary.json"
+    }  # fmt: skip
     assert run.summary == {"status": "ok", "best": 0.5, "never": None, "at": [2, 1]}
     assert (tmp_path / "a/figures/loss.svg").read_bytes() == b"<svg/>"
 

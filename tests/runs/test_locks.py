@@ -1,6 +1,5 @@
 """One writer a folder: who comes second is told who is there; what is deleted, damaged or killed is noticed."""
 
-import contextlib
 import multiprocessing
 import os
 import shutil
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import contents, killed
 from labelnoise.errors import InputError
-from labelnoise.runs import files
+from labelnoise.runs import folders
 from labelnoise.runs.files import write_bytes
 from labelnoise.runs.folders import run_experiment
 from labelnoise.runs.kinds import Kind, all_kinds
@@ -155,77 +154,30 @@ def test_a_folder_that_is_deleted_meanwhile_stops_the_run(tmp_path):
 # ------------------------------------------------------------------------------------------------------ killed anywhere
 
 
-class Killed(BaseException):
-    pass
-
-
-def points(work, monkeypatch, at=None):
-    """Run `work`, stopped before its at-th change of the disk; returns the number of changes."""
-    count = 0
-
-    def counted(change):
-        def step(*arguments, **options):
-            nonlocal count
-            count += 1
-            if count == at:
-                raise Killed
-            return change(*arguments, **options)
-
-        return step
-
-    with monkeypatch.context() as patch:
-        for owner, name in ((os, "replace"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"), (files, "open")):
-            patch.setattr(owner, name, counted(getattr(owner, name, open)), raising=False)
-        with contextlib.suppress(Killed):
-            work()
-    return count
-
-
-def left(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_kill_at_any_change_of_the_disk_leaves_a_folder_that_goes_on(overwrite, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_ends_at_any_change_of_the_disk_leaves_a_folder_that_goes_on(by, tmp_path, monkeypatch):
     """Every write, move and deletion of a run is a point; the same command then ends as if there had been none."""
+    monkeypatch.setattr(folders, "git_commit", lambda: None)  # takes longer than the rest
+    monkeypatch.setattr(folders, "versions", dict)
+    before, folder = tmp_path / "before", tmp_path / "a"
+    run_experiment(Toy(0.1), before)
+    run_experiment(Toy(0.3), before / "inner")
+    write_bytes(before / "figures/a.png", b"a")
 
-    def work(path):
-        return lambda: run_experiment(Toy(0.2), path, overwrite=overwrite)
+    def run():
+        return run_experiment(Toy(0.2), folder, overwrite=True)
 
-    def prepare(name):
-        if overwrite:
-            run_experiment(Toy(0.1), tmp_path / name)
-            run_experiment(Toy(0.3), tmp_path / name / "inner")
-        return tmp_path / name
-
-    whole = prepare("whole")
-    total = points(work(whole), monkeypatch)
-    assert total > 10
-    for at in range(1, total + 1):
-        folder = prepare(f"at{at}")
-        points(work(folder), monkeypatch, at)
+    shutil.copytree(before, folder)
+    changes = killed(run, folder)
+    whole = contents(folder)
+    assert len(changes) >= 53
+    for at, change in enumerate(changes, start=1):
+        shutil.rmtree(folder)
+        shutil.copytree(before, folder)
+        killed(run, folder, at, by)
         if (folder / "summary.json").exists():  # what looks finished is whole
             assert read_run(folder).history.size and read_run(folder).samples
-        assert run_experiment(Toy(0.2), folder, overwrite=overwrite).status == "ok"
-        assert read_run(folder).summary["lr"] == 0.2
-        assert left(folder) == left(whole), at
-        for name in ("config.json", "summary.json", "history.csv", "samples.npz", "more.txt"):
-            assert (folder / name).read_bytes() == (whole / name).read_bytes()
-
-
-def test_a_real_kill_while_a_folder_is_overwritten(tmp_path):
-    """The process, not a simulation of it: after SIGKILL the folder is a run, and a lock is left to nobody."""
-    words = "--n 20 --d 300 --m 2 --mu-norm 8 --steps 4 --test-draws 9 --seeds 0 --n-holdout 0".split()
-    command = [sys.executable, "-m", "labelnoise.cli", "simulate", *words, "--out", str(tmp_path / "a")]
-    assert subprocess.run(command, capture_output=True).returncode == 0
-    process = subprocess.Popen([*command, "--steps", "400000", "--overwrite"], stdout=subprocess.DEVNULL)
-    while not (tmp_path / "a" / LOCK).exists():
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = subprocess.run([*command], capture_output=True, text=True)
-    assert done.returncode == 0 and "already holds this run" in done.stdout  # the old one: nothing was deleted yet
-    assert LOCK not in left(tmp_path / "a")
+        assert run().status == "ok" and contents(folder) == whole, change
 
 
 # --------------------------------------------------------------------------------------------------------------- damage

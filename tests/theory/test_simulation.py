@@ -73,7 +73,7 @@ def test_a_batch_has_a_seed_column_and_runs_to_pick():
 
 def test_a_run_that_diverges_says_so_and_harms_no_other():
     good = PROBLEM.sample(seed=0)
-    huge = SignalNoise(n=20, d=400, m=3, mu_norm=1e149).sample(seed=1)
+    huge = SignalNoise(n=20, d=400, m=3, mu_norm=1e20).sample(seed=1)
     runs = simulate(stack([huge, good]), lr=1e12, steps=30, record_every=10, record=("output",))
     assert runs.status[0].startswith("diverged: an output is not finite at step ") and "lower `" in runs.status[0]
     assert runs.status[1] == "ok"
@@ -81,6 +81,13 @@ def test_a_run_that_diverges_says_so_and_harms_no_other():
     assert_close(runs[1].values["output"], alone.values["output"])
     assert np.isnan(runs[0].values["output"][-1]).all() and np.isnan(runs[0].track["gamma_min"][-1])
     assert runs[1].stages == alone.stages
+
+
+@pytest.mark.parametrize("too_large", [{"mu_norm": 1e50}, {"noise_std": 1e50}, {"init_std": 1e50}])
+def test_a_run_that_breaks_before_it_trains_is_not_blamed_on_its_learning_rate(too_large):
+    run = simulate(replace(PROBLEM, **too_large).sample(seed=0), lr=1e-9, steps=3)
+    expected = "an output is not finite at step 0, before `lr` has acted; lower `init_std`, `mu_norm` or `noise_std`"
+    assert run.status == f"diverged: {expected}"
 
 
 def test_when_every_run_diverges_the_arrays_keep_their_shape():

@@ -37,7 +37,7 @@ def test_text_is_no_number_and_a_number_no_text(config, name):
         ({"device": 3}, "`device` must be a text, got 3; use for example device='auto'"),
         ({"optimizer": ["sgd"]}, r"`optimizer` must be one of sgd, adam, adamw, got \['sgd'\]"),
         ({"schedule": {}}, "`schedule` must be one of constant, step, multi-step, cosine, got {}"),
-        ({"lr": True}, "`lr` must be a positive number, got True"),
+        ({"lr": True}, "`lr` must be a finite number > 0, got True"),
         ({"epochs": True}, "`epochs` must be an integer >= 1, got True"),
         ({"schedule": "step", "lr_steps": "20"}, "`lr_steps` must be an integer >= 1, got '20'"),
         ({"schedule": "step", "lr_steps": ("20",)}, "`lr_steps` must be an integer >= 1, got '20'"),

@@ -1,10 +1,11 @@
 """Devices and precisions: what is refused, what the processor says, and switches of torch that are put back."""
 
+import numpy as np
 import pytest
 import torch
 
 from labelnoise import devices
-from labelnoise.devices import find_device, find_precision, free_memory, repeatable
+from labelnoise.devices import cpu_threads, find_device, find_precision, repeatable
 from labelnoise.errors import InputError
 
 
@@ -18,11 +19,32 @@ from labelnoise.errors import InputError
         (None, "got None; "),
         (3, "got 3; "),
         (["cpu"], r"got \['cpu'\]; "),
+        (np.zeros((2, 2)), r"got array\("),
     ],
 )
 def test_a_name_of_no_device_is_refused(name, message):
     with pytest.raises(InputError, match=f"`device` must be a torch device of this machine, {message}"):
         find_device(name)
+
+
+@pytest.mark.parametrize(("gpus", "near"), [(True, "; did you mean 'cuda'?"), (False, "; choose one of 'auto', 'cpu'")])
+def test_gpu_is_no_device_but_means_one(monkeypatch, gpus, near):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    with pytest.raises(InputError) as refused:
+        find_device("gpu")
+    assert str(refused.value).endswith(f"got 'gpu'{near}")
+
+
+def test_threads_are_counted_again_afterwards_and_there_are_not_too_many():
+    before = torch.get_num_threads()
+    with cpu_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with (
+        pytest.raises(InputError, match="`threads` must be at most 1024, got 1025; one a core is enough"),
+        cpu_threads(1025),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -59,13 +81,6 @@ def test_this_processor_is_read_as_torch_reads_it():
     if not hasattr(torch.cpu, "_is_avx512_bf16_supported"):
         pytest.skip("torch has no such name any more")
     assert (find_precision("auto", "cpu") == "bf16") == torch.cpu._is_avx512_bf16_supported()
-
-
-def test_free_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "MEMORY_INFO", tmp_path / "meminfo")
-    assert free_memory() is None
-    (tmp_path / "meminfo").write_text("MemTotal:  900 kB\nMemFree:  7 kB\nMemAvailable:   300 kB\n")
-    assert free_memory() == 300 * 1024
 
 
 def settings():

@@ -448,7 +448,7 @@ def test_the_attribution_figure_shows_sums_over_channels_on_one_scale_a_pair():
     grid = np.array(figure.axes[:25]).reshape(5, 5)
     assert [axis.get_title() for axis in grid[0]] == ["image"] + [
         f"epoch {epoch}\n({stop})\ntoward {kind} class"
-        for epoch, stop in ((5, "T1, truth known"), (9, "last epoch"))
+        for epoch, stop in ((5, "T1"), (9, "the end"))
         for kind in ("true", "given")
     ]
     assert [axis.get_xlabel() for axis in grid[:, 0]] == [
@@ -476,7 +476,7 @@ def test_the_attribution_figure_of_one_epoch_without_noise():
     found = made_up(noisy=0, stops={"last": 9, "held_out": 9})
     figure = attribution_figure(NAMES, found)
     assert len(figure.axes) == 2 * 3 + 1  # the last is the colour bar
-    assert figure.axes[1].get_title().startswith("epoch 9\n(held-out stop, last epoch)")
+    assert figure.axes[1].get_title().startswith("epoch 9\n(held-out stop, the end)")
 
 
 def test_the_similarity_figure_shows_medians_of_what_is_known():
@@ -492,7 +492,7 @@ def test_the_similarity_figure_shows_medians_of_what_is_known():
         known = values[[2, 5, 9].index(epochs[0]) :, 2:]
         assert_close(lines["noisy samples: median"].get_xdata(), epochs)
         assert_close(lines["noisy samples: median"].get_ydata(), np.nanmedian(known, axis=1))
-        assert lines["T1, truth known"].get_xdata()[0] == 5 and lines["last epoch"].get_xdata()[0] == 9
+        assert lines["T1"].get_xdata()[0] == 5 and lines["the end"].get_xdata()[0] == 9
 
 
 def test_the_figures_of_a_run_are_drawn(trained):

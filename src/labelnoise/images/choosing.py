@@ -72,9 +72,9 @@ def choose_classes(source: Source, classes: Sequence[int | str] | None) -> tuple
     parts = {"training": source.y_train, "test": source.y_test}
     held = {part: np.unique(labels).tolist() for part, labels in parts.items()}
     known = sorted(set(held["training"]) | set(held["test"]))
-    chosen = tuple(known if classes is None else (_class_id(source, known, name) for name in classes))
+    chosen = tuple(known if classes is None else _class_ids(source, known, list(classes)))
     if len(set(chosen)) != len(chosen):
-        raise InputError(f"`classes` must differ from each other, got {chosen}; list each one once")
+        raise InputError(f"`classes` must differ from each other, got {tuple(classes or ())}; list each one once")
     if len(chosen) < 2:
         raise InputError(f"`classes` must be two or more, got {chosen}; the data holds {_listing(known)}")
     for part, present in held.items():
@@ -86,16 +86,27 @@ def choose_classes(source: Source, classes: Sequence[int | str] | None) -> tuple
     return chosen
 
 
-def _class_id(source: Source, known: list[int], name: int | str) -> int:
-    """The id of a class that is given by its id or by its name."""
-    if isinstance(name, str) and source.names:
-        if name not in source.names:
-            raise InputError(f"`classes` knows no class {name!r}{did_you_mean(name, source.names)}")
-        return source.names.index(name)
-    if isinstance(name, bool) or not isinstance(name, int | np.integer) or name not in known:
-        what = "choose others" if not isinstance(name, str) else "the classes of this data set have no names"
-        raise InputError(f"`classes` must be among {_listing(known)}, got {name!r}; {what}")
-    return int(name)
+def _class_ids(source: Source, known: list[int], classes: list[int | str]) -> list[int]:
+    """The ids of classes: by name where all are names, even 3 of folders called 3 and 7; else each by what it is."""
+    if all(str(name) in source.names for name in classes):
+        return [source.names.index(str(name)) for name in classes]
+    wrong = [name for name in classes if name not in source.names and not _is_id(name, known)]
+    if wrong:
+        name = min(wrong, key=lambda name: str(name) in source.names)  # rather what is neither id nor name
+        raise InputError(f"`classes` must be ids among {_listing(known)}{_remedy(source, name)}")
+    return [int(name) if _is_id(name, known) else source.names.index(str(name)) for name in classes]
+
+
+def _is_id(name: int | str, known: list[int]) -> bool:
+    return isinstance(name, int | np.integer) and not isinstance(name, bool) and name in known
+
+
+def _remedy(source: Source, name: int | str) -> str:
+    """What to give in place of a class that is none."""
+    if not source.names:
+        return f", got {name!r}; these classes have no names, give ids with spaces between them"
+    near = "; give all of them by name" if str(name) in source.names else did_you_mean(str(name), source.names)
+    return f", or names, got {name!r}{near}"
 
 
 def _called(source: Source, class_id: int) -> str:

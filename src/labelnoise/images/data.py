@@ -154,7 +154,8 @@ def load_data(
             `.npz` may be left out.
         root: folder with data; official archives lie in it or in its subfolder `name`.
         classes: original class ids, or class names where the data set has them, two or more; their order gives the
-            positions 0..K-1. None takes all, ascending.
+            positions 0..K-1. Where each of them is a name, they are names, also numbers: (3, 7) are the folders 3 and
+            7, if there are such, and else the fourth and the eighth one. None takes all, ascending.
         label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are.
         seed: a non-negative integer.
         per_class: number of training images drawn of each class; None takes all.

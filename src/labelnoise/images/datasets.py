@@ -5,19 +5,17 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.lib import format as npy
 
 from labelnoise.arrays import stream
-from labelnoise.devices import free_memory
 from labelnoise.errors import InputError, check_path, did_you_mean
 from labelnoise.images import archives
 from labelnoise.images.image_folders import read_folder
-from labelnoise.images.source import Source, check_regular, split
+from labelnoise.images.source import Source, split
+from labelnoise.npz import load_arrays
 
 
 def read_source(
@@ -45,8 +43,9 @@ def read_source(
     """
     if not isinstance(name, str | Path) or name == "":  # the path of an empty text is the current folder
         raise InputError(f"`name` must name a data set, a file or a folder, got {name!r}; use for example 'digits'")
-    if not isinstance(root, str | Path):
-        raise InputError(f"`root` must be a folder, got {root!r}; use for example 'data'")
+    check_path("root", root)
+    if os.path.exists(root) and not os.path.isdir(root):
+        raise InputError(f"`root` must be a folder, got the file {root}; use for example 'data'")
     if not isinstance(download, bool):
         raise InputError(f"`download` must be True or False, got {download!r}; leave it out to fetch nothing")
     if progress is not None and not callable(progress):
@@ -165,10 +164,6 @@ DATASETS: dict[str, Callable[[str, Sequence[Path], int], Source]] = {
 """Each known data set by name: its reader takes the name, the folders to look in, and the seed of the split."""
 
 
-DEFLATED = 1032
-"""Bytes that one byte of a zip archive can stand for, by the format of deflate."""
-
-
 def read_npz(path: Path) -> Source:
     """Read an .npz file with x_train, y_train, x_test, y_test.
 
@@ -180,58 +175,11 @@ def read_npz(path: Path) -> Source:
             or unsuitable.
     """
     keys = ("x_train", "y_train", "x_test", "y_test")
-    check_regular(path, "save it with numpy.savez")
-    try:
-        with open(path, "rb") as file:
-            if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
-                raise InputError(f"{path} must be an .npz archive, got a single array; save it with numpy.savez")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                _check_sizes(path, archive.zip, keys)
-                arrays = {key: archive[key] for key in keys if key in archive.files}
-    except InputError:
-        raise
-    except MemoryError as error:  # a machine that did not say how much is free
-        raise InputError(f"{path} does not fit into memory ({error}); take fewer images or a larger machine") from None
-    except Exception as error:  # a damaged archive may raise anything
-        why = " ".join(str(error).split())
-        raise InputError(
-            f"{path} is damaged or holds pickled objects ({why}); save plain arrays with numpy.savez"
-        ) from None
+    _, arrays = load_arrays(path, keys)
     missing = [key for key in keys if key not in arrays]
     if missing:
         raise InputError(f"{path} must hold {', '.join(keys)}, but {missing[0]} is missing; save it too")
     return _checked(path, arrays)
-
-
-def _check_sizes(path: Path, archive: zipfile.ZipFile, keys: Sequence[str]) -> None:
-    """Refuse arrays that the file cannot hold, or the memory; NumPy takes memory for whatever a header claims."""
-    total, most = 0, DEFLATED * path.stat().st_size
-    for member in archive.infolist():
-        key = member.filename.removesuffix(".npy")
-        if key in keys:
-            with archive.open(member) as file:
-                read = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
-                shape, _, dtype = read(file)
-            size = math.prod(shape) * dtype.itemsize
-            if size > min(member.file_size, most):
-                raise InputError(
-                    f"{path} is damaged: {key} claims {_amount(size)}, and the file cannot hold more than "
-                    f"{_amount(min(member.file_size, most))} of it; save it with numpy.savez"
-                )
-            total += size
-    free = free_memory()
-    if free is not None and total > free:
-        raise InputError(
-            f"{path} would need {_amount(total)} of memory, {_amount(free)} are free; take fewer images or a larger "
-            "machine"
-        )
-
-
-def _amount(size: int) -> str:
-    """A number of bytes for a message."""
-    power = min((len(str(size)) - 1) // 3, 4)
-    return f"{size / 1000**power:.1f} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def _checked(path: Path, arrays: dict[str, np.ndarray]) -> Source:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labelnoise.errors import InputError
-from labelnoise.images.source import Source, check_regular, split
+from labelnoise.errors import InputError, check_regular
+from labelnoise.images.source import Source, split
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp")
 """Suffixes of the files that a folder of images is read from; other files in it are left alone."""

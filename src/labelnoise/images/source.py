@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError
 
 TEST_SHARE = 0.3
 """Share of a data set without a test split of its own that becomes the test set."""
@@ -38,12 +36,3 @@ def split(images: np.ndarray, labels: np.ndarray, seed: int, names: tuple[str, .
     n_test = round(TEST_SHARE * labels.size)
     test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
     return Source(images[train], labels[train], images[test], labels[test], train, labels.size, names)
-
-
-def check_regular(path: Path, remedy: str) -> None:
-    """Refuse what is no regular file, nor a link to one: to read a pipe or a device may never end."""
-    if path.is_file():
-        return
-    kinds = {"a folder": path.is_dir, "a named pipe": path.is_fifo, "a link to nothing": path.is_symlink}
-    kind = next((kind for kind, is_so in kinds.items() if is_so()), "a device" if path.exists() else "no file")
-    raise InputError(f"{path} must be a regular file, got {kind}; {remedy}")

@@ -15,7 +15,14 @@ from labelnoise.arrays import to_numpy
 from labelnoise.errors import InputError, check_integer, described, is_number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float
+
+    class SupportsArray(Protocol):
+        """An array, a tensor or a data frame."""
+
+        def __array__(self) -> np.ndarray: ...
 
 
 class LabelNoise(Protocol):
@@ -107,12 +114,18 @@ class Matrix:
     """Any row-stochastic transition matrix: row a holds the probabilities of each given label of true class a."""
 
     rows: tuple[tuple[float, ...], ...]
-    """K rows of K probabilities (nested sequences, an array or a tensor), each summing to 1 within 1e-9.
+    """K rows of K probabilities, each summing to 1 within 1e-9.
+
+    They are given as nested sequences, an array or a tensor, and kept as tuples.
 
     float32 and float16 count as their decimals say, and their rows are divided by sums that miss 1 by rounding.
     """
     exact: bool = field(default=False, kw_only=True)
     """Flip exactly int(r_a n_a) labels of each class a, r_a the sum of the row's entries off the diagonal."""
+
+    if TYPE_CHECKING:  # it takes more than it holds
+
+        def __init__(self, rows: Sequence[Sequence[float]] | SupportsArray, *, exact: bool = False) -> None: ...
 
     def __post_init__(self) -> None:
         given = _numbers(self.rows)

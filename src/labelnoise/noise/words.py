@@ -28,13 +28,14 @@ def parse_noise(text: str) -> LabelNoise | FromFile | None:
     kind, _, rest = text.partition(":")
     if kind not in FORMS:
         raise InputError(f"label noise must be of the form kind:values, got {text!r}{did_you_mean(kind, FORMS)}")
-    build, example = FORMS[kind]
+    build, *examples = FORMS[kind]
     try:
         return build(rest)
     except InputError:
         raise
     except (TypeError, ValueError):
-        raise InputError(f"label noise {text!r} could not be read; write it like {example!r}") from None
+        like = " or ".join(map(repr, examples))
+        raise InputError(f"label noise {text!r} could not be read; write it like {like}") from None
 
 
 def _numbers(model: Callable[..., LabelNoise], **options: bool) -> Callable[[str], LabelNoise]:
@@ -53,18 +54,28 @@ def _none(rest: str) -> None:
         raise ValueError(rest)
 
 
+def _matrix(rest: str) -> Matrix:
+    if not rest:
+        raise ValueError(rest)
+    return Matrix(read_numbers(Path(rest), "matrix")["matrix"])
+
+
 def _from_file(rest: str) -> FromFile:
+    if not rest:
+        raise ValueError(rest)
     path, colon, key = rest.rpartition(":")
     return FromFile(path, key) if colon and path.endswith(".npz") else FromFile(rest)
 
 
-FORMS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], str]] = {
+FORMS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], *tuple[str, ...]]] = {
     "none": (_none, "none"),
-    "symmetric": (_numbers(Symmetric), "symmetric:0.2"),
+    "symmetric": (_numbers(Symmetric), "symmetric:0.2", "symmetric:0.2:exact"),
     "symmetric-including-true": (_numbers(Symmetric, include_true=True), "symmetric-including-true:0.2"),
-    "class-conditional": (_numbers(ClassConditional), "class-conditional:0.1,0.3"),
-    "pair": (_numbers(Pair), "pair:0.2"),
-    "matrix": (lambda rest: Matrix(read_numbers(Path(rest), "matrix")["matrix"]), "matrix:T.csv"),  # type: ignore[arg-type]
-    "file": (_from_file, "file:labels.npz:y_given"),
-}
-"""Each kind of label noise by the name the command line uses: how to read it, and an example."""
+    "class-conditional": (
+        _numbers(ClassConditional), "class-conditional:0.1,0.3", "class-conditional:0.1,0.3:exact",
+    ),
+    "pair": (_numbers(Pair), "pair:0.2", "pair:0.2:exact"),
+    "matrix": (_matrix, "matrix:T.csv"),
+    "file": (_from_file, "file:labels.npz", "file:labels.npz:y_given"),
+}  # fmt: skip
+"""Each kind of label noise by the name the command line uses: how to read it, and examples."""

@@ -68,13 +68,13 @@ def as_long_series(**series: Any) -> list[np.ndarray]:
     return list(arrays.values())
 
 
-def as_mask(name: str, values: Any) -> np.ndarray:
+def as_mask(name: str, values: Any, remedy: str = "give y_given != y_true") -> np.ndarray:
     """Truth values of any shape: booleans, or integers that are all 0 or 1."""
     array = on_host(values)
     whole = array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()
     objects = array.dtype.kind == "O" and all(isinstance(value, bool | np.bool_) for value in array.flat)
     if not (array.dtype.kind == "b" or whole or objects or array.size == 0):
-        raise InputError(f"`{name}` must be a mask of truth values, got {described(values)}; give y_given != y_true")
+        raise InputError(f"`{name}` must be a mask of truth values, got {described(values)}; {remedy}")
     return array.astype(bool)
 
 

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.record.stopping import Stop
+from labelnoise.record.stopping import Fall, Stop
+
+RULES = {"oracle": ("T1", "truth known"), "held_out": ("held-out stop", "given labels only"), "last": ("the end", "")}
+"""Each stop rule: how pages and figures call it, and what it sees."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,17 @@ def oracle_point(at: int | None, reason: str, values: Mapping[Any, Any]) -> Stop
 
 
 def held_out_point(stop: Stop, table: pd.DataFrame, clock: str) -> StoppingPoint:
-    """Return what the held-out rule chose; `ended` is where it ends the run, `falls` whether it saw a reason to."""
+    """Return what the held-out rule chose; `ended` is where it ends the run."""
     ended = None if stop.stopped is None else int(table[clock].iloc[stop.stopped])
     row = table.iloc[stop.chosen]
-    return StoppingPoint("held_out", int(row[clock]), stop.reason, row.to_dict(), {"ended": ended, "falls": stop.falls})
+    return StoppingPoint(
+        "held_out", int(row[clock]), stop.reason, row.to_dict(), {"ended": ended, **describe_fall(stop.fall)}
+    )
+
+
+def describe_fall(fall: Fall) -> dict[str, Any]:
+    """Return what a row says of the fall: whether it was seen, its size and standard error, whether it is paired."""
+    return {"falls": fall.seen, "fall": fall.high - fall.low, "fall_error": fall.error, "paired": fall.paired}
 
 
 def last_point(table: pd.DataFrame, clock: str) -> StoppingPoint:

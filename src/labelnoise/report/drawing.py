@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labelnoise.record.stopping_points import RULES
 from labelnoise.runs.pages import Panel
 
 SIGNAL, CLEAN, NOISY, ALL, TEST = "#0072b2", "#009e73", "#d55e00", "#333333", "#cc79a7"
@@ -66,17 +68,15 @@ def dots(records: Sized) -> str:
 def mark_stages(axis: Axes, panel: Panel, labelled: bool) -> None:
     """T1 over the seeds (median and range), and the held-out rule's stop where it saw a reason to stop."""
     stops = panel.stops
-    marks = [("#777777", ":", "T1, truth known", stops["rule"] == "oracle")]
+    marks = [("#777777", ":", "oracle", stops["rule"] == "oracle")]
     if "falls" in stops:
         seen = (stops["rule"] == "held_out") & stops["falls"].eq(True)
-        marks.append(("#000000", "-.", "held-out stop,\ngiven labels only", seen))
-    for colour, dash, label, chosen in marks:
+        marks.append(("#000000", "-.", "held_out", seen))
+    for colour, dash, rule, chosen in marks:
+        label = fill(", ".join(RULES[rule]), 20)
         at = stops.loc[chosen, "at"].dropna().astype(float)
         if len(at) > 1:
             label += "\n(median, range)"
         if not at.empty:
             axis.axvspan(at.min(), at.max(), color=colour, alpha=0.13, linewidth=0)
             axis.axvline(at.median(), color=colour, linewidth=1.3, linestyle=dash, label=label if labelled else None)
-
-
-STOP_NAMES = {"oracle": "T1, truth known", "held_out": "held-out stop", "last": "last epoch"}

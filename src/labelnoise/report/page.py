@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import matplotlib
 
 from labelnoise.errors import InputError, check_path
 from labelnoise.report.drawing import STYLE
-from labelnoise.report.tables import realised_noise, stops_table
+from labelnoise.report.tables import NOTHING, realised_noise, stops_table
 from labelnoise.runs.files import write_bytes, write_text
 from labelnoise.runs.kinds import all_kinds
 from labelnoise.runs.locks import lock_run
-from labelnoise.runs.pages import Page, Panel, Picture, Section, Table, panel_of
+from labelnoise.runs.pages import Page, Panel, Picture, Quote, Section, Table, panel_of
 from labelnoise.runs.reading import Run, read_run
 
 TITLE = "Signal first, wrong labels later"
@@ -66,13 +67,14 @@ def _sections(run: Run) -> Sequence[Section]:
 def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None) -> Path:
     """Draw the pictures and fill in the template; `run` is the one whose folder `path` is."""
     runs = [run for section in sections for panel in section.panels for run in panel.runs]
-    pages = list({id(section.page): section.page for section in sections}.values())
+    pages = _pages(sections)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     text = environment.from_string(files("labelnoise.report").joinpath("report.html.j2").read_text()).render(
         title=TITLE,
         lead=run.summary.get("text", "") if run else "",
+        quotes=_quotes(sections),
         sections=[_shown(path, section) for section in sections],
         tables=[table for page in pages for table in _page_tables(page, sections)],
         pages=pages if runs else [],
@@ -82,6 +84,38 @@ def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None)
     )
     write_text(path / "report.html", text)
     return path / "report.html"
+
+
+def _pages(sections: Sequence[Section]) -> list[Page]:
+    """What the kinds on the page say of their pages, each once."""
+    return list({id(section.page): section.page for section in sections}.values())
+
+
+QUOTES = 5
+"""Numbers at the top of the page."""
+
+
+def _quotes(sections: Sequence[Section]) -> list[dict[str, str]]:
+    """The numbers at the top: the kinds take turns, within a kind its sections do, and no label comes twice."""
+    turns = []
+    for page in _pages(sections):
+        own = [section for section in sections if section.page is page]
+        offers = [sorted(page.quotes(section.panels[0]), key=lambda quote: quote.value == NOTHING) for section in own]
+        turns.append([(own[at % len(own)], offers[at % len(own)][at]) for at in range(len(offers[0]))])
+    chosen: dict[str, tuple[Section, Quote]] = {}
+    for section, quote in (entry for turn in zip_longest(*turns) for entry in turn if entry):
+        chosen.setdefault(quote.label, (section, quote))
+    return [
+        {"label": quote.label, "value": quote.value, "gloss": quote.gloss, "where": _where(section, sections)}
+        for section, quote in sorted(list(chosen.values())[:QUOTES], key=lambda entry: sections.index(entry[0]))
+    ]
+
+
+def _where(section: Section, sections: Sequence[Section]) -> str:
+    """Which setting a number is of, where the page shows several."""
+    if len(sections) == len(section.panels) == 1:
+        return ""
+    return f"{section.title.partition(':')[0]}, {section.panels[0].title}"
 
 
 def _page_tables(page: Page, sections: Sequence[Section]) -> Sequence[Table]:

@@ -7,10 +7,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from labelnoise.errors import InputError
 from labelnoise.runs.folders import open_run, run_experiment
 from labelnoise.runs.kinds import Experiment, Outcome
 from labelnoise.training.attribution import FACTS
@@ -32,7 +34,7 @@ def run_all(
         done: called after each.
 
     Raises:
-        InputError: a folder holds another run.
+        InputError: a folder holds another run, or a process was killed.
     """
     waiting = []
     for name, experiment in experiments.items():
@@ -52,10 +54,15 @@ def run_all(
         try:
             for future in as_completed(running):
                 done(running[future], future.result())
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             end.close()
-            raise
+            if not isinstance(error, BrokenProcessPool):
+                raise
+            raise InputError(
+                "a process of this run was killed, perhaps for want of memory; the same command, without --overwrite, "
+                "keeps what is finished and does the rest"
+            ) from None
 
 
 def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> bool:

@@ -35,9 +35,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # an interrupt, too, leaves nothing half-written
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         remedy = "make room, then give the same command again" if error.errno in FULL else "choose another place"
         raise InputError(
             f"{path} could not be written ({error.strerror or error}), what was there is unharmed; {remedy}"
@@ -56,6 +58,20 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def delete(path: Path) -> None:
+    """Delete a file, if it is there.
+
+    Raises:
+        InputError: it cannot be deleted.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be deleted ({error.strerror}); delete it by hand, then give the same command again"
+        ) from None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -80,15 +96,22 @@ DIGEST = "sha256"
 """The key under which a JSON file holds the checksum of the rest."""
 
 
-def digest(content: bytes) -> str:
+def digest(content: bytes | memoryview) -> str:
     """Return the sha256 of a content."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the sha256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} could not be read ({error.strerror}); check its permissions") from None
 
 
 def digest_input(path: Path) -> str | None:
@@ -103,7 +126,12 @@ def digest_input(path: Path) -> str | None:
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
     """Write a table with its checksum, whole or not at all."""
-    write_text(path, to_json({**table, DIGEST: digest(to_json(table).encode())}))
+    write_bytes(path, sealed_json(table))
+
+
+def sealed_json(table: Mapping[str, Any]) -> bytes:
+    """Return a table and its checksum as the content of a JSON file."""
+    return to_json({**table, DIGEST: digest(to_json(table).encode())}).encode()
 
 
 def read_json(path: Path, sealed: bool = False) -> dict[str, Any]:

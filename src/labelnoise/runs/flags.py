@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import tomllib
 import types
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,21 @@ def flags_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[Flag]:
     class has no setting, one flag names the class and gives its settings.
     """
     kinds = typing.get_type_hints(type(config))
-    texts = {part.arg_name: part.description for part in docstring_parser.parse_from_object(type(config)).params}
+    texts = _descriptions(config.__class__)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value) and (dataclasses.fields(value) or not is_choice(kinds[field.name])):
             yield from flags_of(value, (*path, field.name))
         else:
-            text = " ".join((texts.get(field.name) or "").split())
-            yield Flag(field.name.replace("_", "-"), (*path, field.name), kinds[field.name], value, text)
+            name = field.name.replace("_", "-")
+            yield Flag(name, (*path, field.name), kinds[field.name], value, texts.get(field.name, ""))
+
+
+@cache
+def _descriptions(config: type) -> dict[str, str]:
+    """What the docstrings say of each field; to parse the source takes longer than all the rest."""
+    parts = docstring_parser.parse_from_object(config).params
+    return {part.arg_name: " ".join((part.description or "").split()) for part in parts}
 
 
 def _without_clashes(flags: Sequence[Flag]) -> list[Flag]:
@@ -81,10 +90,8 @@ def parse_flags(
     """
     defaults = [config() for config in configs]
     flags = _without_clashes([flag for config in defaults for flag in flags_of(config)])
-    if sum(word == "--config" or word.startswith("--config=") for word in arguments) > 1:
-        raise InputError(f"`--config` was given twice; put all settings into one file; see {program} --help")
     lead, given = _cut(program, about, arguments, flags, takes)
-    table = _read_toml(Path(given["config"]), flags) if given.get("config") else {}
+    table = _read_toml(given["config"], flags) if "config" in given else {}
     line = _nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
     parsed = []
     for config in defaults:
@@ -105,7 +112,8 @@ def _cut(
     for flag in flags:
         parser.add_argument(f"--{flag.name}", default=argparse.SUPPRESS, dest=flag.name, **_options(flag))
     try:
-        values, rest = parser.parse_known_args(arguments)
+        # argparse takes -inf and -1e-3 for flags; with a space before them they are values
+        values, rest = parser.parse_known_args([f" {word}" if _is_negative(word) else word for word in arguments])
     except argparse.ArgumentError as error:
         raise InputError(f"`{error.argument_name}` {error.message}; see {program} --help") from None
     command = program.split()[-1]
@@ -114,12 +122,32 @@ def _cut(
         raise InputError(f"`{command}` has no flag {rest[0]!r}{near}")
     given = vars(values)
     lead = given.pop("RUN", "")
+    _refuse_repetition(arguments, flags)
     if takes and not lead:
         raise InputError(f"`{command}` needs a run directory first: {program} RUN")
     if rest:
         what = f"one run directory, got {rest[0]!r}, too" if takes else f"flags only, got {rest[0]!r}"
         raise InputError(f"`{command}` takes {what}; see {program} --help")
     return lead, given
+
+
+def _is_negative(word: str) -> bool:
+    """Whether a word is a number with a minus before it."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return word.startswith("-")
+
+
+def _refuse_repetition(arguments: Sequence[str], flags: Sequence[Flag]) -> None:
+    """Refuse a flag that is given twice: one of its values would be lost."""
+    named = {f"--{flag.name}": flag for flag in flags} | {f"--no-{flag.name}": flag for flag in flags}
+    given = Counter(named[word].name for word in (word.split("=")[0] for word in arguments) if word in named)
+    name, times = next(iter(given.most_common(1)), ("", 0))
+    if times > 1:
+        more = "; put all settings into one file" if name == "config" else "; keep one of them"
+        raise InputError(f"`--{name}` was given twice{more}")
 
 
 def _options(flag: Flag) -> dict[str, Any]:
@@ -164,13 +192,14 @@ def _number(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
         try:
             return kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {words}, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"must be {words}, got {text.strip()!r}") from None
 
     return read
 
 
 def _number_or_name(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdecimal() else text
+    """A number only where it is written like one: 03 may be the name of a folder."""
+    return int(text) if re.fullmatch(r" ?-?[1-9][0-9]{0,17}|0", text) else text
 
 
 READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
@@ -182,19 +211,27 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 """How a value of each type is read from the line, and its name in the help; any other is text."""
 
 
-def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
+def _read_toml(name: str, flags: Sequence[Flag]) -> dict[str, Any]:
     """The settings that a TOML file gives, in their places: flat keys by the names of flags, tables by their parts."""
-    check_path("config", path)
+    check_path("config", name)
+    path = Path(name)
     try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"`config` must be a TOML file, but {path} cannot be read: {error}") from None
+        content = tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        why = f"({error.strerror}); give the path of one"
+        raise InputError(f"`config` must be a TOML file, but {path} cannot be read {why}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, or tables within tables without end
+        raise InputError(f"`config` must be a TOML file, but {path} cannot be read ({error}); correct it") from None
     tables = {flag.path[:depth] for flag in flags for depth in range(1, len(flag.path))}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
     values: dict[tuple[str, ...], Any] = {}
     choices = {flag.path for flag in flags if is_choice(flag.kind)}
     for place, value in _entries(path, content, (), tables, choices):
         flag = by_name.get(place[-1].replace("_", "-")) if len(place) == 1 else None
+        if place in tables:
+            raise InputError(
+                f"{path} gives {place[-1]!r} a value, but it is a table; write [{'.'.join(place)}] above its keys"
+            )
         if len(place) == 1 and not flag:
             raise InputError(f"{path} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}")
         at = flag.path if flag else place

@@ -7,10 +7,9 @@ presence means that the run is finished), and whatever else its kind declares.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,29 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError, check_path, check_progress
-from labelnoise.runs.files import digest_file, digest_input, read_json, to_json, write_arrays, write_json, write_whole
+from labelnoise.runs.files import (
+    delete,
+    digest,
+    digest_file,
+    digest_input,
+    read_json,
+    sealed_json,
+    to_json,
+    write_arrays,
+    write_bytes,
+    write_json,
+    write_whole,
+)
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
-from labelnoise.runs.locks import LOCK, lock_run
+from labelnoise.runs.locks import LOCK, lock_run, sweep
 from labelnoise.runs.provenance import git_commit, versions
-from labelnoise.runs.reading import CHECKSUMS, SCHEMA, is_run, read_config
-from labelnoise.runs.settings import config_of, first_difference, settings_of
+from labelnoise.runs.reading import CHECKSUMS, RESULTS, SCHEMA, is_run, read_config, read_run
+from labelnoise.runs.settings import difference, settings_of
 
 FILES = (
     "summary.json", "checksums.json", "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
 )  # fmt: skip
 """What every run may hold beside `config.json`; `summary.json` goes first, so that no half of a run looks finished."""
-RESULTS = ("history.csv", "samples.npz")
-"""Files whose checksums are kept; `history.csv` may hold times, so they are no part of the summary."""
 RUNS = Path("runs")
 """Where runs without a folder of their own go."""
 
@@ -68,10 +77,13 @@ class RunFolder:
         write_arrays(self.path / "samples.npz", arrays)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write `checksums.json` of the results, and `summary.json`: from here on the run is finished."""
-        results = [self.path / name for name in RESULTS if (self.path / name).exists()]
-        write_json(self.path / CHECKSUMS, {file.name: digest_file(file) for file in results})
-        write_json(self.path / "summary.json", summary)
+        """Write `checksums.json` of all that stays, and `summary.json`: from here on the run is finished."""
+        kind, content = all_kinds().get(self.config["command"]), sealed_json(summary)
+        patterns = ("config.json", *RESULTS, *(kind.checked if kind else ()))
+        files = sorted(file for pattern in patterns for file in self.path.glob(pattern))
+        checksums = {file.relative_to(self.path).as_posix(): digest_file(file) for file in files}
+        write_json(self.path / CHECKSUMS, {**checksums, "summary.json": digest(content)})
+        write_bytes(self.path / "summary.json", content)
 
     def read_summary(self) -> dict[str, Any]:
         """Read `summary.json` of a finished run."""
@@ -102,7 +114,7 @@ def run_experiment(
             config.run(folder, progress)
         for pattern in find_kind(config.command).transient:
             for file in folder.path.glob(pattern):
-                file.unlink()
+                delete(file)
         return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
 
 
@@ -111,11 +123,10 @@ def default_path(config: Experiment) -> Path:
 
     The hash changes with each new setting, so a run of an older version is looked for by what it holds.
     """
-    settings = settings_of(config)
-    path = RUNS / f"{config.command}-{hashlib.sha256(to_json(settings).encode()).hexdigest()[:10]}"
+    path = RUNS / f"{config.command}-{hashlib.sha256(to_json(settings_of(config)).encode()).hexdigest()[:10]}"
     if path.exists():
         return path
-    older = [folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config.command, settings)]
+    older = [folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config)]
     return min(older, key=lambda folder: not (folder / "summary.json").exists(), default=path)  # finished ones first
 
 
@@ -131,15 +142,19 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> I
         overwrite: let `begin` delete the run that the folder holds, whichever it is.
 
     Raises:
-        InputError: the folder holds another run, or files that are not a run, or is in use by another process.
+        InputError: the folder holds another run, a damaged one, or files that are not a run, or is in use by another
+            process.
     """
     check_path("out", path)
     path = Path(path)
     _check_place(path)
     content = _content(config)
-    _look(path, content, overwrite)  # before the folder is touched
+    _look(path, config, content, overwrite)  # before the folder is touched
     with lock_run(path, config.command):
-        yield _look(path, content, overwrite)
+        folder = _look(path, config, content, overwrite)
+        if folder.finished:
+            read_run(path).verify(*RESULTS)
+        yield folder
 
 
 def _content(config: Experiment) -> dict[str, Any]:
@@ -156,7 +171,7 @@ def _content(config: Experiment) -> dict[str, Any]:
     }
 
 
-def _look(path: Path, content: Mapping[str, Any], overwrite: bool) -> RunFolder:
+def _look(path: Path, config: Experiment, content: Mapping[str, Any], overwrite: bool) -> RunFolder:
     """What a folder is to a run, or a refusal."""
     files = [file for file in _files(path) if not file.name.endswith(".tmp") and file.name != LOCK]
     if not files:
@@ -165,11 +180,10 @@ def _look(path: Path, content: Mapping[str, Any], overwrite: bool) -> RunFolder:
         raise InputError(f"`out` must be empty or hold a run, but {path} holds other files; choose another folder")
     if overwrite:
         return RunFolder(path, False, content, overwrite=True)
-    difference = _difference(path, content["command"], content["settings"]) or _changed_input(path, content)
-    if difference is not None:
+    if words := _difference(path, config) or _changed_input(path, content):
         raise InputError(
-            f"`out` must be empty or hold the same run, but {path} holds another one{difference}; choose another "
-            "folder or pass --overwrite"
+            f"`out` must be empty or hold the same run, but {path} holds another one ({words}); choose another folder "
+            "or pass --overwrite"
         )
     return RunFolder(path, (path / "summary.json").exists(), content)
 
@@ -189,35 +203,27 @@ def _check_place(path: Path) -> None:
         raise InputError(f"`out` must be a folder that can be written, but {parent} is not; choose another place")
 
 
-def _difference(path: Path, command: str, settings: Mapping[str, Any]) -> str | None:
-    """Where the run in a folder differs from these settings first, in brackets; None where it does not."""
+def _difference(path: Path, config: Experiment) -> str:
+    """Where the run in a folder differs from that of a config first; empty where it does not."""
     held = read_config(path)
-    if held["command"] != command:
-        return f" (of the command {held['command']!r})"
-    try:
-        kind = all_kinds().get(command)
-        old = settings_of(config_of(kind.config, held["settings"])) if kind else held["settings"]
-    except InputError as error:
-        return f" (of another version: {error})"
-    if to_json(old) == to_json(settings):
-        return None
-    difference = first_difference(json.loads(to_json(old)), json.loads(to_json(settings)))
-    return f" ({difference})" if difference else ""
+    if held["command"] != config.command:
+        return f"of the command {held['command']!r}"
+    return difference(config, held["settings"])
 
 
-def _changed_input(path: Path, content: Mapping[str, Any]) -> str | None:
+def _changed_input(path: Path, content: Mapping[str, Any]) -> str:
     """Which input of the run in a folder is not what it was; one that is gone cannot be told from what it was."""
     for name, held in read_config(path).get("inputs", {}).items():
         now = content["inputs"].get(name)
         if None not in (held, now) and held != now:
-            return f" (of the same settings, but what `{name}` names has changed since)"
-    return None
+            return f"of the same settings, but what `{name}` names has changed since"
+    return ""
 
 
-def _holds(path: Path, command: str, settings: Mapping[str, Any]) -> bool:
-    """Whether a folder holds a run of these settings."""
+def _holds(path: Path, config: Experiment) -> bool:
+    """Whether a folder holds a run of this config."""
     try:
-        return _difference(path, command, settings) is None
+        return not _difference(path, config)
     except InputError:
         return False
 
@@ -226,15 +232,20 @@ def _delete_run(path: Path) -> None:
     """Delete what a run wrote but for `config.json`, and runs inside whole; nothing else."""
     held = read_json(path / "config.json")
     kind = all_kinds().get(held["command"])
-    for pattern in FILES + (kind.files + kind.transient if kind else ()):
+    patterns = FILES + (kind.files + kind.transient if kind else ())
+    sweep(path)
+    for pattern in patterns:
         for file in path.glob(pattern):
-            file.unlink()
-            if file.parent != path and not any(file.parent.iterdir()):
-                file.parent.rmdir()
+            delete(file)
+    for folder in {path / Path(pattern).parent for pattern in patterns}:
+        with suppress(OSError):  # what is not empty stays
+            folder.rmdir()
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):
             _delete_run(inner)
-            (inner / "config.json").unlink()
-            (inner / LOCK).unlink(missing_ok=True)
-            if not any(inner.iterdir()):
+            if {file.name for file in inner.iterdir()} <= {"config.json", LOCK}:
+                inner = inner.rename(path / f".{inner.name}.tmp")  # what a kill leaves of it goes with the next run
+            for name in ("config.json", LOCK):
+                delete(inner / name)
+            with suppress(OSError):
                 inner.rmdir()

@@ -68,6 +68,8 @@ class Kind:
     """Whether its runs hold `history.csv`."""
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
+    checked: tuple[str, ...] = ()
+    """Patterns of those of them whose checksums are kept, as those of `history.csv` and `samples.npz` are."""
     transient: tuple[str, ...] = ()
     """Patterns of the files that a run needs until it is finished; they are deleted then."""
     upgrade: Callable[[dict[str, Any], int], dict[str, Any]] = lambda settings, schema: settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -43,8 +44,7 @@ def lock_run(path: Path, doing: str) -> Iterator[None]:
     try:
         (path / LOCK).write_text(json.dumps({"pid": os.getpid(), "doing": doing, "since": time.strftime("%H:%M:%S")}))
         _HELD[key] = (path / LOCK).stat().st_ino
-        for left_by_a_kill in [*path.glob(".*.tmp"), *path.glob("*/.*.tmp")]:
-            left_by_a_kill.unlink(missing_ok=True)
+        sweep(path)
         yield
     finally:
         if key in _HELD and _inode(path) == _HELD.pop(key):
@@ -53,6 +53,12 @@ def lock_run(path: Path, doing: str) -> Iterator[None]:
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def sweep(path: Path) -> None:
+    """Delete what a killed writer left half-written or half-deleted in a run directory."""
+    for left in [*path.glob(".*.tmp"), *path.glob("*/.*.tmp")]:
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def check_lock(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -36,7 +36,7 @@ def panel_of(title: str, runs: Sequence[Run]) -> Panel:
     histories = [
         frame if "seed" in frame else frame.assign(seed=seed) for frame, seed in zip(histories, seeds, strict=True)
     ]
-    rows = [row for run in runs for row in run.summary.get("stops", [])]
+    rows = [row for run in runs for row in run.kind.page().stopping(run)]
     stops = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["rule", "seed", "at", "reason"])
     return Panel(title, pd.concat(histories, ignore_index=True), stops, tuple(runs))
 
@@ -55,6 +55,18 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Quote:
+    """One number of a panel that a person can quote, for the top of the page."""
+
+    label: str
+    """What it is the number of."""
+    value: str
+    """With its range over the seeds; a dash where the runs do not hold it."""
+    gloss: str
+    """What it means, or why it is not there."""
+
+
+@dataclass(frozen=True)
 class Cell:
     """One cell of a table."""
 
@@ -62,7 +74,7 @@ class Cell:
     notes: tuple[str, ...] = ()
     """Small print below it."""
     mark: str = ""
-    """A class of the page's style: `holds`, `fails`, `not`, `name`."""
+    """A class of the page's style: `holds`, `fails`, `not`, `name`; `number` for what is not broken into lines."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ class Table:
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str | Cell, ...], ...]
+    """A row shorter than the head is a heading of those below it."""
     text: str = ""
     folded: bool = False
     """Whether only the title shows until it is opened."""
@@ -89,8 +102,12 @@ class Section:
     panels: tuple[Panel, ...]
 
 
-def _none(panels: Sequence[Panel]) -> Sequence[Table]:
+def _none(panels: Any) -> Sequence[Any]:
     return ()
+
+
+def _written(run: Run) -> Sequence[Mapping[str, Any]]:
+    return run.summary.get("stops", [])
 
 
 @dataclass(frozen=True)
@@ -101,8 +118,12 @@ class Page:
     """What to look for in its pictures."""
     pictures: Callable[[Sequence[Panel]], Sequence[Picture]] = lambda panels: ()
     """The pictures of a section."""
+    quotes: Callable[[Panel], Sequence[Quote]] = _none
+    """Numbers of a panel for the top of the page, the most telling first, the same for each panel; five are shown."""
     stops: Mapping[str, str] = field(default_factory=dict)
-    """What the table of stopping points shows: name in `summary.json`, and heading."""
+    """What the table of stopping points shows: name in `summary.json`, and heading; gains stand below."""
+    stopping: Callable[[Run], Sequence[Mapping[str, Any]]] = _written
+    """The stopping points of a run: those of its summary, or better ones."""
     section_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none
     """Further tables of a section."""
     page_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none

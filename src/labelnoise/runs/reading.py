@@ -17,6 +17,8 @@ from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
 
 CHECKSUMS = "checksums.json"
+RESULTS = ("history.csv", "samples.npz")
+"""Files of arrays and tables; `history.csv` may hold times, so neither is part of the summary."""
 SCHEMA = 1
 """Version of the form of `config.json`, which states it since 1."""
 
@@ -37,7 +39,7 @@ class Run:
     @cached_property
     def history(self) -> pd.DataFrame:
         """`history.csv`, one row a record."""
-        self._verify("history.csv")
+        self.verify("history.csv")
         try:
             return pd.read_csv(self.path / "history.csv")
         except (OSError, ValueError) as error:
@@ -46,15 +48,20 @@ class Run:
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
         """`samples.npz`, the per-sample arrays."""
-        self._verify("samples.npz")
+        self.verify("samples.npz")
         return read_arrays(self.path / "samples.npz")
 
-    def _verify(self, name: str) -> None:
-        """Refuse a result that is not the one that was written; runs before schema 1 have no checksums."""
-        checksums, file = self.path / CHECKSUMS, self.path / name
-        expected = read_json(checksums, sealed=True).get(name) if checksums.exists() else None
-        if expected and (not file.is_file() or digest_file(file) != expected):
-            raise InputError(f"{file} is damaged or was changed; make the run again with --overwrite")
+    def verify(self, *names: str) -> None:
+        """Refuse files that are not those that were written; runs before schema 1 have no checksums.
+
+        Raises:
+            InputError: names the first such file.
+        """
+        checksums = self.path / CHECKSUMS
+        expected = read_json(checksums, sealed=True) if checksums.exists() else {}
+        for file in (self.path / name for name in names if name in expected):
+            if not file.is_file() or digest_file(file) != expected[file.relative_to(self.path).as_posix()]:
+                raise InputError(f"{file} is damaged or was changed; make the run again with --overwrite")
 
     @property
     def kind(self) -> Kind:
@@ -88,9 +95,12 @@ def read_run(path: str | Path) -> Run:
     config = read_config(path)
     summary = read_json(path / "summary.json", sealed="schema" in config)
     needed = ("status", *(all_kinds()[config["command"]].summary if config["command"] in all_kinds() else ()))
-    if not all(name in config for name in ("versions", "git_commit")) or not all(name in summary for name in needed):
+    known = isinstance(config.get("versions"), dict) and "git_commit" in config
+    if not known or not all(name in summary for name in needed):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
-    return Run(path, config["command"], config["settings"], config["versions"], config["git_commit"], summary)
+    run = Run(path, config["command"], config["settings"], config["versions"], config["git_commit"], summary)
+    run.verify("config.json", "summary.json")
+    return run
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -101,7 +111,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     config = read_json(path / "config.json")
     read_json(path / "config.json", sealed="schema" in config)
-    if not is_run(config):
+    if not is_run(config) or not isinstance(config.get("inputs", {}), dict):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a run")
     schema = config.get("schema", 0)
     if type(schema) is not int or schema < 0:

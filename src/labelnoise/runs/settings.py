@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
-from cattrs.strategies import configure_union_passthrough
 
 from labelnoise.errors import InputError, did_you_mean
 
@@ -78,6 +77,14 @@ def leaves(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from leaves(value)
         elif name != TAG:
             yield name, value
+
+
+def difference(config: Any, saved: Mapping[str, Any]) -> str:
+    """Say where saved settings, brought to the form of this version, differ from a config first; empty if nowhere."""
+    try:
+        return first_difference(settings_of(config_of(type(config), saved)), settings_of(config))
+    except InputError as error:
+        return f"of another version: {error}"
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -232,15 +239,27 @@ def _refusal(errors: Exception, name: str = "") -> InputError:
     raise errors  # a bug, or a package that is absent
 
 
+def _path(value: Any, _: Any) -> Path:
+    if type(value) is not str or not value:
+        raise _Unfit(f"must be a path, got {value!r}; write one like 'folder/name'")
+    return Path(value)
+
+
+def _whole_number_or_text(value: Any, _: Any) -> int | str:
+    if type(value) not in (int, str):
+        raise _Unfit(f"must be a whole number or a text, got {value!r}; correct it")
+    return value
+
+
 CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
 for _type, _words in ((int, "a whole number"), (float, "a number"), (bool, "true or false"), (str, "a text")):
     CONVERTER.register_structure_hook(_type, _strict(_type, _words))
     CONVERTER.register_unstructure_hook(_type, _type)
 CONVERTER.register_unstructure_hook(Path, str)
-CONVERTER.register_structure_hook(Path, lambda value, _: Path(_strict(str, "a path")(value, str)))
+CONVERTER.register_structure_hook(Path, _path)
 CONVERTER.register_unstructure_hook_factory(dataclasses.is_dataclass, _unstructure_config)
 CONVERTER.register_structure_hook_factory(dataclasses.is_dataclass, _structure_config)
 CONVERTER.register_structure_hook_factory(is_choice, _structure_choice)
 CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is typing.Literal, _structure_literal)
 CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is tuple, _structure_tuple)
-configure_union_passthrough(int | str, CONVERTER)
+CONVERTER.register_structure_hook(int | str, _whole_number_or_text)

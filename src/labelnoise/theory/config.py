@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer, is_number
+from labelnoise.errors import InputError, check_integer, check_positive, is_number
 from labelnoise.theory.dynamics import Dynamics
 
 
@@ -29,8 +29,7 @@ class SimulateConfig:
     """Activation, loss, who is shown, optimiser; the paper's if not given."""
 
     def __post_init__(self) -> None:
-        if not is_number(self.lr) or not math.isfinite(self.lr) or self.lr <= 0:
-            raise InputError(f"`lr` must be a finite number > 0, got {self.lr!r}; use for example lr=0.005")
+        check_positive("lr", self.lr, SimulateConfig.lr)
         for name, least, example in (("steps", 0, 2_000), ("record_every", 1, 10), ("test_draws", 0, 2_000)):
             check_integer(name, getattr(self, name), least, example)
         zeta = self.zeta_std

@@ -20,7 +20,7 @@ from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import stack
 from labelnoise.theory.problem import SignalNoise
-from labelnoise.theory.records import zeta_std
+from labelnoise.theory.records import HELD_OUT, zeta_std
 from labelnoise.theory.scales import conditions, stage_one_scale
 from labelnoise.theory.simulation import simulate
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
@@ -52,7 +52,7 @@ class SimulateRun:
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Simulate all seeds as one batch and write history.csv, samples.npz and summary.json."""
         draws = stack([self.problem.sample(seed=seed, n_holdout=self.n_holdout) for seed in self.seeds])
-        record = ("margin", "margin_predicted")
+        record = ("margin", "margin_predicted", HELD_OUT)
         runs = simulate(draws, **vars(self.simulation), record=record, progress=progress)
         summary = self._summary(runs)
         folder.begin()
@@ -88,7 +88,7 @@ def _stops(run: Trajectory) -> list[dict[str, Any]]:
     values = {} if stages.t1 is None else run.at_t1
     points = [oracle_point(stages.t1, stages.reason or "the truth known", values)]
     if run.draw.n_holdout and run.status == "ok":
-        stop = HeldOut(run.draw.n_holdout)(table["held_out_accuracy"].to_numpy())
+        stop = HeldOut(run.draw.n_holdout)(table["held_out_accuracy"].to_numpy(), fitted=run.values[HELD_OUT] > 0)
         points.append(held_out_point(stop, table, "step"))
     points.append(last_point(table, "step"))
     errors = tuple(f"test_error_{kind}" for kind in TEST_ERRORS)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from labelnoise.runs.pages import Cell, Page, Panel, Picture, Table
+import pandas as pd
+
+from labelnoise.record.stages import CONVERGED_LOSS
+from labelnoise.report.tables import NOTHING, averages, values_at, values_at_end
+from labelnoise.runs.pages import Cell, Page, Panel, Picture, Quote, Table
 from labelnoise.theory.figures import simulation_figure
+from labelnoise.theory.findings import FAILS, HOLDS
 from labelnoise.theory.scales import REGIME
 
 STOPS = {
@@ -15,9 +21,6 @@ STOPS = {
     "test_error_seen": "seen-noise error",
     "test_error_perturbed": "perturbed-noise error",
     "test_error_fresh": "fresh-noise error",
-    "gain_test_error_seen": "gain (seen)",
-    "gain_test_error_perturbed": "gain (perturbed)",
-    "gain_test_error_fresh": "gain (fresh)",
     "accuracy_clean": "clean fitted",
     "accuracy_noisy": "noisy fitted",
     "selection_precision": "precision",
@@ -37,7 +40,85 @@ WORDS = {
         "a new noise patch. Perturbed and fresh errors are sampled; where no draw was wrong the table gives the 95 % "
         "upper bound, 3 over the number of draws."
     ),
+    "Held-out samples": "have noise patches of their own, so that the held-out rule watches the error on fresh noise.",
 }
+
+
+def _quotes(panel: Panel) -> list[Quote]:
+    """What Stage I is and is worth, and the claims; the rest is for runs that lack some of it."""
+    first = [_t1(panel), _errors(panel), _decided(panel), _found(panel), _window(panel)]
+    return [*first, _convergence(panel), _held_out(panel), _coefficients(panel)]
+
+
+def _t1(panel: Panel) -> Quote:
+    label, at = "T1, where Stage I ends", values_at(panel, "oracle", "at")
+    rows = panel.stops[panel.stops["rule"] == "oracle"]
+    if at.empty:
+        return Quote(label, NOTHING, rows["reason"].iloc[0])
+    (step,), seeds = averages([at], ".0f")
+    lost = len(rows) - len(at)
+    return Quote(label, f"step {step}", seeds + f"; {lost} of {len(rows)} seeds have no Stage I" * (lost > 0))
+
+
+def _errors(panel: Panel) -> Quote:
+    """At T1 and at the end, of the seeds that have a T1."""
+    stops = panel.stops
+    with_t1 = stops.loc[(stops["rule"] == "oracle") & stops["at"].notna(), "seed"]
+    same = replace(panel, stops=stops[stops["seed"].isin(with_t1)]) if len(with_t1) else panel
+    (before, after), seeds = averages([values_at(same, at, "test_error_seen") for at in ("oracle", "last")], ".1%")
+    (fresh,), _ = averages([values_at(same, "last", "test_error_fresh")], ".1%")
+    on_fresh = f"; on fresh noise {fresh} at the end" if fresh != NOTHING else ""
+    value = f"{before} → {after}" if before != NOTHING else f"{after} at the end" if after != NOTHING else NOTHING
+    return Quote("Test error at T1 and at the end", value, f"on seen noise, {seeds}{on_fresh}")
+
+
+def _decided(panel: Panel) -> Quote:
+    """How many of the claims that hold or fail hold."""
+    verdicts = [check["verdict"] for check in panel.runs[0].summary["checks"]]
+    decided = [verdict for verdict in verdicts if verdict in (HOLDS, FAILS)]
+    value = f"{decided.count(HOLDS)} of {len(decided)}" if decided else NOTHING
+    others = f"{len(verdicts) - len(decided)} more cannot be decided (an unknown constant, a premise that fails)"
+    return Quote("Claims of the paper that hold", value, f"of those that hold or fail here; {others}")
+
+
+def _found(panel: Panel) -> Quote:
+    label = "Wrong labels a negative margin finds at T1"
+    at_t1 = [values_at(panel, "oracle", f"selection_{name}") for name in ("recall", "precision")]
+    if at_t1[0].empty:
+        return Quote(label, NOTHING, "there is no T1")
+    (recall, precision), seeds = averages(at_t1, ".1%")
+    (left,), _ = averages([values_at(panel, "last", "selection_recall")], ".1%")
+    words = f"recall and precision, {seeds}; recall at the end {left}"
+    return Quote(label, f"{recall} found, {precision} right", words)
+
+
+def _window(panel: Panel) -> Quote:
+    label, windows = "Window of Stage I", [stage["window"] for stage in _stages_of(panel) if stage["window"]]
+    if not windows:
+        return Quote(label, NOTHING, "there is no Stage I")
+    (first, last), seeds = averages([pd.Series(ends, dtype=float) for ends in zip(*windows, strict=True)], ".0f")
+    return Quote(label, f"steps {first} to {last}", f"every clean sample fitted, every noisy one rejected; {seeds}")
+
+
+def _convergence(panel: Panel) -> Quote:
+    steps = pd.Series([stage["convergence"] for stage in _stages_of(panel)], dtype=float)
+    (step,), seeds = averages([steps], ".0f")
+    value = NOTHING if step == NOTHING else f"step {step}"
+    return Quote("Convergence", value, f"loss at most {CONVERGED_LOSS}, every given label fitted; {seeds}")
+
+
+def _held_out(panel: Panel) -> Quote:
+    (accuracy,), seeds = averages([values_at_end(panel, "held_out_accuracy")], ".1%")
+    return Quote("Held-out accuracy at the end", accuracy, f"given labels, fresh noise; {seeds}")
+
+
+def _coefficients(panel: Panel) -> Quote:
+    (signal, noise), seeds = averages([values_at_end(panel, name) for name in ("gamma_max", "rho_clean_max")], ".2f")
+    return Quote("Largest signal coefficient at the end", signal, f"of noise patches of clean samples {noise}; {seeds}")
+
+
+def _stages_of(panel: Panel) -> Sequence[Mapping[str, Any]]:
+    return panel.runs[0].summary["stages"]
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
@@ -55,7 +136,7 @@ def _stages(panels: Sequence[Panel]) -> list[Table]:
             stage["reason"],
         )
         for panel in panels
-        for stage in panel.runs[0].summary["stages"]
+        for stage in _stages_of(panel)
     ]
     return [Table("The stages of each seed", head, tuple(rows), folded=True)]
 
@@ -121,6 +202,7 @@ def _verdict(check: Mapping[str, Any]) -> Cell:
 PAGE = Page(
     look=LOOK,
     pictures=_pictures,
+    quotes=_quotes,
     stops=STOPS,
     section_tables=_stages,
     page_tables=lambda panels: [_conditions(panels), _claims(panels)],

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from labelnoise.arrays import check_memory, stream
-from labelnoise.errors import InputError, check_integer, check_positive
+from labelnoise.errors import InputError, check_integer, check_positive, is_number
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import TRANSITIONS, ClassConditional, Matrix, Pair, Symmetric
 from labelnoise.theory.draws import Draw, Vectors, inner_products
@@ -51,12 +51,22 @@ class SignalNoise:
         for name, example in (("n", 200), ("d", 40_000), ("m", 20)):
             check_integer(name, getattr(self, name), 1, example)
         if self.d > MAX_D:
-            raise InputError(f"`d` must be at most 10^15, got {self.d:g}; beyond, float64 loses the patches' overlaps")
-        no_slope = "all activations start at 0, where the ReLU's slope is 0, so nothing would ever train; use 0.001"
-        if self.mu_norm != 0:  # without a signal nothing is learnt, which a map may show
-            check_positive("mu_norm", self.mu_norm, 40.0)
-        check_positive("noise_std", self.noise_std, 1.0)
-        check_positive("init_std", self.init_std, 0.001, no_slope)
+            raise InputError(f"`d` must be at most 10^15, got {self.d:g}; lower it: float64 loses the overlaps")
+        if is_number(self.init_std) and self.init_std == 0:
+            raise InputError(
+                "`init_std` must be a finite number > 0, got 0: all activations would start at 0, where the ReLU has "
+                "no slope, so nothing would ever train; use 0.001"
+            )
+        for name, scale in (("mu_norm", 40.0), ("noise_std", 1.0), ("init_std", 0.001)):
+            value = getattr(self, name)
+            if name == "mu_norm" and is_number(value) and value == 0:
+                continue  # without a signal nothing is learnt, which a map may show
+            check_positive(name, value, scale)
+            if not 1e-150 < float(value) < 1e150:
+                raise InputError(
+                    f"`{name}` must lie between 1e-150 and 1e150, or its square leaves float64, got {value!r}; use for "
+                    f"example {name}={scale}"
+                )
         if not isinstance(self.label_noise, TRANSITIONS):
             raise InputError(
                 f"`label_noise` must be a model such as ClassConditional(0.2, 0.2), got {self.label_noise!r}; "
@@ -68,7 +78,7 @@ class SignalNoise:
         for tau, name in zip(self.taus, ("tau_plus", "tau_minus"), strict=True):
             if not tau < 0.5:
                 raise InputError(
-                    f"`{name}` must lie in [0, 0.5), got {tau:g}; from one half on the labels are mostly wrong"
+                    f"`{name}` must lie in [0, 0.5), got {tau:g}; lower it: from one half on labels are mostly wrong"
                 )
         if self.orthogonal_noise and self.d < 2:
             raise InputError("`d` must be >= 2 with orthogonal_noise, got 1; one dimension is all signal")

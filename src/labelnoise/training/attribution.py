@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import digest_file, read_arrays, read_json, write_arrays, write_json
+from labelnoise.runs.files import delete, digest_file, read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt8
@@ -64,7 +64,7 @@ class Attribution:
 
 def write_attribution(path: Path, attribution: Attribution) -> None:
     """Write into a run directory, in place of an earlier attribution."""
-    (path / FACTS).unlink(missing_ok=True)  # written last: its presence says that both files belong together
+    delete(path / FACTS)  # written last: its presence says that both files belong together
     names = [field.name for field in fields(Attribution) if field.name != "facts"]
     write_arrays(path / ARRAYS, {name: getattr(attribution, name) for name in names})
     write_json(path / FACTS, {**attribution.facts, "arrays": digest_file(path / ARRAYS)})

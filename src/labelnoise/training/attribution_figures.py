@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from labelnoise.report.drawing import CLEAN, NOISY, STOP_NAMES, dots, finish
+from labelnoise.record.stopping_points import RULES
+from labelnoise.report.drawing import CLEAN, NOISY, dots, finish
 from labelnoise.runs.reading import Run
 from labelnoise.training.attribution import Attribution
 
@@ -38,7 +39,7 @@ def attribution_figure(run: Run, attribution: Attribution) -> Figure:
             picture = _attribution_pair(line[1 + 2 * s : 3 + 2 * s], attribution, s, i)
     titles = ["image"]
     for epoch in attribution.shown_epoch:
-        stops = ", ".join(name for rule, name in STOP_NAMES.items() if attribution.facts["stops"].get(rule) == epoch)
+        stops = ", ".join(name for rule, (name, _) in RULES.items() if attribution.facts["stops"].get(rule) == epoch)
         titles += [f"epoch {epoch}\n({stops})\ntoward {kind} class" for kind in ("true", "given")]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=10)
@@ -83,7 +84,7 @@ def similarity_figure(run: Run, attribution: Attribution) -> Figure:
                 axis.plot(epoch, median, color=colour, label=f"{name}: median", linewidth=1.6, marker=dots(epoch))
         for rule, at in sorted(attribution.facts["stops"].items(), key=lambda stop: stop[1]):
             dash = "--" if rule == "last" else ":"
-            axis.axvline(at, color="#777777", linewidth=1.3, linestyle=dash, label=STOP_NAMES[rule])
+            axis.axvline(at, color="#777777", linewidth=1.3, linestyle=dash, label=RULES[rule][0])
         axis.axhline(0, color="#000000", linewidth=1)
         axis.set(title=f"attribution toward the {kind} class", xlabel="epoch")
         axis.locator_params(axis="x", integer=True)

@@ -17,9 +17,14 @@ import torch
 from torch import nn
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import write_whole
+from labelnoise.runs.files import delete, digest, digest_file, write_whole
 
 FOLDER, STATE = "checkpoints", "state.pt"
+
+
+def weights_name(epoch: int) -> str:
+    """Return the name of a file of weights within a run directory."""
+    return f"{FOLDER}/epoch-{epoch:04d}.pt"
 
 
 def kept_epochs(folder: Path) -> list[int]:
@@ -28,9 +33,9 @@ def kept_epochs(folder: Path) -> list[int]:
     return sorted(int(name[1]) for name in names if name)
 
 
-def write_weights(folder: Path, epoch: int, model: nn.Module) -> None:
-    """Write the weights of `model` as those after `epoch`."""
-    _write(_weights_path(folder, epoch), model.state_dict())
+def write_weights(folder: Path, epoch: int, model: nn.Module) -> str:
+    """Write the weights of `model` as those after `epoch`, and return the checksum of the file."""
+    return _write(_weights_path(folder, epoch), model.state_dict())
 
 
 def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
@@ -44,6 +49,22 @@ def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
         kept = ", ".join(map(str, kept_epochs(folder))) or "none"
         raise InputError(f"{folder} must hold the weights of epoch {epoch}, got those of epochs {kept}; train it again")
     return _read(path)
+
+
+def check_weights(folder: Path, checksums: Mapping[int, str]) -> None:
+    """Refuse weights that are not those that were written; those that were deleted are no matter.
+
+    Args:
+        folder: the run directory.
+        checksums: of the files, by epoch.
+
+    Raises:
+        InputError: names the first such file.
+    """
+    for epoch in set(kept_epochs(folder)) & set(checksums):
+        path = _weights_path(folder, epoch)
+        if digest_file(path) != checksums[epoch]:
+            raise InputError(f"{path} is damaged or was changed; delete {path.parent} and train again")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -69,7 +90,7 @@ def keep_weights(folder: Path, epochs: Collection[int]) -> None:
     """Delete the weights of all other epochs."""
     for epoch in kept_epochs(folder):
         if epoch not in epochs:
-            _weights_path(folder, epoch).unlink()
+            delete(_weights_path(folder, epoch))
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -101,13 +122,14 @@ def shapes_difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
 
 
 def _weights_path(folder: Path, epoch: int) -> Path:
-    return Path(folder) / FOLDER / f"epoch-{epoch:04d}.pt"
+    return Path(folder) / weights_name(epoch)
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write(path: Path, content: Mapping[str, Any]) -> str:
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
     torch.save(content, buffer)
     write_whole(path, lambda file: file.write(buffer.getbuffer()))
+    return digest(buffer.getbuffer())
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer, check_types, is_number
+from labelnoise.errors import InputError, check_integer, check_positive, check_types, is_number
 
 SCHEDULES: dict[str, Callable[[TrainConfig, int], float]] = {
     "constant": lambda config, epoch: 1.0,
@@ -77,9 +77,7 @@ class TrainConfig:
             if not is_number(value) or not least <= value < most:
                 raise InputError(f"`{name}` must lie in [{least}, {most}), got {value!r}; {example}")
         for name in ("lr", "lr_factor"):
-            value = getattr(self, name)
-            if not is_number(value) or not 0 < value < math.inf:
-                raise InputError(f"`{name}` must be a positive number, got {value!r}; use for example 0.02")
+            check_positive(name, getattr(self, name), getattr(TrainConfig, name))
         for step in self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,):
             check_integer("lr_steps", step, 1, 30)
         if not isinstance(self.lr_steps, tuple | list):

@@ -212,6 +212,7 @@ KIND = Kind(
     page=_page,
     summary=("noise", "stops"),
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
+    checked=("checkpoints/epoch-*.pt",),
     transient=("checkpoints/state.pt",),
     inputs=_inputs,
     fetch=_fetch,

@@ -27,7 +27,7 @@ from labelnoise.runs.reading import Run, read_run
 from labelnoise.runs.settings import settings_of
 from labelnoise.training.attribution import Attribution, class_similarity, write_attribution
 from labelnoise.training.attribution_methods import attribute
-from labelnoise.training.checkpoints import kept_epochs, read_weights
+from labelnoise.training.checkpoints import kept_epochs, read_weights, weights_name
 from labelnoise.training.config import ExplainConfig
 from labelnoise.training.experiment import TrainRun
 
@@ -72,7 +72,7 @@ def _explain(run: Run, config: ExplainConfig, progress: Progress | None) -> Attr
     results = []
     with cpu_threads(config.threads), repeatable():
         for done, epoch in enumerate(epochs, start=1):
-            _load(model, run.path, epoch)
+            _load(model, run, epoch)
             results.append(_explain_epoch(model, epoch, run, chosen, images, background, config))
             if progress:
                 progress(done, len(epochs))
@@ -140,12 +140,13 @@ def _choose(data: Data, held_out: np.ndarray, config: ExplainConfig) -> _Chosen:
     return _Chosen(sample, clean[reference], background)
 
 
-def _load(model: nn.Module, path: Path, epoch: int) -> None:
-    weights = read_weights(path, epoch)
+def _load(model: nn.Module, run: Run, epoch: int) -> None:
+    weights = read_weights(run.path, epoch)
+    run.verify(weights_name(epoch))
     try:
         model.load_state_dict(weights)
     except RuntimeError:
-        raise InputError(f"{path}: the weights of epoch {epoch} are of another network; train again") from None
+        raise InputError(f"{run.path}: the weights of epoch {epoch} are of another network; train again") from None
 
 
 def _check_margins(run: Run, epoch: int, sample: np.ndarray, logits: np.ndarray) -> None:

@@ -60,7 +60,8 @@ class TrainLog:
     @property
     def stops(self) -> tuple[int | None, Stop | None]:
         """Record of T1, and what the held-out rule decided; None where there is nothing to go by."""
-        return find_stops(self.table, int(self.held_out.sum()), self.config)
+        fitted = self.recorder.margin[:, self.held_out] > 0
+        return find_stops(self.table, int(self.held_out.sum()), self.config, fitted)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a record, with the columns `COLUMNS`.
@@ -74,19 +75,24 @@ class TrainLog:
         return self.table.copy()
 
 
-def find_stops(table: pd.DataFrame, n_held_out: int, config: TrainConfig) -> tuple[int | None, Stop | None]:
+def find_stops(
+    table: pd.DataFrame, n_held_out: int, config: TrainConfig, fitted: np.ndarray | None = None
+) -> tuple[int | None, Stop | None]:
     """Return the record of T1 (truth known), and what the held-out rule (given labels only) decided.
 
     Args:
         table: a training history.
         n_held_out: number of held-out images; with none, there is no such rule.
         config: its patience.
+        fitted: (records, n_held_out) which of them are fitted; no stop depends on it.
     """
     if table.empty:
         return None, None
     t1 = oracle_stop(table["train_accuracy_clean"].to_numpy(), table["train_accuracy_noisy"].to_numpy())
-    rule = HeldOut(n_held_out, config.patience) if n_held_out else None
-    return t1, rule(*(table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "loss"))) if rule else None
+    if not n_held_out:
+        return t1, None
+    accuracy, loss = (table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "loss"))
+    return t1, HeldOut(n_held_out, config.patience)(accuracy, loss, fitted)
 
 
 def describe_epoch(

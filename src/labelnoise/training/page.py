@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
-from labelnoise.runs.pages import Page, Panel, Picture
+import numpy as np
+
+from labelnoise.record.stopping import paired_fall
+from labelnoise.record.stopping_points import RULES, describe_fall
+from labelnoise.report.tables import NOTHING, averages, values_at, values_at_end
+from labelnoise.runs.pages import Page, Panel, Picture, Quote
+from labelnoise.runs.reading import Run
 from labelnoise.training.attribution import FACTS, read_attribution
 from labelnoise.training.attribution_figures import attribution_figure, similarity_figure
 from labelnoise.training.figures import margins_figure, training_figure
@@ -13,7 +20,6 @@ from labelnoise.training.figures import margins_figure, training_figure
 STOPS = {
     "at": "epoch",
     "test_accuracy": "test accuracy",
-    "gain_test_accuracy": "gain",
     "train_accuracy_clean": "clean fitted",
     "train_accuracy_noisy": "noisy fitted",
     "selection_precision": "precision",
@@ -75,6 +81,84 @@ SAMPLES = {
 }
 
 
+def _quotes(panel: Panel) -> list[Quote]:
+    """What stopping is worth, and what is memorised; the rest is for runs that lack some of it."""
+    rule = next((rule for rule in ("held_out", "oracle") if len(values_at(panel, rule, "at"))), "last")
+    first = [_worth(panel, rule), _suspects(panel, rule), _memorised(panel, rule), _stop(panel, rule), _best(panel)]
+    return [*first, _fitted(panel), _held_out(panel)]
+
+
+def _worth(panel: Panel, rule: str) -> Quote:
+    (stop, end), seeds = averages([values_at(panel, at, "test_accuracy") for at in (rule, "last")], ".1%")
+    gains = 100 * values_at(panel, rule, "gain_test_accuracy")
+    (gain,), _ = averages([gains], ".1f")
+    falls = values_at(panel, rule, "falls")
+    seen = f"; the held-out rule sees a fall in {falls.sum():.0f} of {len(falls)}" if len(falls) else ""
+    words = f"true labels, a gain of {gain} points; {seeds}{seen}"
+    return Quote("Test accuracy at the stop and at the end", f"{stop} → {end}" if end != NOTHING else NOTHING, words)
+
+
+def _suspects(panel: Panel, rule: str) -> Quote:
+    at_stop = [values_at(panel, rule, f"selection_{name}") for name in ("recall", "precision")]
+    label = "Wrong labels a negative margin finds at the stop"
+    if at_stop[0].empty:
+        return Quote(label, NOTHING, "no label is wrong, or margins were not recorded")
+    (recall, precision), seeds = averages(at_stop, ".1%")
+    return Quote(label, f"{recall} found, {precision} right", f"recall and precision, {seeds}")
+
+
+def _memorised(panel: Panel, rule: str) -> Quote:
+    (end,), seeds = averages([values_at(panel, "last", "train_accuracy_noisy")], ".1%")
+    (stop,), _ = averages([values_at(panel, rule, "train_accuracy_noisy")], ".1%")
+    words = f"{stop} at the stop; {seeds}" if end != NOTHING else "there are no noisy samples"
+    return Quote("Wrong labels memorised at the end", end, words)
+
+
+def _fitted(panel: Panel) -> Quote:
+    (accuracy,), seeds = averages([values_at_end(panel, "train_accuracy")], ".1%")
+    return Quote("Training samples fitted at the end", accuracy, f"to the given label; {seeds}")
+
+
+def _held_out(panel: Panel) -> Quote:
+    (accuracy,), seeds = averages([values_at_end(panel, "held_out_accuracy")], ".1%")
+    return Quote("Held-out accuracy at the end", accuracy, f"given labels; {seeds}")
+
+
+def _stop(panel: Panel, rule: str) -> Quote:
+    (stop, t1), seeds = averages([values_at(panel, at, "at") for at in (rule, "oracle")], ".0f")
+    (end,), _ = averages([values_at(panel, "last", "at")], ".0f")
+    value = NOTHING if stop == NOTHING else f"epoch {stop} of {end}"
+    words = ", ".join(RULES[rule]) if rule != "last" else "no rule stops before"
+    also = f"; T1 is {t1}" if rule == "held_out" and t1 != NOTHING else ""
+    return Quote("The stop", value, f"{words}{also}; {seeds}")
+
+
+def _best(panel: Panel) -> Quote:
+    """The best epoch of each seed, which only the test labels know."""
+    history = panel.history.dropna(subset="test_accuracy")
+    best = history.loc[history.groupby("seed")["test_accuracy"].idxmax()]
+    (accuracy,), seeds = averages([best["test_accuracy"]], ".1%")
+    (epoch,), _ = averages([best["epoch"]], ".0f")
+    return Quote("Best test accuracy", accuracy, f"at epoch {epoch}, which only test labels know; {seeds}")
+
+
+def _stopping(run: Run) -> Sequence[Mapping[str, Any]]:
+    """The stopping points; of a run that compared two accuracies, judged anew by its held-out samples."""
+    rows = run.summary["stops"]
+    if all("paired" in row for row in rows if row["rule"] == "held_out"):
+        return rows
+    if not {"epoch", "margin", "held_out"} <= set(run.samples):
+        return rows
+    fitted = run.samples["margin"][:, run.samples["held_out"]] > 0
+    at = {int(epoch): record for record, epoch in enumerate(run.samples["epoch"])}
+    return [_judged(row, fitted[at[row["at"]]], fitted[-1]) if row["rule"] == "held_out" else row for row in rows]
+
+
+def _judged(row: Mapping[str, Any], stop: np.ndarray, end: np.ndarray) -> dict[str, Any]:
+    fall = paired_fall(stop, end)
+    return {**row, "reason": fall.reason, **describe_fall(fall)}
+
+
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
     curves = Picture("curves", partial(training_figure, panels))
     if not panels[0].runs:
@@ -101,4 +185,11 @@ def _attribution(panels: Sequence[Panel]) -> list[Picture]:
     ]
 
 
-PAGE = Page(look=LOOK, pictures=_pictures, stops=STOPS, files={"history.csv": HISTORY, "samples.npz": SAMPLES})
+PAGE = Page(
+    look=LOOK,
+    pictures=_pictures,
+    quotes=_quotes,
+    stops=STOPS,
+    stopping=_stopping,
+    files={"history.csv": HISTORY, "samples.npz": SAMPLES},
+)

@@ -26,6 +26,7 @@ def resume(run: TrainingState, folder: Path) -> None:
     state = checkpoints.read_state(folder)
     if state:
         run.load_state_dict(state, folder)
+        checkpoints.check_weights(folder, run.checksums)
         run.saved = needed_epochs(run, ended=False)
 
 
@@ -38,7 +39,7 @@ def keep(run: TrainingState, folder: Path, ended: bool = False) -> None:
     checkpoint = run.epoch % run.config.checkpoint_every == 0 or ended
     needed = needed_epochs(run, ended)
     if checkpoint or run.records:
-        checkpoints.write_weights(folder, run.epoch, run.model)
+        run.checksums[run.epoch] = checkpoints.write_weights(folder, run.epoch, run.model)
     if checkpoint:
         checkpoints.write_state(folder, run.state_dict())
         run.saved = needed

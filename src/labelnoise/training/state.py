@@ -21,7 +21,7 @@ from labelnoise.errors import InputError
 from labelnoise.images.data import Data, DeviceData
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stopping import Stop
-from labelnoise.runs.settings import config_of, first_difference, settings_of
+from labelnoise.runs.settings import difference, settings_of
 from labelnoise.training import checkpoints
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.log import COLUMNS, find_stops
@@ -54,6 +54,8 @@ class TrainingState:
     started: float = field(default_factory=time.perf_counter)
     saved: set[int] = field(default_factory=set)
     """Epochs whose weights the last written state needs."""
+    checksums: dict[int, str] = field(default_factory=dict)
+    """Of the files of weights that were written, by epoch."""
 
     @classmethod
     def start(cls, model: nn.Module, data: Data, config: TrainConfig, outputs: int) -> TrainingState:
@@ -124,20 +126,16 @@ class TrainingState:
             "batches": _tensors(self.batches.state_dict()),
             "precision": self.precision,
             "seconds": self.seconds,
+            "checksums": self.checksums,
         }
 
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
         """Go on from a state that lies in `folder`; refuse that of another run."""
-        for name, own in self.identity.items():
-            saved = state.get(name)
-            if name == "settings" and isinstance(saved, dict):  # of an older version: a new setting has its old value
-                saved = settings_of(config_of(TrainConfig, saved))
-            if saved != own:
-                difference = _difference(name, saved, own)
-                raise InputError(
-                    f"{folder / checkpoints.FOLDER} must hold checkpoints of this run, but {difference}; choose "
-                    "another folder, or delete it"
-                )
+        if words := self._difference(state):
+            raise InputError(
+                f"{folder / checkpoints.FOLDER} must hold checkpoints of this run, but {words}; choose another folder, "
+                "or delete it"
+            )
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_random"])
@@ -149,7 +147,18 @@ class TrainingState:
             recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
         self.rows, self.epoch = list(state["rows"]), state["epoch"]
         self.precision, self.seconds_before = state["precision"], state["seconds"]
-        self.started = time.perf_counter()
+        self.started, self.checksums = time.perf_counter(), dict(state.get("checksums", {}))
+
+    def _difference(self, state: dict[str, Any]) -> str:
+        """Where a saved state is one of another run, in words; empty if nowhere."""
+        own, settings, network = self.identity, state.get("settings"), state.get("network")
+        if state.get("columns") != own["columns"] or not (isinstance(settings, dict) and isinstance(network, dict)):
+            return "those there are of another version"
+        if words := difference(self.config, settings):
+            return words
+        if words := checkpoints.shapes_difference(network, own["network"]):
+            return f"of another network: {words}"
+        return "" if state.get("data") == own["data"] else "those there were trained on other data"
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -161,17 +170,6 @@ class TrainingState:
             "network": checkpoints.shapes_of(self.model.state_dict()),
             "data": [zlib.crc32(getattr(self.data, name).tobytes()) for name in names],
         }
-
-
-def _difference(name: str, saved: Any, own: Any) -> str:
-    """Where the identity of two runs differs first, in words."""
-    if name == "columns" or not isinstance(saved, type(own)):
-        return "those there are of another version"
-    if name == "data":
-        return "those there were trained on other data"
-    if name == "network":
-        return "of another network: " + checkpoints.shapes_difference(saved, own)
-    return first_difference(saved, own)
 
 
 def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
