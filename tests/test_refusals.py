@@ -83,7 +83,6 @@ simulate --d inf
 simulate --m 0
 simulate --m -1
 simulate --m 9000000 | memory
-simulate --mu-norm 0
 simulate --mu-norm -1
 simulate --mu-norm nan
 simulate --mu-norm inf

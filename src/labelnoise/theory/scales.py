@@ -26,7 +26,7 @@ def conditions(problem: SignalNoise, lr: float) -> dict[str, float]:
     numbers = (
         p.n_snr2,
         p.d / p.n**2,
-        p.d * p.noise_std / (p.n * p.mu_norm),
+        p.d * p.noise_std / (p.n * p.mu_norm) if p.mu_norm else np.inf,
         p.m / np.log(p.n) if p.n > 1 else np.inf,
         p.n / np.log(p.m) if p.m > 1 else np.inf,
         p.init_std * p.noise_std * np.sqrt(p.d),
