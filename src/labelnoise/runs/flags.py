@@ -78,19 +78,44 @@ def parse_flags(
         InputError: a flag or a key that does not exist, or a value that is refused.
         SystemExit: after --help.
     """
-    defaults = [config() for config in configs]
-    flags = _without_clashes([flag for config in defaults for flag in flags_of(config)])
+    flags = _flags(configs)
     if sum(word == "--config" or word.startswith("--config=") for word in arguments) > 1:
         raise InputError(f"`--config` was given twice; put all settings into one file; see {program} --help")
     lead, given = _cut(program, about, arguments, flags, takes)
     table = _read_toml(Path(given["config"]), flags) if given.get("config") else {}
     line = _nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
-    parsed = []
-    for config in defaults:
-        names = {field.name for field in dataclasses.fields(config)}
-        own = [{name: value for name, value in part.items() if name in names} for part in (table, line)]
-        parsed.append(config_of(type(config), overlay(overlay(settings_of(config), own[0]), own[1])))
-    return lead, tuple(parsed)
+    return lead, _build(configs, table, line)
+
+
+def read_settings(source: str | Path | Mapping[str, Any], configs: Sequence[type]) -> tuple[Any, ...]:
+    """Return the configs that a TOML file describes, or a table of the same form.
+
+    Args:
+        source: the file, or a table whose keys are those that the file may have.
+        configs: dataclasses whose fields all have a default.
+
+    Raises:
+        InputError: a key that does not exist, or a value that is refused.
+    """
+    flags = _flags(configs)
+    if isinstance(source, Mapping):
+        return _build(configs, _placed("the table", source, flags))
+    return _build(configs, _read_toml(Path(source), flags))
+
+
+def _flags(configs: Sequence[type]) -> list[Flag]:
+    return _without_clashes([flag for config in configs for flag in flags_of(config())])
+
+
+def _build(configs: Sequence[type], *tables: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The configs, with what each table gives over what the one before gave."""
+    built: list[Any] = []
+    for config in configs:
+        names, settings = {field.name for field in dataclasses.fields(config)}, settings_of(config())
+        for table in tables:
+            settings = overlay(settings, {name: value for name, value in table.items() if name in names})
+        built.append(config_of(config, settings))
+    return tuple(built)
 
 
 def _cut(
@@ -173,40 +198,47 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 
 
 def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
-    """The settings that a TOML file gives, in their places: flat keys by the names of flags, tables by their parts."""
+    """The settings that a TOML file gives, in their places."""
     check_path("config", path)
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read: {error}") from None
+    return _placed(str(path), content, flags)
+
+
+def _placed(source: str, content: Mapping[str, Any], flags: Sequence[Flag]) -> dict[str, Any]:
+    """Settings in their places: flat keys by the names of flags, tables by their parts."""
     tables = {flag.path[:depth] for flag in flags for depth in range(1, len(flag.path))}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
     values: dict[tuple[str, ...], Any] = {}
-    for place, value in _entries(path, content, (), tables):
+    for place, value in _entries(source, content, (), tables):
         flag = by_name.get(place[-1].replace("_", "-")) if len(place) == 1 else None
         if len(place) == 1 and not flag:
-            raise InputError(f"{path} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}")
+            raise InputError(
+                f"{source} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}"
+            )
         at = flag.path if flag else place
         if at in values:
-            raise InputError(f"{path} gives {at[-1]!r} twice; keep one of them")
+            raise InputError(f"{source} gives {at[-1]!r} twice; keep one of them")
         listed = next((_is_list(flag.kind) for flag in flags if flag.path == at), False)
         values[at] = [value] if listed and not isinstance(value, list) else value
     return _nested(values)
 
 
 def _entries(
-    path: Path, table: Mapping[str, Any], place: tuple[str, ...], tables: set[tuple[str, ...]]
+    source: str, table: Mapping[str, Any], place: tuple[str, ...], tables: set[tuple[str, ...]]
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Place and value of each key; only the tables of nested settings may be there."""
     for key, value in table.items():
-        inner = (*place, key.replace("-", "_"))
-        if not isinstance(value, dict):
+        inner = (*place, str(key).replace("-", "_"))
+        if not isinstance(value, Mapping):
             yield inner, value
         elif inner in tables:
-            yield from _entries(path, value, inner, tables)
+            yield from _entries(source, value, inner, tables)
         else:
-            near = did_you_mean(key, sorted(table[-1] for table in tables if table[:-1] == place))
-            raise InputError(f"{path} has a table {'.'.join(inner)!r} that holds no settings{near}")
+            near = did_you_mean(str(key), sorted(table[-1] for table in tables if table[:-1] == place))
+            raise InputError(f"{source} has a table {'.'.join(inner)!r} that holds no settings{near}")
 
 
 def _dashed(place: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +67,14 @@ class RunFolder:
         """Write `samples.npz`, the per-sample arrays."""
         write_arrays(self.path / "samples.npz", arrays)
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write `checksums.json` of the results, and `summary.json`: from here on the run is finished."""
-        results = [self.path / name for name in RESULTS if (self.path / name).exists()]
+    def finish(self, summary: Mapping[str, Any], *others: str) -> None:
+        """Write `checksums.json` of the results, and `summary.json`: from here on the run is finished.
+
+        Args:
+            summary: what `summary.json` holds.
+            others: results of this kind of run, beside `RESULTS`.
+        """
+        results = [self.path / name for name in (*RESULTS, *others) if (self.path / name).exists()]
         write_json(self.path / CHECKSUMS, {file.name: digest_file(file) for file in results})
         write_json(self.path / "summary.json", summary)
 
@@ -100,10 +105,13 @@ def run_experiment(
     with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
         if not folder.finished:
             config.run(folder, progress)
-        for pattern in find_kind(config.command).transient:
-            for file in folder.path.glob(pattern):
-                file.unlink()
+        delete_transient(folder.path, config.command)
         return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
+
+
+def delete_transient(path: Path, command: str) -> None:
+    """Delete what a run of this command needed until it was finished."""
+    _delete(path, find_kind(command).transient)
 
 
 def default_path(config: Experiment) -> Path:
@@ -226,11 +234,7 @@ def _delete_run(path: Path) -> None:
     """Delete what a run wrote but for `config.json`, and runs inside whole; nothing else."""
     held = read_json(path / "config.json")
     kind = all_kinds().get(held["command"])
-    for pattern in FILES + (kind.files + kind.transient if kind else ()):
-        for file in path.glob(pattern):
-            file.unlink()
-            if file.parent != path and not any(file.parent.iterdir()):
-                file.parent.rmdir()
+    _delete(path, FILES + (kind.files + kind.transient if kind else ()))
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):
             _delete_run(inner)
@@ -238,3 +242,12 @@ def _delete_run(path: Path) -> None:
             (inner / LOCK).unlink(missing_ok=True)
             if not any(inner.iterdir()):
                 inner.rmdir()
+
+
+def _delete(path: Path, patterns: Iterable[str]) -> None:
+    """Delete the files of these patterns, and the folders that they leave empty."""
+    for pattern in patterns:
+        for file in list(path.glob(pattern)):
+            file.unlink()
+            if file.parent != path and not any(file.parent.iterdir()):
+                file.parent.rmdir()

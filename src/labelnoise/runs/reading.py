@@ -49,6 +49,15 @@ class Run:
         self._verify("samples.npz")
         return read_arrays(self.path / "samples.npz")
 
+    def result(self, name: str) -> Path:
+        """Return the path of a result of this kind of run.
+
+        Raises:
+            InputError: it is not the file that was written.
+        """
+        self._verify(name)
+        return self.path / name
+
     def _verify(self, name: str) -> None:
         """Refuse a result that is not the one that was written; runs before schema 1 have no checksums."""
         checksums, file = self.path / CHECKSUMS, self.path / name
