@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from typing import Any
 
 import labelnoise
@@ -19,43 +21,33 @@ WAITING = 4
 """Chunks that wait or run at a time, for each thread of the cluster: the scheduler holds no more."""
 
 
-def run_on_cluster(plan: Plan, missing: list[int], address: str) -> Results:
-    """Run chunks of a plan on the workers of a scheduler; yield each that is done, once.
+@contextmanager
+def connect(address: str) -> Iterator[Any]:
+    """Give a client of a scheduler inside the block.
 
     Raises:
         InputError: the scheduler cannot be reached or is lost, a worker has another version of this package, or a chunk
-            ended several workers; what was yielded is kept.
+            ended several workers.
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import Client, KilledWorker
+    from distributed.comm.core import CommClosedError
 
-    client = _connect(address)
+    try:
+        client = Client(address, timeout=TIMEOUT, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"`scheduler` must be the address of a running Dask scheduler such as tcp://host:8786, but {address!r} "
+            f"cannot be reached ({error}); start one or correct it"
+        ) from None
     try:
         _check_versions(client)
-        left = iter(missing)
-        places: dict[Any, int] = {}
-
-        def submit() -> list[Any]:
-            most = WAITING * max(sum(client.nthreads().values()), 16)
-            new = []
-            while len(places) < most and (at := next(left, None)) is not None:
-                future = client.submit(
-                    run_chunk, plan.chunk(at), labelnoise.__version__, retries=RETRIES, pure=False, priority=-at
-                )
-                places[future] = at
-                new.append(future)
-            return new
-
-        done = as_completed(submit(), loop=client.loop)
-        for future in done:
-            result: Finished = future.result()
-            yield places.pop(future), result
-            done.update(submit())
+        yield client
     except KilledWorker as killed:
         raise InputError(
             f"a chunk ended {killed.allowed_failures + 1} workers of {address}, perhaps for their memory; give the "
             "same command again, which keeps what is done, with more memory for each worker or a lower --memory"
         ) from None
-    except (CancelledError, OSError) as error:
+    except (CancelledError, CommClosedError) as error:
         raise InputError(
             f"the scheduler {address} was lost ({error or type(error).__name__}); give the same command again, which "
             "keeps what is done"
@@ -64,16 +56,25 @@ def run_on_cluster(plan: Plan, missing: list[int], address: str) -> Results:
         client.close()
 
 
-def _connect(address: str) -> Any:
-    from distributed import Client
+def run_on_cluster(client: Any, plan: Plan, missing: Sequence[int]) -> Results:
+    """Run chunks of a plan on the workers of a client; yield each that is done, once."""
+    from distributed import as_completed
 
-    try:
-        return Client(address, timeout=TIMEOUT, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"`scheduler` must be the address of a running Dask scheduler such as tcp://host:8786, but {address!r} "
-            f"cannot be reached ({error}); start one or correct it"
-        ) from None
+    left, places = iter(missing), dict[Any, int]()
+
+    def submit() -> list[Any]:
+        most, new = WAITING * max(sum(client.nthreads().values()), 16), []
+        while len(places) < most and (at := next(left, None)) is not None:
+            chunk = plan.chunk(at)
+            new.append(client.submit(run_chunk, chunk, labelnoise.__version__, retries=RETRIES, pure=False))
+            places[new[-1]] = at
+        return new
+
+    done = as_completed(submit(), loop=client.loop)
+    for future in done:
+        result: Finished = future.result()
+        yield places.pop(future), result
+        done.update(submit())
 
 
 def _check_versions(client: Any) -> None:

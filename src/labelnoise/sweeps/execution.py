@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +28,8 @@ COLUMNS = 65
 
 Results = Generator[tuple[int, Finished], None, None]
 """Position and result of each chunk, as it is done."""
+Run = Callable[[Plan, Sequence[int]], Results]
+"""Runs the chunks of a plan at these positions."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Meter:
         self.progress, self.total, self.done, self.made = progress, total, kept, 0
         self.start = self.told = time.monotonic()
         if progress and kept:
-            progress(kept, total, f"{kept:,} of {total:,} runs are there already")
+            progress(kept, total, f"{kept:,} runs were there already")
 
     def add(self, runs: int) -> None:
         """Count runs that are done."""
@@ -77,7 +80,7 @@ class Meter:
         words = ""
         if now - self.told >= self.EVERY or self.done == self.total:
             self.told, rate = now, self.made / max(now - self.start, 1e-9)
-            words = f"{self.done:,} of {self.total:,} runs, {rate:,.3g} a second"
+            words = f"{rate:,.3g} runs a second"
             if self.done < self.total:
                 words += f", {duration((self.total - self.done) / rate)} left"
         self.progress(self.done, self.total, words)
@@ -93,66 +96,69 @@ def duration(seconds: float) -> str:
 
 
 class Work:
-    """A sweep under way: the plans that are made one after the other share its store."""
+    """A sweep under way: the plans that are made one after the other share its store and its workers."""
 
-    def __init__(self, store: Store, how: Execution, progress: Progress | None) -> None:
-        self.store, self.how, self.progress = store, how, progress
+    def __init__(self, store: Store, run: Run, how: Execution, progress: Progress | None) -> None:
+        self.store, self.run, self.how, self.progress = store, run, how, progress
         self.chunks = self.runs = 0
 
     def complete(self, plan: Plan) -> Finished:
         """Run the chunks of the next plan that are not in the store yet, each written when it is done, and return all.
 
         Raises:
-            InputError: a worker ended or has another version, the scheduler cannot be reached, or it would be too many
-                runs; what is done is kept.
+            InputError: a worker ended or has another version, the scheduler is lost, or it would be too many runs; what
+                is done is kept.
         """
         first, self.chunks, self.runs = self.chunks, self.chunks + plan.chunks, self.runs + plan.runs
         self.how.check_size(self.runs // plan.seeds, plan.seeds)
         missing = [at for at in range(plan.chunks) if first + at not in self.store.finished]
         kept = plan.runs - int(np.diff(plan.bounds)[missing].sum())
         meter = Meter(self.progress, plan.runs, kept)
-        with closing(_results(plan, missing, self.how)) as results:
+        run = self.run if len(missing) > 1 else _run_here
+        with closing(run(plan, missing)) as results:
             for at, result in results:
                 self.store.write(first + at, result)
                 meter.add(len(result.seeds))
         return gather(plan, self.store, first)
 
 
-def _results(plan: Plan, missing: list[int], how: Execution) -> Results:
-    workers = min(how.workers or cores(), len(missing))
-    if how.scheduler and missing:
-        from labelnoise.sweeps.cluster import run_on_cluster
+@contextmanager
+def workers_of(how: Execution) -> Iterator[Run]:
+    """Give what runs chunks of a plan, here or elsewhere, inside the block.
 
-        yield from run_on_cluster(plan, missing, how.scheduler)
-    elif workers > 1:
-        yield from _run_in_processes(plan, missing, workers)
+    Raises:
+        InputError: the scheduler cannot be reached, or a worker process was ended.
+    """
+    processes = how.workers or cores()
+    if how.scheduler:
+        from labelnoise.sweeps.cluster import connect, run_on_cluster
+
+        with connect(how.scheduler) as client:
+            yield partial(run_on_cluster, client)
+    elif processes > 1:
+        try:
+            with worker_pool(processes) as pool:
+                yield partial(_run_in_pool, pool, processes)
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process was ended from outside, perhaps for its memory; give the same command again, which "
+                "keeps what is done, with fewer --workers or a lower --memory"
+            ) from None
     else:
-        for at in missing:
-            yield at, run_chunk(plan.chunk(at), labelnoise.__version__)
+        yield _run_here
 
 
-def _run_in_processes(plan: Plan, missing: list[int], workers: int) -> Results:
-    """Run chunks in processes of this machine, few of them waiting at a time: a plan may have very many."""
-    try:
-        with worker_pool(workers) as pool:
-            yield from in_flight(
-                missing, 2 * workers, lambda at: pool.submit(run_chunk, plan.chunk(at), labelnoise.__version__)
-            )
-    except BrokenProcessPool:
-        raise InputError(
-            "a worker process was ended from outside, perhaps for its memory; give the same command again, which keeps "
-            "what is done, with fewer --workers or a lower --memory"
-        ) from None
+def _run_here(plan: Plan, missing: Sequence[int]) -> Results:
+    for at in missing:
+        yield at, run_chunk(plan.chunk(at), labelnoise.__version__)
 
 
-def in_flight(missing: list[int], most: int, submit: Callable[[int], Future[Finished]]) -> Results:
-    """Submit chunks one after the other, at most so many at a time, and yield each that is done."""
-    waiting, running = iter(missing), {}
+def _run_in_pool(pool: Executor, processes: int, plan: Plan, missing: Sequence[int]) -> Results:
+    """Run chunks in processes of this machine; few of them wait at a time, since a plan may have very many."""
+    left, running = iter(missing), dict[Future[Finished], int]()
     while True:
-        for at in waiting:
-            running[submit(at)] = at
-            if len(running) >= most:
-                break
+        while len(running) < 2 * processes and (at := next(left, None)) is not None:
+            running[pool.submit(run_chunk, plan.chunk(at), labelnoise.__version__)] = at
         if not running:
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -19,7 +19,7 @@ from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page
 from labelnoise.runs.reading import read_run
 from labelnoise.sweeps.chunks import FOLDER, Finished, Store
-from labelnoise.sweeps.execution import Execution, Work
+from labelnoise.sweeps.execution import Execution, Work, workers_of
 from labelnoise.sweeps.grid import Axis, read_grid, words_of
 from labelnoise.sweeps.parameters import Setup, parameters_of
 from labelnoise.sweeps.plan import Plan, draw_points, lay_grid, make_plan
@@ -118,15 +118,17 @@ class SweepRun:
         plan = self.plan()
         from labelnoise.sweeps import dataset  # loads xarray: a sweep fails for its absence before, not after its runs
 
-        folder.begin()
-        work, axes = Work(Store(folder.path), how, progress), self.axes
-        result = work.complete(plan)
+        axes = self.axes
+        with workers_of(how) as workers:
+            folder.begin()
+            work = Work(Store(folder.path), workers, how, progress)
+            result = work.complete(plan)
+            refined = refine(axes, result, self.refine, lambda cells: work.complete(self.plan(cells)))
         if self.points is None:
             main = dataset.grid_dataset(self.base, axes, result)
         else:
             main = dataset.point_dataset(self.base, axes, plan.cells, result)
         main.attrs = dataset.provenance(folder.config)
-        refined = refine(axes, result, self.refine, lambda cells: work.complete(self.plan(cells)))
         inner = dataset.point_dataset(self.base, axes, *refined) if refined else None
         dataset.write_dataset(folder.path / dataset.FILE, main, inner)
         folder.finish(_summary(result, refined[1] if refined else None), dataset.FILE)

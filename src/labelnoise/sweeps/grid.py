@@ -87,7 +87,7 @@ def words_of(grid: Any) -> tuple[str, ...]:
     return tuple(words)
 
 
-def is_geometric(values: Sequence[float]) -> bool:
+def is_geometric(values: Sequence[float] | np.ndarray) -> bool:
     """Whether values lie more evenly in the logarithm."""
     points = np.asarray(values, dtype=float)
     if points.size < 3 or not points[0] > 0:

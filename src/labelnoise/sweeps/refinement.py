@@ -33,6 +33,8 @@ def refine(
     Returns:
         The cells (C, k) that were added and their results; None if there are none.
     """
+    if not rounds:
+        return None
     sizes = tuple(len(axis.values) for axis in axes)
     positions: list[Position] = [tuple(map(float, at)) for at in np.ndindex(sizes)]
     shares = dict(zip(positions, stage_one_shares(result), strict=True))
