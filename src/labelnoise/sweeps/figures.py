@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -82,7 +82,7 @@ def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
     x = dataset[axis].values
     share, count = SHARE.mean(dataset), dataset.stage_one.notnull().sum(SEED)
     low, high = wilson(share.values, np.maximum(count.values, 1))
-    top.plot(x, share, color=SIGNAL, marker=dots(x), label="95 % interval")
+    top.plot(x, share, color=SIGNAL, marker=dots(x), label="share, 95 % interval")
     top.fill_between(x, low, high, where=count.values > 0, color=SIGNAL, alpha=0.18, linewidth=0)
     top.set(ylabel="share of seeds\nwith a Stage I", ylim=(-0.03, 1.03))
     steps = (("t1", "T1", CLEAN), ("onset", "onset of Stage II", NOISY), ("window_end", "end of the window", ALL))
@@ -138,16 +138,22 @@ def _mesh(
     """Colour each cell by a quantity, grey where it has none, hatched where a seed diverged."""
     x, y = axes
     borders = [edges(dataset[axis].values, is_geometric(dataset[axis].values)) for axis in axes]
-    low, high = quantity.limits
-    norm = norm or Normalize(low, high)
     panel.set_facecolor(MISSING)
     panel.grid(False)
     values = np.ma.masked_invalid(quantity.mean(dataset).transpose(y, x).values)
-    mesh = panel.pcolormesh(*borders, values, cmap=colours, norm=norm, rasterized=True)
+    mesh = panel.pcolormesh(*borders, values, cmap=colours, norm=norm or _norm(values, quantity), rasterized=True)
     lost = diverged(dataset).transpose(y, x).values > 0
     if lost.any():
         panel.pcolor(*borders, np.ma.masked_where(~lost, lost), hatch=HATCH, alpha=0)
     return mesh
+
+
+def _norm(values: np.ma.MaskedArray, quantity: Quantity) -> Normalize:
+    """The colour scale: logarithmic where positive values span more than two orders of magnitude."""
+    known = values.compressed()
+    if quantity.limits[1] is None and known.size and 0 < 100 * known.min() < known.max():
+        return LogNorm(known.min(), known.max())
+    return Normalize(*quantity.limits)
 
 
 def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str], refined: bool = False) -> None:

@@ -92,7 +92,7 @@ def is_geometric(values: Sequence[float] | np.ndarray) -> bool:
     points = np.asarray(values, dtype=float)
     if points.size < 3 or not points[0] > 0:
         return False
-    steps, ratios = np.diff(points), np.diff(np.log(points))
+    steps, ratios = np.diff(points / points[-1]), np.diff(np.log(points))
     return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
@@ -13,7 +14,7 @@ from labelnoise.runs.reading import Run
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
 from labelnoise.sweeps.figures import errors_map, points_figure, stages_curve, stages_map
-from labelnoise.sweeps.quantities import SHARE, error_quantities, known_errors
+from labelnoise.sweeps.quantities import ERRORS, SHARE, error_quantities, known_errors
 from labelnoise.sweeps.variables import SUFFIX
 
 MOST_MAPS = 6
@@ -83,9 +84,8 @@ def _pictures(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
 def _scattered(dataset: Dataset, kinds: Sequence[str]) -> list[Picture]:
     axes = [str(name) for name, values in dataset.coords.items() if values.dims == (POINT,)]
     pairs = list(combinations(axes, min(len(axes), 2)))[:MOST_MAPS]
-    errors = [error_quantities(kind)[1] for kind in kinds if kind == "fresh"]
-    shown = [SHARE, *errors]
-    title = "Stage I, and the error on fresh noise at the last step"
+    errors = [replace(error_quantities(kind)[1], title=f"error, {ERRORS[kind]}, at the last step") for kind in kinds]
+    shown, title = [SHARE, *errors[-2:-1]], "Stage I and test error at the points"
     text = "Each point is one draw of the parameters, grey where nothing can be said."
     return [Picture("points", partial(points_figure, dataset, pairs, shown), title, text)]
 
