@@ -53,6 +53,15 @@ def flags_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[Flag]:
             yield Flag(field.name.replace("_", "-"), (*path, field.name), kinds[field.name], value, text)
 
 
+def tables_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield where the configs within a config stand, those without a setting of their own included."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield (*path, field.name)
+            yield from tables_of(value, (*path, field.name))
+
+
 def _without_clashes(flags: Sequence[Flag]) -> list[Flag]:
     """Flags of the same name bear the names of their parts: --training-lr."""
     counts = Counter(flag.name for flag in flags)
@@ -82,7 +91,7 @@ def parse_flags(
     if sum(word == "--config" or word.startswith("--config=") for word in arguments) > 1:
         raise InputError(f"`--config` was given twice; put all settings into one file; see {program} --help")
     lead, given = _cut(program, about, arguments, flags, takes)
-    table = _read_toml(Path(given["config"]), flags) if given.get("config") else {}
+    table = _read_toml(Path(given["config"]), flags, configs) if given.get("config") else {}
     line = _nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
     return lead, _build(configs, table, line)
 
@@ -99,8 +108,8 @@ def read_settings(source: str | Path | Mapping[str, Any], configs: Sequence[type
     """
     flags = _flags(configs)
     if isinstance(source, Mapping):
-        return _build(configs, _placed("the table", source, flags))
-    return _build(configs, _read_toml(Path(source), flags))
+        return _build(configs, _placed("the table", source, flags, configs))
+    return _build(configs, _read_toml(Path(source), flags, configs))
 
 
 def _flags(configs: Sequence[type]) -> list[Flag]:
@@ -197,19 +206,19 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 """How a value of each type is read from the line, and its name in the help; any other is text."""
 
 
-def _read_toml(path: Path, flags: Sequence[Flag]) -> dict[str, Any]:
+def _read_toml(path: Path, flags: Sequence[Flag], configs: Sequence[type]) -> dict[str, Any]:
     """The settings that a TOML file gives, in their places."""
     check_path("config", path)
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read: {error}") from None
-    return _placed(str(path), content, flags)
+    return _placed(str(path), content, flags, configs)
 
 
-def _placed(source: str, content: Mapping[str, Any], flags: Sequence[Flag]) -> dict[str, Any]:
+def _placed(source: str, content: Mapping[str, Any], flags: Sequence[Flag], configs: Sequence[type]) -> dict[str, Any]:
     """Settings in their places: flat keys by the names of flags, tables by their parts."""
-    tables = {flag.path[:depth] for flag in flags for depth in range(1, len(flag.path))}
+    tables = {table for config in configs for table in tables_of(config())}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
     values: dict[tuple[str, ...], Any] = {}
     for place, value in _entries(source, content, (), tables):

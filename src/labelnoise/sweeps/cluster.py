@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ TIMEOUT = 10
 """Seconds after which a scheduler counts as unreachable."""
 RETRIES = 2
 """How often a chunk that raised is tried again; one whose worker died goes to another without being counted."""
+LOOK = 10
+"""Seconds after which the cluster is asked anew how many threads it has."""
 WAITING = 4
 """Chunks that wait or run at a time, for each thread of the cluster: the scheduler holds no more."""
 
@@ -30,7 +33,6 @@ def connect(address: str) -> Iterator[Any]:
             ended several workers.
     """
     from distributed import Client, KilledWorker
-    from distributed.comm.core import CommClosedError
 
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
@@ -47,7 +49,7 @@ def connect(address: str) -> Iterator[Any]:
             f"a chunk ended {killed.allowed_failures + 1} workers of {address}, perhaps for their memory; give the "
             "same command again, which keeps what is done, with more memory for each worker or a lower --memory"
         ) from None
-    except (CancelledError, CommClosedError) as error:
+    except (CancelledError, OSError) as error:
         raise InputError(
             f"the scheduler {address} was lost ({error or type(error).__name__}); give the same command again, which "
             "keeps what is done"
@@ -61,9 +63,13 @@ def run_on_cluster(client: Any, plan: Plan, missing: Sequence[int]) -> Results:
     from distributed import as_completed
 
     left, places = iter(missing), dict[Any, int]()
+    most = looked = 0.0
 
     def submit() -> list[Any]:
-        most, new = WAITING * max(sum(client.nthreads().values()), 16), []
+        nonlocal most, looked
+        if time.monotonic() - looked > LOOK:  # workers come and go
+            most, looked = WAITING * max(sum(client.nthreads().values()), 16), time.monotonic()
+        new = []
         while len(places) < most and (at := next(left, None)) is not None:
             chunk = plan.chunk(at)
             new.append(client.submit(run_chunk, chunk, labelnoise.__version__, retries=RETRIES, pure=False))

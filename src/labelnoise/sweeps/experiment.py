@@ -111,8 +111,14 @@ class SweepRun:
         names = [axis.name for axis in axes]
         return make_plan(self.base, names, cells, self.seeds, self.seed, self.chunk, self.memory)
 
-    def run(self, folder: RunFolder, progress: Progress | None = None, how: Execution | None = None) -> None:
-        """Run what is missing, chunk by chunk, and write sweep.nc and summary.json when all is there."""
+    def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
+        """Run what is missing, on all cores, and write sweep.nc and summary.json when all is there."""
+        self.complete(folder, progress)
+
+    def complete(
+        self, folder: RunFolder, progress: Progress | None = None, how: Execution | None = None
+    ) -> xarray.Dataset:
+        """Run what is missing, chunk by chunk, then write sweep.nc and summary.json; return the dataset."""
         how = how or Execution()
         how.check_size(self.cells, self.seeds)
         plan = self.plan()
@@ -132,6 +138,7 @@ class SweepRun:
         inner = dataset.point_dataset(self.base, axes, *refined) if refined else None
         dataset.write_dataset(folder.path / dataset.FILE, main, inner)
         folder.finish(_summary(result, refined[1] if refined else None), dataset.FILE)
+        return main
 
 
 def _summary(grid: Finished, refined: Finished | None) -> dict[str, Any]:
@@ -165,7 +172,10 @@ def run_sweep(
     Raises:
         InputError: the folder holds something else, or a setting is refused.
     """
-    outcome = _run(config, out, overwrite, progress, how)
+    outcome, _ = _run(config, out, overwrite, progress, how)
+    page = outcome.path / "report.html"
+    if outcome.reused and page.exists():
+        return replace(outcome, page=page)
     with suppress(ModuleNotFoundError):  # the maps need the extra `report`; the sweep does not
         from labelnoise.report.page import write_report
 
@@ -206,10 +216,12 @@ def sweep(
     """
     config, how = _read(config)
     how = Execution(workers or how.workers, scheduler or how.scheduler, yes or how.yes)
-    outcome = _run(config, out, overwrite, progress, how)
-    from labelnoise.sweeps.dataset import FILE, read_dataset
+    outcome, dataset = _run(config, out, overwrite, progress, how)
+    if dataset is None:
+        from labelnoise.sweeps.dataset import FILE, read_dataset
 
-    return read_dataset(read_run(outcome.path).result(FILE))
+        return read_dataset(read_run(outcome.path).result(FILE))
+    return dataset
 
 
 def _read(source: Any) -> tuple[SweepRun, Execution]:
@@ -226,15 +238,15 @@ def _read(source: Any) -> tuple[SweepRun, Execution]:
 
 def _run(
     config: SweepRun, out: str | Path | None, overwrite: bool, progress: Progress | None, how: Execution | None
-) -> Outcome:
+) -> tuple[Outcome, xarray.Dataset | None]:
+    """What became of a sweep, and its dataset if it was not there already."""
     if not isinstance(overwrite, bool):
         raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
     check_progress(progress)
     with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
-        if not folder.finished:
-            config.run(folder, progress, how)
+        dataset = None if folder.finished else config.complete(folder, progress, how)
         delete_transient(folder.path, config.command)
-        return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
+        return Outcome(folder.path, folder.read_summary()["status"], folder.finished), dataset
 
 
 def _page() -> Page:

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from xarray import DataArray, Dataset
 
@@ -40,10 +41,9 @@ COLOURS = {"seen": SEEN, "perturbed": PERTURBED, "fresh": FRESH, "given_fresh": 
 
 def stages_map(dataset: Dataset, axes: tuple[str, str], refined: Dataset | None) -> Figure:
     """Share of seeds with a Stage I, T1 and the length of its window, over two axes."""
-    figure, panels = _panels(1, len(STAGES), dataset)
+    figure, panels = _panels(1, len(STAGES))
     for panel, quantity in zip(panels[0], STAGES, strict=True):
-        mesh = _mesh(panel, dataset, axes, quantity)
-        figure.colorbar(mesh, ax=panel, pad=0.02)
+        _colour_bar(figure, panel, _mesh(panel, dataset, axes, quantity))
         panel.set_title(quantity.title)
     if refined is not None:
         share = SHARE.mean(refined)
@@ -58,17 +58,16 @@ def stages_map(dataset: Dataset, axes: tuple[str, str], refined: Dataset | None)
 
 def errors_map(dataset: Dataset, axes: tuple[str, str], kinds: Sequence[str]) -> Figure:
     """Test errors over two axes: at T1, at the last step, and what stopping at T1 gains."""
-    figure, panels = _panels(len(kinds), 3, dataset)
+    figure, panels = _panels(len(kinds), 3)
     for row, kind in zip(panels, kinds, strict=True):
         quantities = error_quantities(kind)
         at_t1, at_end, gain = (quantity.mean(dataset) for quantity in quantities)
         top = float(np.nanmax([at_t1.max(), at_end.max(), 0.01]))
         for panel, quantity in zip(row[:2], quantities[:2], strict=True):
-            mesh = _mesh(panel, dataset, axes, quantity, norm=Normalize(0, top))
-        figure.colorbar(mesh, ax=row[1], pad=0.02)
+            _colour_bar(figure, panel, _mesh(panel, dataset, axes, quantity, norm=Normalize(0, top)))
         most = float(np.nanmax([abs(gain).max(), 0.01]))
         norm = TwoSlopeNorm(0, -most, most)
-        figure.colorbar(_mesh(row[2], dataset, axes, quantities[2], DIVERGING, norm), ax=row[2], pad=0.02)
+        _colour_bar(figure, row[2], _mesh(row[2], dataset, axes, quantities[2], DIVERGING, norm))
         for panel, quantity in zip(row, quantities, strict=True):
             panel.set_title(f"{ERRORS[kind]}: {quantity.title}", fontsize=9.5)
     _finish(figure, panels, dataset, axes)
@@ -80,7 +79,7 @@ def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
     figure = Figure(figsize=(7.6, 8.4), layout="constrained")
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 3))
     x = dataset[axis].values
-    share, count = SHARE.mean(dataset), dataset.stage_one.notnull().sum(SEED)
+    share, count = SHARE.mean(dataset), SHARE.of(dataset).notnull().sum(SEED)
     low, high = wilson(share.values, np.maximum(count.values, 1))
     top.plot(x, share, color=SIGNAL, marker=dots(x), label="share, 95 % interval")
     top.fill_between(x, low, high, where=count.values > 0, color=SIGNAL, alpha=0.18, linewidth=0)
@@ -122,9 +121,21 @@ def points_figure(dataset: Dataset, pairs: Sequence[tuple[str, ...]], quantities
     return figure
 
 
-def _panels(rows: int, columns: int, dataset: Dataset) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(4.3 * columns, 3.5 * rows + 0.5), layout="constrained")
-    return figure, figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
+    """Panels with room for a colour bar beside each, at fixed places: to find a layout for twelve takes seconds."""
+    width, height = 4.3 * columns, 3.1 * rows + 1.1
+    figure = Figure(figsize=(width, height))
+    places = {"left": 0.7 / width, "right": 1 - 1.0 / width, "bottom": 0.95 / height, "top": 1 - 0.35 / height}
+    panels = figure.subplots(
+        rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw={**places, "wspace": 0.32, "hspace": 0.18}
+    )
+    return figure, panels
+
+
+def _colour_bar(figure: Figure, panel: Axes, mesh: Any) -> None:
+    bar = panel.inset_axes((1.03, 0, 0.05, 1))
+    bar.grid(False)
+    figure.colorbar(mesh, cax=bar)
 
 
 def _mesh(
@@ -143,8 +154,11 @@ def _mesh(
     values = np.ma.masked_invalid(quantity.mean(dataset).transpose(y, x).values)
     mesh = panel.pcolormesh(*borders, values, cmap=colours, norm=norm or _norm(values, quantity), rasterized=True)
     lost = diverged(dataset).transpose(y, x).values > 0
-    if lost.any():
-        panel.pcolor(*borders, np.ma.masked_where(~lost, lost), hatch=HATCH, alpha=0)
+    right, up = (np.diff(border) for border in borders)
+    squares = [Rectangle((borders[0][j], borders[1][i]), right[j], up[i]) for i, j in np.argwhere(lost)]
+    panel.add_collection(
+        PatchCollection(squares, facecolor="none", edgecolor="#555555", linewidth=0, hatch=HATCH), autolim=False
+    )
     return mesh
 
 
@@ -171,9 +185,9 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
     if bool((diverged(dataset) > 0).any()):
         legend.append(Patch(facecolor="white", edgecolor="k", hatch=HATCH, label="a seed diverged"))
     if bool(dataset.t1.isnull().all(SEED).any()):
-        legend.append(Patch(facecolor=MISSING, label="no seed with a Stage I"))
+        legend.append(Patch(facecolor=MISSING, label="no number: no Stage I, or all diverged"))
     if legend:
-        figure.legend(handles=legend, loc="outside lower center", ncols=len(legend))
+        figure.legend(handles=legend, loc="lower center", ncols=len(legend))
     for panel in panels[-1]:
         panel.set(xlabel=_label(dataset[x]), xscale=_scale(dataset[x]))
     for row in panels:

@@ -90,7 +90,7 @@ def words_of(grid: Any) -> tuple[str, ...]:
 def is_geometric(values: Sequence[float] | np.ndarray) -> bool:
     """Whether values lie more evenly in the logarithm."""
     points = np.asarray(values, dtype=float)
-    if points.size < 3 or not points[0] > 0:
+    if np.unique(points).size < 3 or not points[0] > 0:
         return False
     steps, ratios = np.diff(points / points[-1]), np.diff(np.log(points))
     return bool(ratios.std() / ratios.mean() < steps.std() / steps.mean())

@@ -48,7 +48,7 @@ def _sections(run: Run) -> Sequence[Section]:
     dataset = read_dataset(run.result(FILE))
     refined = read_dataset(run.path / FILE, REFINED) if len(run.summary["cells"]) > 1 else None
     page = Page(
-        pictures=lambda panels: _pictures(dataset, refined),
+        pictures=lambda panels: pictures_of(dataset, refined),
         section_tables=lambda panels: [_swept(dataset)],
         words=WORDS,
         files={FILE: _contents(dataset)},
@@ -56,8 +56,8 @@ def _sections(run: Run) -> Sequence[Section]:
     return [Section("", run.path.name, _summary(run), page, (panel_of(run.path.name, [run]),))]
 
 
-def _pictures(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
-    """Maps of two axes, cuts through more, curves of one, points as they lie."""
+def pictures_of(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
+    """Return maps of two axes, cuts through more, curves of one, points as they lie."""
     kinds = known_errors(dataset)
     if POINT in dataset.dims:
         return _scattered(dataset, kinds)

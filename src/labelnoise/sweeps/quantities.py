@@ -32,7 +32,9 @@ def _window(dataset: Dataset) -> DataArray:
     return (dataset.window_end - dataset.window_start + 1) / dataset.stage_one_scale
 
 
-SHARE = Quantity("stage_one", "share of seeds with a Stage I", lambda dataset: dataset.stage_one, (0, 1))
+SHARE = Quantity(
+    "stage_one", "share of seeds with a Stage I", lambda dataset: dataset.stage_one.where(dataset.ok == 1), (0, 1)
+)
 STAGES = (
     SHARE,
     Quantity("t1", "T1 over its scale", lambda dataset: dataset.t1 / dataset.stage_one_scale, (0, None)),

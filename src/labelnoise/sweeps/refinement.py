@@ -53,8 +53,8 @@ def refine(
 
 
 def stage_one_shares(result: Finished) -> list[float]:
-    """Share of the seeds of each cell that have a Stage I, of those of which it can be said; NaN where of none."""
-    reached = result.columns["stage_one"]
+    """Share of the seeds of each cell that have a Stage I, of those that stayed finite and may have; NaN of none."""
+    reached = np.where(result.columns["ok"] == 1, result.columns["stage_one"], np.nan)
     counted = np.isfinite(reached).sum(1)
     return np.where(counted > 0, np.nansum(reached, axis=1) / np.maximum(counted, 1), np.nan).tolist()
 
