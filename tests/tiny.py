@@ -58,7 +58,7 @@ def world():
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: 0.0))
         patch.setattr(TrainingState, "seconds", 0.0)
         patch.setattr(Figure, "savefig", _sketch)
-        patch.setattr(workers, "ProcessPoolExecutor", _InThisProcess)
+        patch.setattr(workers, "worker_pool", _InThisProcess)
         patch.setattr(reproduce, "plan_sections", _plan)
         yield
     torch.set_num_threads(threads)

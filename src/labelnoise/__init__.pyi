@@ -23,6 +23,8 @@ from .runs.folders import run_experiment as run_experiment
 from .runs.kinds import Outcome as Outcome
 from .runs.reading import Run as Run
 from .runs.reading import read_run as read_run
+from .sweeps.experiment import SweepRun as SweepRun
+from .sweeps.experiment import sweep as sweep
 from .theory.config import SimulateConfig as SimulateConfig
 from .theory.draws import Draw as Draw
 from .theory.draws import stack as stack

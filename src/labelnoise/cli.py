@@ -49,13 +49,16 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     """Make a run of this kind."""
     from labelnoise.runs.folders import run_experiment
 
-    configs = (kind.config, Output, *([Download] if kind.fetch else []))
-    _, (config, output, *download) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
-    if kind.fetch and download[0].download:
+    options, download = [kind.options] if kind.options else [], [Download] if kind.fetch else []
+    configs = (kind.config, Output, *options, *download)
+    _, (config, output, *others) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
+    if kind.fetch and others[-1].download:
         with _progress("download") as progress:
             kind.fetch(config, progress)
     with _progress(kind.command) as progress:
-        outcome = (kind.execute or run_experiment)(config, output.out, output.overwrite, progress)
+        outcome = (kind.execute or run_experiment)(
+            config, output.out, output.overwrite, progress, *others[: len(options)]
+        )  # fmt: skip
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     if outcome.page:
@@ -106,6 +109,10 @@ EXTRAS = {
     "shap": "explain",
     "matplotlib": "report",
     "jinja2": "report",
+    "xarray": "sweep",
+    "h5netcdf": "sweep",
+    "scipy": "sweep",
+    "distributed": "cluster",
 }
 """Which extra brings a package that the core does without."""
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -124,33 +123,6 @@ def test_a_worker_that_is_killed_ends_the_run_with_one_sentence(tmp_path):
     killer.join()
 
 
-def test_workers_end_with_a_main_process_that_is_killed():
-    """Else they would go on writing into a folder in which the run is resumed."""
-    script = """
-import multiprocessing, os, sys, time
-from concurrent.futures import ProcessPoolExecutor
-from labelnoise.reproduce.workers import end_with_parent
-if __name__ == "__main__":
-    context = multiprocessing.get_context("spawn")
-    alive, end = context.Pipe(duplex=False)
-    with ProcessPoolExecutor(1, context, end_with_parent, (alive,)) as pool:
-        print(pool.submit(os.getpid).result(), flush=True)
-        pool.submit(time.sleep, 600).result()
-"""
-    main = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    worker = int(main.stdout.readline())
-    os.kill(worker, 0)  # alive
-    main.kill()
-    main.wait()
-    main.stdout.close()
-    for _ in range(200):
-        if not Path(f"/proc/{worker}").exists() or "\tZ" in Path(f"/proc/{worker}/status").read_text():
-            return
-        time.sleep(0.05)
-    os.kill(worker, signal.SIGKILL)
-    pytest.fail("the worker outlived its parent")
-
-
 def test_an_interrupt_of_the_main_process_alone_ends_the_workers_too(tmp_path):
     """They have hours of work before them."""
     script = f"""
@@ -158,9 +130,8 @@ from pathlib import Path
 from labelnoise.reproduce.workers import run_all
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
-if __name__ == "__main__":
-    long = SimulateRun(simulation=SimulateConfig(steps=10_000_000, record_every=10_000_000, test_draws=0), seeds=(0,))
-    run_all({{"a": long}}, {{}}, Path({str(tmp_path)!r}), print)
+long = SimulateRun(simulation=SimulateConfig(steps=10_000_000, record_every=10_000_000, test_draws=0), seeds=(0,))
+run_all({{"a": long}}, {{}}, Path({str(tmp_path)!r}), print)
 """
     (tmp_path / "main.py").write_text(script)
     main = subprocess.Popen([sys.executable, str(tmp_path / "main.py")], stderr=subprocess.PIPE, text=True)

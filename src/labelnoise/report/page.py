@@ -160,6 +160,7 @@ def _draw(path: Path, section: Section, picture: Picture) -> dict[str, str]:
         for form, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=form, **options)
+            figure.set_layout_engine("none")  # found by the first form, and costly
             drawn[form] = buffer.getvalue()
             write_bytes(path / "figures" / f"{name}.{form}", drawn[form])
     address = "data:image/svg+xml;base64," + base64.b64encode(drawn["svg"]).decode()

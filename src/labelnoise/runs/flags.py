@@ -9,67 +9,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import tomllib
 import types
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import docstring_parser
-
-from labelnoise.errors import InputError, check_path, did_you_mean
-from labelnoise.runs.settings import config_of, dashed, is_choice, overlay, settings_of, words_of
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One setting on the command line."""
-
-    name: str
-    """With dashes, as it is typed."""
-    path: tuple[str, ...]
-    """Where its value stands in the settings."""
-    kind: Any
-    """Its type."""
-    default: Any
-    help: str
-
-
-def flags_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[Flag]:
-    """Yield the flags of a config with its defaults; those of a nested config bear no prefix.
-
-    Of a union of configs, the flags are those of the default's class, and a TOML table may name another one; where that
-    class has no setting, one flag names the class and gives its settings.
-    """
-    kinds = typing.get_type_hints(type(config))
-    texts = _descriptions(config.__class__)
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if dataclasses.is_dataclass(value) and (dataclasses.fields(value) or not is_choice(kinds[field.name])):
-            yield from flags_of(value, (*path, field.name))
-        else:
-            name = field.name.replace("_", "-")
-            yield Flag(name, (*path, field.name), kinds[field.name], value, texts.get(field.name, ""))
-
-
-@cache
-def _descriptions(config: type) -> dict[str, str]:
-    """What the docstrings say of each field; to parse the source takes longer than all the rest."""
-    parts = docstring_parser.parse_from_object(config).params
-    return {part.arg_name: " ".join((part.description or "").split()) for part in parts}
-
-
-def _without_clashes(flags: Sequence[Flag]) -> list[Flag]:
-    """Flags of the same name bear the names of their parts: --training-lr."""
-    counts = Counter(flag.name for flag in flags)
-    return [
-        flag if counts[flag.name] == 1 else dataclasses.replace(flag, name="-".join(flag.path).replace("_", "-"))
-        for flag in flags
-    ]
+from labelnoise.errors import InputError, did_you_mean
+from labelnoise.runs.places import Flag, all_flags, build_configs, is_list, nested, read_toml
+from labelnoise.runs.settings import dashed, is_choice, words_of
 
 
 def parse_flags(
@@ -88,17 +37,11 @@ def parse_flags(
         InputError: a flag or a key that does not exist, or a value that is refused.
         SystemExit: after --help.
     """
-    defaults = [config() for config in configs]
-    flags = _without_clashes([flag for config in defaults for flag in flags_of(config)])
+    flags = all_flags(configs)
     lead, given = _cut(program, about, arguments, flags, takes)
-    table = _read_toml(given["config"], flags) if "config" in given else {}
-    line = _nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
-    parsed = []
-    for config in defaults:
-        names = {field.name for field in dataclasses.fields(config)}
-        own = [{name: value for name, value in part.items() if name in names} for part in (table, line)]
-        parsed.append(config_of(type(config), overlay(overlay(settings_of(config), own[0]), own[1])))
-    return lead, tuple(parsed)
+    table = read_toml(given["config"], flags, configs) if "config" in given else {}
+    line = nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
+    return lead, build_configs(configs, table, line)
 
 
 def _cut(
@@ -164,7 +107,7 @@ def _options(flag: Flag) -> dict[str, Any]:
         metavar = "{" + ",".join(map(_form, typing.get_args(kind))) + "}"
     if typing.get_origin(kind) is typing.Literal:
         metavar = "{" + ",".join(map(str, typing.get_args(kind))) + "}"
-    return {"type": read, "metavar": metavar, "help": text, **({"nargs": "*"} if _is_list(flag.kind) else {})}
+    return {"type": read, "metavar": metavar, "help": text, **({"nargs": "*"} if is_list(flag.kind) else {})}
 
 
 def _form(member: type) -> str:
@@ -173,13 +116,9 @@ def _form(member: type) -> str:
     return dashed(member) + (f"[:{names}]" if names else "")
 
 
-def _is_list(kind: Any) -> bool:
-    return typing.get_origin(kind) is tuple
-
-
 def _member(kind: Any) -> Any:
     """The type of one value: of a list its member's, of what may be None the other one."""
-    if _is_list(kind):
+    if is_list(kind):
         return typing.get_args(kind)[0]
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         others = [member for member in typing.get_args(kind) if member is not type(None)]
@@ -209,68 +148,3 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     int | str: (_number_or_name, "CLASS"),
 }
 """How a value of each type is read from the line, and its name in the help; any other is text."""
-
-
-def _read_toml(name: str, flags: Sequence[Flag]) -> dict[str, Any]:
-    """The settings that a TOML file gives, in their places: flat keys by the names of flags, tables by their parts."""
-    check_path("config", name)
-    path = Path(name)
-    try:
-        content = tomllib.loads(path.read_text("utf-8-sig"))
-    except OSError as error:
-        why = f"({error.strerror}); give the path of one"
-        raise InputError(f"`config` must be a TOML file, but {path} cannot be read {why}") from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, or tables within tables without end
-        raise InputError(f"`config` must be a TOML file, but {path} cannot be read ({error}); correct it") from None
-    tables = {flag.path[:depth] for flag in flags for depth in range(1, len(flag.path))}
-    by_name = {flag.name: flag for flag in flags if flag.name != "config"}
-    values: dict[tuple[str, ...], Any] = {}
-    choices = {flag.path for flag in flags if is_choice(flag.kind)}
-    for place, value in _entries(path, content, (), tables, choices):
-        flag = by_name.get(place[-1].replace("_", "-")) if len(place) == 1 else None
-        if place in tables:
-            raise InputError(
-                f"{path} gives {place[-1]!r} a value, but it is a table; write [{'.'.join(place)}] above its keys"
-            )
-        if len(place) == 1 and not flag:
-            raise InputError(f"{path} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}")
-        at = flag.path if flag else place
-        if at in values:
-            raise InputError(f"{path} gives {at[-1]!r} twice; keep one of them")
-        listed = next((_is_list(flag.kind) for flag in flags if flag.path == at), False)
-        values[at] = [value] if listed and not isinstance(value, list) else value
-    return _nested(values)
-
-
-def _entries(
-    path: Path,
-    table: Mapping[str, Any],
-    place: tuple[str, ...],
-    tables: set[tuple[str, ...]],
-    choices: set[tuple[str, ...]],
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Place and value of each key; only the tables of nested settings may be there; those of `choices` are values."""
-    for key, value in table.items():
-        inner = (*place, key.replace("-", "_"))
-        if not isinstance(value, dict) or inner in choices:
-            yield inner, value
-        elif inner in tables:
-            yield from _entries(path, value, inner, tables, choices)
-        else:
-            near = did_you_mean(key, sorted(table[-1] for table in tables if table[:-1] == place))
-            raise InputError(f"{path} has a table {'.'.join(inner)!r} that holds no settings{near}")
-
-
-def _dashed(place: tuple[str, ...]) -> str:
-    return place[-1].replace("_", "-")
-
-
-def _nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    """Values by their paths as tables within tables."""
-    root: dict[str, Any] = {}
-    for path, value in values.items():
-        table = root
-        for name in path[:-1]:
-            table = table.setdefault(name, {})
-        table[path[-1]] = value
-    return root

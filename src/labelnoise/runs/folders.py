@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,10 +112,13 @@ def run_experiment(
     with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
         if not folder.finished:
             config.run(folder, progress)
-        for pattern in find_kind(config.command).transient:
-            for file in folder.path.glob(pattern):
-                delete(file)
+        delete_transient(folder.path, config.command)
         return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
+
+
+def delete_transient(path: Path, command: str) -> None:
+    """Delete what a run of this command needed until it was finished."""
+    _delete(path, find_kind(command).transient)
 
 
 def default_path(config: Experiment) -> Path:
@@ -232,14 +235,8 @@ def _delete_run(path: Path) -> None:
     """Delete what a run wrote but for `config.json`, and runs inside whole; nothing else."""
     held = read_json(path / "config.json")
     kind = all_kinds().get(held["command"])
-    patterns = FILES + (kind.files + kind.transient if kind else ())
     sweep(path)
-    for pattern in patterns:
-        for file in path.glob(pattern):
-            delete(file)
-    for folder in {path / Path(pattern).parent for pattern in patterns}:
-        with suppress(OSError):  # what is not empty stays
-            folder.rmdir()
+    _delete(path, FILES + (kind.files + kind.transient if kind else ()))
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):
             _delete_run(inner)
@@ -249,3 +246,13 @@ def _delete_run(path: Path) -> None:
                 delete(inner / name)
             with suppress(OSError):
                 inner.rmdir()
+
+
+def _delete(path: Path, patterns: Iterable[str]) -> None:
+    """Delete the files of these patterns, and the folders that they leave empty."""
+    for pattern in patterns:
+        for file in list(path.glob(pattern)):
+            delete(file)
+    for folder in {path / Path(pattern).parent for pattern in patterns} - {path}:
+        with suppress(OSError):  # what is not empty stays
+            folder.rmdir()

@@ -78,8 +78,10 @@ class Kind:
     """The files and folders that a config reads, by the name of the setting: what is in them is part of the run."""
     fetch: Callable[[Any, Progress], object] | None = None
     """Brings the input of a config over the network, with --download."""
-    execute: Callable[[Any, Path | None, bool, Progress | None], Outcome] | None = None
+    execute: Callable[..., Outcome] | None = None
     """What the command does, as `run_experiment` by default: config, folder, whether to overwrite, progress."""
+    options: type | None = None
+    """Flags of the command that are no part of the run, a dataclass; `execute` gets it, too."""
     foreign: Callable[[Path], Section] | None = None
     """Reads the table of a run that another code made, for the page."""
 

@@ -63,6 +63,15 @@ class Run:
             if not file.is_file() or digest_file(file) != expected[file.relative_to(self.path).as_posix()]:
                 raise InputError(f"{file} is damaged or was changed; make the run again with --overwrite")
 
+    def result(self, name: str) -> Path:
+        """Return the path of a result of this kind of run.
+
+        Raises:
+            InputError: it is not the file that was written.
+        """
+        self.verify(name)
+        return self.path / name
+
     @property
     def kind(self) -> Kind:
         """What this kind of run declares of itself."""

@@ -35,8 +35,10 @@ class Observer:
 
     def __post_init__(self) -> None:
         seeds = self.evaluation if self.evaluation is not None else [draw.seed or 0 for draw in self.draws]
+        if not self._wants(*SAMPLED):
+            seeds = []
         drawn = [EvaluationNoise.draw(seed, self.config.test_draws, self.draws[0]) for seed in seeds]
-        object.__setattr__(self, "noise", drawn if self._wants(*SAMPLED) else [])
+        object.__setattr__(self, "noise", drawn)
 
     def row(self, view: View) -> Columns:
         """Return the columns (R,) of one record."""

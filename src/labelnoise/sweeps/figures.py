@@ -1,0 +1,236 @@
+"""Maps, curves and scattered points of a sweep."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+from xarray import DataArray, Dataset
+
+from labelnoise.report.drawing import ALL, CLEAN, FRESH, NOISY, PERTURBED, SEEN, SIGNAL, dots
+from labelnoise.sweeps.dataset import POINT, SEED
+from labelnoise.sweeps.grid import is_geometric
+from labelnoise.sweeps.quantities import (
+    ERRORS,
+    SHARE,
+    STAGES,
+    Quantity,
+    diverged,
+    edges,
+    error_quantities,
+    theory_lines,
+    wilson,
+)
+
+MISSING = "#d9d9d9"
+"""Colour of cells of which nothing can be said."""
+HATCH = "////"
+"""Over cells of which a seed diverged."""
+SEQUENTIAL, DIVERGING = "viridis", "RdBu"
+COLOURS = {"seen": SEEN, "perturbed": PERTURBED, "fresh": FRESH, "given_fresh": ALL}
+
+
+def stages_map(dataset: Dataset, axes: tuple[str, str], refined: Dataset | None) -> Figure:
+    """Share of seeds with a Stage I, T1 and the length of its window, over two axes."""
+    figure, panels = _panels(1, len(STAGES))
+    for panel, quantity in zip(panels[0], STAGES, strict=True):
+        _colour_bar(figure, panel, _mesh(panel, dataset, axes, quantity))
+        panel.set_title(quantity.title)
+    if refined is not None:
+        share = SHARE.mean(refined)
+        x, y = (refined[axis].values for axis in axes)
+        norm = Normalize(0, 1)
+        panels[0, 0].scatter(
+            x, y, c=share, s=13, marker="s", cmap=SEQUENTIAL, norm=norm, edgecolors="k", linewidths=0.5
+        )
+    _finish(figure, panels, dataset, axes, refined is not None)
+    return figure
+
+
+def errors_map(dataset: Dataset, axes: tuple[str, str], kinds: Sequence[str]) -> Figure:
+    """Test errors over two axes: at T1, at the last step, and what stopping at T1 gains."""
+    figure, panels = _panels(len(kinds), 3)
+    for row, kind in zip(panels, kinds, strict=True):
+        quantities = error_quantities(kind)
+        at_t1, at_end, gain = (quantity.mean(dataset) for quantity in quantities)
+        top = float(np.nanmax([at_t1.max(), at_end.max(), 0.01]))
+        for panel, quantity in zip(row[:2], quantities[:2], strict=True):
+            _colour_bar(figure, panel, _mesh(panel, dataset, axes, quantity, norm=Normalize(0, top)))
+        most = float(np.nanmax([abs(gain).max(), 0.01]))
+        norm = TwoSlopeNorm(0, -most, most)
+        _colour_bar(figure, row[2], _mesh(row[2], dataset, axes, quantities[2], DIVERGING, norm))
+        for panel, quantity in zip(row, quantities, strict=True):
+            panel.set_title(f"{ERRORS[kind]}: {quantity.title}", fontsize=9.5)
+    _finish(figure, panels, dataset, axes)
+    return figure
+
+
+def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
+    """Share of Stage I, the stages over their scale, and the test errors, against one axis."""
+    figure = Figure(figsize=(7.6, 8.4), layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 3))
+    x = dataset[axis].values
+    share, count = SHARE.mean(dataset), SHARE.of(dataset).notnull().sum(SEED)
+    low, high = wilson(share.values, np.maximum(count.values, 1))
+    top.plot(x, share, color=SIGNAL, marker=dots(x), label="share, 95 % interval")
+    top.fill_between(x, low, high, where=count.values > 0, color=SIGNAL, alpha=0.18, linewidth=0)
+    top.set(ylabel="share of seeds\nwith a Stage I", ylim=(-0.03, 1.03))
+    steps = (("t1", "T1", CLEAN), ("onset", "onset of Stage II", NOISY), ("window_end", "end of the window", ALL))
+    for name, words, colour in steps:
+        _band(middle, x, dataset[name] / dataset.stage_one_scale, colour, words)
+    middle.set(ylabel=r"step over $nm/(\eta\sigma_\xi^2 d)$")
+    for kind in kinds:
+        at_t1, at_end, _ = error_quantities(kind)
+        _band(bottom, x, at_end.of(dataset), COLOURS[kind], f"{ERRORS[kind]},\nat the last step")
+        _band(bottom, x, at_t1.of(dataset), COLOURS[kind], f"{ERRORS[kind]}, at T1", "--")
+    bottom.set(ylabel="test error", xlabel=_label(dataset[axis]), xscale=_scale(dataset[axis]))
+    for panel in (top, middle, bottom):
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def points_figure(dataset: Dataset, pairs: Sequence[tuple[str, ...]], quantities: Sequence[Quantity]) -> Figure:
+    """Random or Sobol points: each quantity over pairs of axes, or against the only one."""
+    figure = Figure(figsize=(4.6 * len(quantities), 3.6 * len(pairs)), layout="constrained")
+    panels = figure.subplots(len(pairs), len(quantities), squeeze=False)
+    for row, pair in zip(panels, pairs, strict=True):
+        for panel, quantity in zip(row, quantities, strict=True):
+            values = quantity.mean(dataset).values
+            known = np.isfinite(values)
+            x = dataset[pair[0]].values
+            panel.set(xlabel=_label(dataset[pair[0]]), xscale=_scale(dataset[pair[0]]), title=quantity.title)
+            if len(pair) == 1:
+                panel.plot(x, values, ".", color=SIGNAL)
+                continue
+            y = dataset[pair[1]].values
+            panel.scatter(x[~known], y[~known], color=MISSING, s=14)
+            low, high = quantity.limits
+            dots_ = panel.scatter(x[known], y[known], c=values[known], s=18, cmap=SEQUENTIAL, vmin=low, vmax=high)
+            figure.colorbar(dots_, ax=panel, pad=0.02)
+            panel.set(ylabel=_label(dataset[pair[1]]), yscale=_scale(dataset[pair[1]]))
+    return figure
+
+
+def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
+    """Panels with room for a colour bar beside each, at fixed places: to find a layout for twelve takes seconds."""
+    width, height = 4.3 * columns, 3.1 * rows + 1.1
+    figure = Figure(figsize=(width, height))
+    places = {"left": 0.7 / width, "right": 1 - 1.0 / width, "bottom": 0.95 / height, "top": 1 - 0.35 / height}
+    panels = figure.subplots(
+        rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw={**places, "wspace": 0.32, "hspace": 0.18}
+    )
+    return figure, panels
+
+
+def _colour_bar(figure: Figure, panel: Axes, mesh: Any) -> None:
+    bar = panel.inset_axes((1.03, 0, 0.05, 1))
+    bar.grid(False)
+    figure.colorbar(mesh, cax=bar)
+
+
+def _mesh(
+    panel: Axes,
+    dataset: Dataset,
+    axes: tuple[str, str],
+    quantity: Quantity,
+    colours: str = SEQUENTIAL,
+    norm: Normalize | None = None,
+) -> Any:
+    """Colour each cell by a quantity, grey where it has none, hatched where a seed diverged."""
+    x, y = axes
+    borders = [edges(dataset[axis].values, is_geometric(dataset[axis].values)) for axis in axes]
+    panel.set_facecolor(MISSING)
+    panel.grid(False)
+    values = np.ma.masked_invalid(quantity.mean(dataset).transpose(y, x).values)
+    mesh = panel.pcolormesh(*borders, values, cmap=colours, norm=norm or _norm(values, quantity), rasterized=True)
+    lost = diverged(dataset).transpose(y, x).values > 0
+    right, up = (np.diff(border) for border in borders)
+    squares = [Rectangle((borders[0][j], borders[1][i]), right[j], up[i]) for i, j in np.argwhere(lost)]
+    panel.add_collection(
+        PatchCollection(squares, facecolor="none", edgecolor="#555555", linewidth=0, hatch=HATCH), autolim=False
+    )
+    return mesh
+
+
+def _norm(values: np.ma.MaskedArray, quantity: Quantity) -> Normalize:
+    """The colour scale: logarithmic where positive values span more than two orders of magnitude."""
+    known = values.compressed()
+    if quantity.limits[1] is None and known.size and 0 < 100 * known.min() < known.max():
+        return LogNorm(known.min(), known.max())
+    return Normalize(*quantity.limits)
+
+
+def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str], refined: bool = False) -> None:
+    """Lines of equal theory on every panel, names of the axes, and what lines, grey and hatches mean."""
+    x, y = axes
+    legend: list[Any] = []
+    lines = theory_lines(dataset, axes)
+    dashes: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")
+    for dash, (symbol, (values, levels)) in zip(dashes, lines.items(), strict=False):
+        for panel in panels.flat:
+            _contour(panel, dataset[x].values, dataset[y].values, values.transpose(y, x).values, levels, dash)
+        legend.append(Line2D([], [], color="k", linestyle=dash, linewidth=0.9, label=f"{symbol} = const"))
+    if refined:
+        legend.append(Line2D([], [], marker="s", color="none", markeredgecolor="k", label="cells of the refinement"))
+    if bool((diverged(dataset) > 0).any()):
+        legend.append(Patch(facecolor="white", edgecolor="k", hatch=HATCH, label="a seed diverged"))
+    if bool(dataset.t1.isnull().all(SEED).any()):
+        legend.append(Patch(facecolor=MISSING, label="no number: no Stage I, or all diverged"))
+    if legend:
+        figure.legend(handles=legend, loc="lower center", ncols=len(legend))
+    for panel in panels[-1]:
+        panel.set(xlabel=_label(dataset[x]), xscale=_scale(dataset[x]))
+    for row in panels:
+        row[0].set(ylabel=_label(dataset[y]), yscale=_scale(dataset[y]))
+
+
+def _contour(
+    panel: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    values: np.ndarray,
+    levels: np.ndarray,
+    dash: Literal["solid", "dashed"],
+) -> None:
+    """Lines of equal value, read between the cells evenly in the logarithm, with a halo that shows on any colour."""
+    known = np.ma.log10(np.ma.masked_less_equal(values, 0))
+    halo: list[AbstractPathEffect] = [withStroke(linewidth=2.4, foreground="w")]
+    drawn = panel.contour(x, y, known, levels=np.log10(levels), colors="k", linestyles=dash, linewidths=0.9)
+    drawn.set_path_effects(halo)
+    labels = panel.clabel(drawn, fmt=lambda level: f"{10**level:g}", fontsize=7)
+    for label in labels:
+        label.set_path_effects(halo)
+
+
+def _band(panel: Axes, x: np.ndarray, values: DataArray, colour: str, label: str, dash: str = "-") -> None:
+    """Mean over the seeds as a line, the middle 80 % of them as a band; nothing where there is no number."""
+    if not bool(values.notnull().any()):
+        return
+    panel.plot(x, values.mean(SEED), dash, color=colour, label=label, marker=dots(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where no seed has a number, there is no band
+        low, high = (values.quantile(share, SEED) for share in (0.1, 0.9))
+    panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _scale(values: DataArray) -> str:
+    ordered = np.unique(values.values)
+    if POINT in values.dims:  # drawn in between: those of a logarithmic interval fill their decades evenly
+        ordered = np.quantile(values.values, np.linspace(0, 1, 9))
+    return "log" if is_geometric(ordered) else "linear"
+
+
+def _label(values: DataArray) -> str:
+    symbol, unit = values.attrs.get("symbol"), values.attrs.get("units", "1")
+    words = f"${symbol}$" if symbol else str(values.name).replace("_", " ")
+    return words if unit == "1" else f"{words} ({unit}s)"

@@ -1,0 +1,130 @@
+"""What the maps show: numbers of each cell from those of its seeds, and where lines of constant theory run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from xarray import DataArray, Dataset
+
+from labelnoise.sweeps.dataset import SEED
+from labelnoise.sweeps.variables import SUFFIX
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of each run that a map shows as its mean over the seeds."""
+
+    name: str
+    title: str
+    of: Callable[[Dataset], DataArray]
+    """() of the dataset with `seed` among its dimensions; NaN for seeds that do not count."""
+    limits: tuple[float | None, float | None] = (None, None)
+    """Ends of the colour scale; None for the data's."""
+
+    def mean(self, dataset: Dataset) -> DataArray:
+        """Return the mean over the seeds that count; NaN where none does."""
+        return self.of(dataset).mean(SEED)
+
+
+def _window(dataset: Dataset) -> DataArray:
+    return (dataset.window_end - dataset.window_start + 1) / dataset.stage_one_scale
+
+
+SHARE = Quantity(
+    "stage_one", "share of seeds with a Stage I", lambda dataset: dataset.stage_one.where(dataset.ok == 1), (0, 1)
+)
+STAGES = (
+    SHARE,
+    Quantity("t1", "T1 over its scale", lambda dataset: dataset.t1 / dataset.stage_one_scale, (0, None)),
+    Quantity("window", "length of the window over the scale", _window, (0, None)),
+)
+ERRORS = {
+    "seen": "seen noise",
+    "perturbed": "perturbed noise",
+    "fresh": "fresh noise",
+    "given_fresh": "fresh noise, flipped labels",
+}
+"""Kinds of test error, and how the maps call them."""
+
+
+def error_quantities(kind: str) -> tuple[Quantity, Quantity, Quantity]:
+    """Return the test error of a kind at T1 and at the last step, and how much lower it is at T1."""
+    name = f"test_error_{kind}"
+    return (
+        Quantity(f"{kind}_t1", "at T1", lambda dataset: dataset[name + SUFFIX], (0, None)),
+        Quantity(f"{kind}_end", "at the last step", lambda dataset: dataset[name], (0, None)),
+        Quantity(f"{kind}_gain", "gain of stopping at T1", lambda dataset: dataset[name] - dataset[name + SUFFIX]),
+    )
+
+
+def known_errors(dataset: Dataset) -> list[str]:
+    """Return the kinds of test error of which the dataset holds a number."""
+    return [kind for kind in ERRORS if bool(dataset.get(f"test_error_{kind}", DataArray(np.nan)).notnull().any())]
+
+
+def diverged(dataset: Dataset) -> DataArray:
+    """Return the share of seeds of each cell that diverged."""
+    return (dataset.ok == 0).mean(SEED)
+
+
+THEORY: Mapping[str, tuple[str, Callable[[Dataset], DataArray]]] = {
+    "n_snr2": (r"$n\,\mathrm{SNR}^2$", lambda ds: ds.n * ds.mu_norm**2 / (ds.noise_std**2 * ds.d)),
+    "benign": (r"$n\Vert\mu\Vert^4/(\sigma_\xi^4 d)$", lambda ds: ds.n * ds.mu_norm**4 / (ds.noise_std**4 * ds.d)),
+}
+"""Quantities of theory whose lines of equal value the maps show: symbol, and value of each cell."""
+
+
+SIGNAL = ("snr", "n_snr2")
+"""Axes of which a quantity of theory is a function, at given n and d."""
+
+
+def theory_lines(dataset: Dataset, axes: tuple[str, str]) -> dict[str, tuple[DataArray, np.ndarray]]:
+    """Return the value of each quantity of theory over two axes and the levels at which to draw it, by its symbol.
+
+    A quantity is left out where it is itself an axis, is constant, or depends on one axis only of which another one is
+    a function, too.
+    """
+    lines: dict[str, tuple[DataArray, np.ndarray]] = {}
+    seen: set[tuple[str, ...]] = {(axis,) for axis in axes if axis in SIGNAL}
+    for name, (symbol, of) in THEORY.items():
+        values = of(dataset)
+        varying = tuple(axis for axis in axes if axis in values.dims and bool((values != values.isel({axis: 0})).any()))
+        if name in axes or not varying or (len(varying) == 1 and varying in seen):
+            continue
+        seen.add(varying)
+        levels = nice_levels(values.values)
+        if levels.size:
+            shape = {axis: dataset.sizes[axis] for axis in axes if axis not in values.dims}
+            lines[symbol] = values.expand_dims(shape).transpose(*axes), levels
+    return lines
+
+
+def nice_levels(values: np.ndarray) -> np.ndarray:
+    """Return at most six powers of ten, or of two, strictly within the range of the positive values."""
+    positive = values[values > 0]
+    if not positive.size:
+        return np.zeros(0)
+    for base in (10, 2):
+        low, high = np.log(positive.min()) / np.log(base), np.log(positive.max()) / np.log(base)
+        powers = np.arange(np.floor(low) + 1, np.ceil(high))
+        if powers.size >= 3 or base == 2:
+            return np.power(float(base), powers[:: max(1, -(-powers.size // 6))])
+    return np.zeros(0)
+
+
+def edges(values: np.ndarray, geometric: bool) -> np.ndarray:
+    """Return the borders (k + 1,) of the cells around k >= 2 values: half-way between them, as the axis is spaced."""
+    points = np.log(values) if geometric else np.asarray(values, dtype=float)
+    middle = (points[1:] + points[:-1]) / 2
+    borders = np.concatenate([[2 * points[0] - middle[0]], middle, [2 * points[-1] - middle[-1]]])
+    return np.exp(borders) if geometric else borders
+
+
+def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the 95 % interval of a share of so many seeds (Wilson 1927)."""
+    z = 1.96
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return middle - half, middle + half

@@ -1,0 +1,107 @@
+"""What the maps show: numbers of each cell, lines of equal theory, cuts, and which cells have no number."""
+
+import numpy as np
+import pytest
+
+from helpers import assert_close
+from labelnoise.runs.places import read_settings
+from labelnoise.sweeps.chunks import Store
+from labelnoise.sweeps.dataset import grid_dataset
+from labelnoise.sweeps.execution import Execution, Work, workers_of
+from labelnoise.sweeps.experiment import SweepRun
+from labelnoise.sweeps.grid import words_of
+from labelnoise.sweeps.page import pictures_of
+from labelnoise.sweeps.quantities import (
+    SHARE,
+    STAGES,
+    edges,
+    error_quantities,
+    nice_levels,
+    theory_lines,
+    wilson,
+)
+
+TABLE = {"n": 16, "d": 200, "m": 2, "lr": 0.05, "steps": 20, "test_draws": 0, "seeds": 2}
+
+
+def pictures(folder, grid, **settings):
+    """The pictures of a small sweep, and its dataset; no file is written but its chunks."""
+    table = {**TABLE, **settings, "grid": list(words_of(grid))}
+    config, how = read_settings(table, (SweepRun, Execution))
+    with workers_of(Execution(workers=1)) as run:
+        result = Work(Store(folder), run, how, None).complete(config.plan())
+    dataset = grid_dataset(config.base, config.axes, result)
+    return {picture.name: picture for picture in pictures_of(dataset, None)}, dataset
+
+
+def test_a_map_shows_the_mean_of_each_cell_where_it_lies(tmp_path):
+    shown, dataset = pictures(tmp_path / "a", {"mu_norm": [2, 4, 8], "d": [100, 200]})
+    assert set(shown) == {"stages", "errors"}
+    left, *_ = shown["stages"].draw().axes
+    mesh = left.collections[0]
+    assert_close(np.asarray(mesh.get_array()), dataset.stage_one.mean("seed").transpose("d", "mu_norm").values)
+    assert_close(mesh.get_coordinates()[0, :, 0], 2 ** np.array([0.5, 1.5, 2.5, 3.5]))
+    assert_close(mesh.get_coordinates()[:, 0, 1], np.array([50.0, 150.0, 250.0]))
+    assert left.get_xscale() == "log" and left.get_xlabel() == r"$\Vert\mu\Vert$"
+    legend = [text.get_text() for text in left.figure.legends[0].get_texts()]
+    assert legend[:2] == [r"$n\,\mathrm{SNR}^2$ = const", r"$n\Vert\mu\Vert^4/(\sigma_\xi^4 d)$ = const"]
+
+
+def test_cells_that_diverged_are_grey_and_hatched(tmp_path):
+    shown, dataset = pictures(tmp_path / "a", {"mu_norm": [2, 4], "lr": [0.05, 1e300]})
+    left, *_ = figure_axes = shown["stages"].draw().axes
+    assert np.ma.getmaskarray(left.collections[0].get_array()).tolist() == [[False, False], [True, True]]
+    (hatched,) = (c for c in left.collections if getattr(c, "get_hatch", lambda: None)())
+    assert len(hatched.get_paths()) == 2
+    assert "a seed diverged" in [text.get_text() for text in figure_axes[0].figure.legends[0].get_texts()]
+    assert np.isnan(SHARE.mean(dataset).sel(lr=1e300)).all()
+
+
+def test_more_axes_give_cuts_at_the_middle_that_say_so(tmp_path):
+    shown, dataset = pictures(tmp_path / "a", {"mu_norm": [2, 4], "d": [100, 200, 300], "m": [2, 3, 5]})
+    assert set(shown) == {
+        f"{what}-{pair}" for what in ("stages", "errors") for pair in ("mu_norm-d", "mu_norm-m", "d-m")
+    }
+    assert shown["stages-mu_norm-d"].text.endswith("This is the cut at m = 3.")
+    drawn = np.asarray(shown["stages-mu_norm-d"].draw().axes[0].collections[0].get_array())
+    assert_close(drawn, dataset.stage_one.sel(m=3).mean("seed").transpose("d", "mu_norm").values)
+
+
+def test_one_axis_gives_curves_with_bands_and_none_gives_nothing(tmp_path):
+    shown, dataset = pictures(tmp_path / "a", {"mu_norm": [1, 4, 16]})
+    (picture,) = shown.values()
+    top, _, bottom = picture.draw().axes
+    assert_close(top.lines[0].get_ydata(), dataset.stage_one.mean("seed").values)
+    assert len(bottom.lines) == 2 and bottom.get_xscale() == "log"  # seen noise, at the end and at T1
+    shown, _ = pictures(tmp_path / "b", {"mu_norm": 4})
+    assert shown == {}
+
+
+def test_what_stopping_gains_is_over_the_seeds_that_have_a_stage(tmp_path):
+    _, dataset = pictures(tmp_path / "a", {"mu_norm": [5.0, 8.0]}, seeds=8)
+    at_t1, at_end, gain = (quantity.mean(dataset).values for quantity in error_quantities("seen"))
+    assert_close(at_end, dataset.test_error_seen.values.mean(1))
+    for cell in (0, 1):
+        reached = dataset.stage_one.values[cell] == 1
+        assert 0 < reached.sum() < 8
+        early, late = dataset.test_error_seen_at_T1.values[cell, reached], dataset.test_error_seen.values[cell, reached]
+        assert_close([at_t1[cell], gain[cell]], [early.mean(), (late - early).mean()])
+    assert_close(STAGES[1].mean(dataset).values, np.nanmean(dataset.t1.values / (16 * 2 / (0.05 * 200)), axis=1))
+
+
+def test_lines_of_theory_are_left_out_where_they_say_nothing(tmp_path):
+    _, dataset = pictures(tmp_path / "a", {"n_snr2": [1, 4, 16], "tau": [0.1, 0.2]})
+    assert theory_lines(dataset, ("n_snr2", "tau")) == {}  # an axis itself, and a function of it
+    _, dataset = pictures(tmp_path / "b", {"mu_norm": [1, 4, 16], "tau": [0.1, 0.2]})
+    ((values, levels),) = theory_lines(dataset, ("mu_norm", "tau")).values()
+    assert_close(values.values[:, 1], 16 * np.array([1.0, 4, 16]) ** 2 / 200)
+    assert levels.tolist() == [0.1, 1, 10]
+
+
+def test_levels_edges_and_intervals():
+    assert nice_levels(np.array([0, 3.0, 2_500])).tolist() == [10, 100, 1000]
+    assert nice_levels(np.array([3.0, 20])).tolist() == [4, 8, 16] and nice_levels(np.zeros(3)).size == 0
+    assert len(nice_levels(np.array([1e-9, 1e9]))) <= 6
+    assert_close(edges(np.array([1.0, 2, 4]), False), np.array([0.5, 1.5, 3, 5]))
+    low, high = wilson(np.array([0.5, 0.0]), np.array([10, 10]))
+    assert low[0] == pytest.approx(0.2366, abs=1e-4) and high[1] == pytest.approx(0.2775, abs=1e-4)

@@ -1,0 +1,275 @@
+"""A sweep from its settings to its file: whoever runs it, and however often it is killed, the numbers are the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray
+
+import labelnoise as ln
+from labelnoise.cli import main
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.kinds import find_kind
+from labelnoise.runs.reading import read_run
+from labelnoise.sweeps import execution
+from labelnoise.sweeps.chunks import Store
+from labelnoise.sweeps.variables import RECORD, STAGES
+
+TABLE = {
+    "n": 20, "d": 300, "m": 2, "lr": 0.05, "steps": 30, "test_draws": 20, "seeds": 3, "chunk": 4,
+    "grid": {"n_snr2": [1, 4, 16], "tau": "0.1:0.2:0.1", "m": 2},
+}  # fmt: skip
+SIZES = "--n 20 --d 300 --m 2 --lr 0.05 --steps 30 --test-draws 20".split()
+WORDS = [*SIZES, *"--seeds 3 --chunk 4 --grid n_snr2=1,4,16 tau=0.1:0.2:0.1 m=2".split()]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The folder and the dataset of a sweep that ran here without interruption."""
+    folder = tmp_path_factory.mktemp("sweep") / "whole"
+    return folder, ln.sweep(TABLE, folder, workers=1)
+
+
+def test_the_dataset_has_names_units_and_the_numbers_of_each_run(swept):
+    folder, dataset = swept
+    assert dict(dataset.sizes) == {"n_snr2": 3, "tau": 2, "seed": 3}
+    assert dataset.n_snr2.values.tolist() == [1, 4, 16] and dataset.m.item() == 2 and dataset.m.dtype == np.int64
+    cell = dataset.sel(n_snr2=4, tau=0.2, seed=1)
+    problem = ln.SignalNoise(n=20, d=300, m=2, mu_norm=float(cell.mu_norm), label_noise=ln.ClassConditional(0.2, 0.2))
+    assert problem.n_snr2 == pytest.approx(4)
+    run = ln.simulate(problem.sample(seed=int(cell.run_seed)), lr=0.05, steps=30, record_every=30, test_draws=20)
+    own_noise = [name for name in run.table if "perturbed" in name or "fresh" in name]  # cells share theirs
+    for name, values in run.table.items():
+        if name in own_noise:
+            assert np.isfinite(cell[name]) or "se" in name
+            continue
+        np.testing.assert_allclose(cell[name], values[-1], rtol=1e-9, atol=1e-13, err_msg=name)
+        np.testing.assert_allclose(cell[f"{name}_at_T1"], run.at_t1[name], rtol=1e-9, atol=1e-13, err_msg=name)
+    assert cell.stage_one == (run.stages.t1 is not None) and dataset.stage_one.mean() > 0.3
+    assert {*RECORD, *STAGES} <= set(dataset.data_vars)
+    assert all(values.attrs["long_name"] and values.attrs["units"] for values in dataset.variables.values())
+    assert (dataset.t1.units, dataset.loss.units, dataset.tau.symbol) == ("step", "1", r"\tau")
+    assert dataset.mu_norm.dims == ("n_snr2",) and dataset.stage_one_scale.item() == pytest.approx(
+        20 * 2 / (0.05 * 300)
+    )
+
+
+def test_the_file_is_what_was_returned_and_the_folder_holds_nothing_else(swept):
+    folder, dataset = swept
+    with xarray.open_dataset(folder / "sweep.nc") as held:
+        assert held.load().identical(dataset)  # as it was returned before it was read, attributes included
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checksums.json", "config.json", "summary.json", "sweep.nc"
+    ]  # fmt: skip
+    assert json.loads(dataset.settings)["problem"]["n"] == 20 and "numpy" in dataset.source
+    run = read_run(folder)
+    assert (run.summary["cells"], run.summary["runs"], run.summary["diverged"]) == ([6], 18, 0)
+    assert ln.sweep(run.config, folder).identical(dataset)  # read, not run
+    (folder / "sweep.nc").write_bytes((folder / "sweep.nc").read_bytes()[:-1])
+    with pytest.raises(ln.InputError, match="damaged or was changed"):
+        ln.sweep(run.config, folder)
+
+
+def test_two_processes_give_the_same_to_the_bit_and_need_no_guarded_script(swept, tmp_path):
+    script = f"import labelnoise as ln\nprint(ln.sweep({TABLE!r}, {str(tmp_path / 'two')!r}, workers=2).stage_one.size)"
+    (tmp_path / "main.py").write_text(script)
+    done = subprocess.run([sys.executable, str(tmp_path / "main.py")], capture_output=True, text=True)
+    assert done.stdout == "18\n", done.stderr
+    with xarray.open_dataset(tmp_path / "two/sweep.nc") as dataset:
+        assert _same(dataset, swept[1])
+
+
+def _same(dataset, other):
+    """Equal to the bit, but for the commit and its `-dirty`, which may change under a test."""
+    return dataset.load().drop_attrs(deep=False).identical(other.drop_attrs(deep=False))
+
+
+def test_a_sweep_that_is_killed_goes_on_with_what_it_has(swept, tmp_path):
+    """By SIGKILL, in the middle; the chunks that were done are not touched again."""
+    folder = tmp_path / "killed"
+    code = (
+        "import sys, time; from labelnoise.sweeps import chunks, execution; from labelnoise.cli import main\n"
+        "run = chunks.run_chunk\n"
+        "execution.run_chunk = lambda *given: (time.sleep(0.3), run(*given))[1]; main(sys.argv[1:])"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, "sweep", *WORDS, "--workers", "1", "--out", str(folder)])
+    while len(done := list(folder.glob("chunks/*.npz"))) < 2:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    done = {path: path.stat().st_mtime_ns for path in folder.glob("chunks/*.npz")}
+    assert 2 <= len(done) < 5 and not (folder / "summary.json").exists()
+    told = []
+
+    def progress(*words):
+        told.append(words)
+        assert all(path.stat().st_mtime_ns == at for path, at in done.items())
+
+    assert ln.sweep(TABLE, folder, workers=1, progress=progress).equals(swept[1])
+    kept = told[0][0]
+    assert told[0] == (kept, 18, f"{kept} runs were there already") and 6 <= kept < 18
+    assert told[-1][:2] == (18, 18) and "runs a second" in told[-1][2] and len(told) == 6 - len(done)
+    assert not (folder / "chunks").exists()
+
+
+def test_chunks_of_another_version_and_damaged_ones_are_made_anew(swept, tmp_path, monkeypatch):
+    folder = tmp_path / "a"
+    stopped = _stop_after(1, folder)
+    (folder / "chunks/version.txt").write_text("0.0.9")
+    assert Store(folder).finished == set() and not list(folder.glob("chunks/*.npz"))
+    stopped = _stop_after(3, folder)
+    stopped[1].write_bytes(b"no archive")
+    with pytest.raises(ln.InputError, match="damaged .* it makes this chunk anew"):
+        ln.sweep(TABLE, folder, workers=1)
+    assert len(list(folder.glob("chunks/*.npz"))) == 4  # all but the damaged one
+    assert _same(ln.sweep(TABLE, folder, workers=1), swept[1])
+
+
+def _stop_after(chunks, folder):
+    """Interrupt a sweep after so many chunks; return their files."""
+
+    def progress(done, total, words=""):
+        if len(list(folder.glob("chunks/*.npz"))) >= chunks:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ln.sweep(TABLE, folder, workers=1, progress=progress)
+    return sorted(folder.glob("chunks/*.npz"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_ended_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "run_chunk", _exit)
+    with pytest.raises(ln.InputError, match="a worker process was ended from outside"):
+        ln.sweep(TABLE, tmp_path / "a", workers=2)
+
+
+def _exit(*given):
+    os._exit(1)
+
+
+def test_refinement_adds_cells_along_the_boundary(tmp_path):
+    table = {**TABLE, "grid": {"n_snr2": [1, 4, 16, 64], "tau": [0.1, 0.4]}, "refine": 2, "seeds": 4, "chunk": 1000}
+    folder = tmp_path / "refined"
+    dataset = ln.sweep(table, folder, workers=1)
+    with xarray.open_dataset(folder / "sweep.nc", group="refined") as held:
+        refined = held.load()
+    assert dict(dataset.sizes) == {"n_snr2": 4, "tau": 2, "seed": 4} and set(refined.sizes) == {"point", "seed"}
+    cells = set(zip(refined.n_snr2.values.tolist(), refined.tau.values.tolist(), strict=True))
+    grid = {(x, y) for x in dataset.n_snr2.values.tolist() for y in dataset.tau.values.tolist()}
+    assert len(cells) == refined.sizes["point"] > 5 and not cells & grid
+    assert {x for x, _ in cells} <= {float(f"{2 ** (k / 2):.12g}") for k in range(13)}  # halves and quarters of a step
+    assert {y for _, y in cells} <= {0.1, 0.175, 0.25, 0.325, 0.4}
+    assert read_run(folder).summary["cells"] == [8, len(cells)]
+    (section,) = find_kind("sweep").page().sections(read_run(folder))
+    assert f"8 cells and {len(cells)} along the boundary of Stage I" in section.text
+    first, *_ = section.page.pictures(section.panels)
+    assert first.draw().axes[0].collections[-1].get_offsets().shape == (len(cells), 2)
+
+
+def test_points_are_a_dataset_along_point(tmp_path):
+    words = "--n 20 --m 2 --lr 0.05 --steps 20 --test-draws 0 --seeds 2 --design sobol --points 9 --workers 1".split()
+    assert (
+        main(["sweep", *words, "--grid", "n_snr2=log:1:64", "tau=0.1:0.4", "d=300", "--out", str(tmp_path / "a")]) == 0
+    )
+    with xarray.open_dataset(tmp_path / "a/sweep.nc") as dataset:
+        assert dict(dataset.sizes) == {"point": 9, "seed": 2} and dataset.tau.dims == dataset.n_snr2.dims == ("point",)
+        assert "test_error_fresh" not in dataset and dataset.mu_norm.dims == ("point",)
+    assert "Stage I and test error at the points" in (tmp_path / "a/report.html").read_text()
+
+
+def test_a_run_that_diverges_is_a_value(tmp_path):
+    table = {**TABLE, "grid": {"lr": [0.05, 1e300]}, "seeds": 2}
+    dataset = ln.sweep(table, tmp_path / "a", workers=1)
+    assert dataset.ok.values.tolist() == [[1, 1], [0, 0]] and read_run(tmp_path / "a").summary["diverged"] == 2
+    assert np.isnan(dataset.loss[1]).all() and not np.isnan(dataset.loss[0]).any()
+
+
+def test_the_command_makes_the_file_the_maps_and_reuses_both(swept, tmp_path, capsys):
+    out, file = tmp_path / "a", tmp_path / "map.toml"
+    file.write_text('grid = ["n_snr2=1,4,16", "tau=0.1:0.2:0.1", "m=2"]\nseeds = 3\nworkers = 1\nchunk = 4\n')
+    words = ["--config", str(file), *SIZES[:-1], "0", "--out", str(out)]
+    assert main(["sweep", *words]) == 0
+    assert f"report: {out}/report.html" in capsys.readouterr().out
+    config = read_run(out).config
+    assert replace(config, simulation=replace(config.simulation, test_draws=20)) == read_run(swept[0]).config
+    page = (out / "report.html").read_text()
+    for part in (
+        "Stage I over n_snr2 and tau",
+        "6 cells, 18 runs",
+        "Flip rate of both classes",
+        "stage_one (n_snr2, tau, seed)",
+    ):
+        assert part in page
+    assert {path.stem for path in (out / "figures").iterdir()} == {"stages", "errors"}
+    assert main(["sweep", *words]) == 0
+    assert "already holds this run" in capsys.readouterr().out
+    assert main(["sweep", "--config", str(file), *SIZES, "--out", str(out)]) == 2
+    assert "holds another one (test_draws is 0 there, 20 now)" in capsys.readouterr().err
+
+
+def test_run_experiment_runs_a_sweep_too(swept, tmp_path):
+    config = replace(read_run(swept[0]).config, seeds=1, chunk=100)
+    assert run_experiment(config, tmp_path / "a").status == "ok"
+    assert [path.name for path in (tmp_path / "a").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--grid n_snr=3", "did you mean 'n_snr2'"),
+        ("--grid", "at least one parameter"),
+        (
+            "--grid d=1:1000000:10 tau=0:0.4:0.1 --seeds 9",
+            "has 4,500,000 runs (500,000 cells of 9 seeds), whose results",
+        ),
+        ("--grid d=100,200 --worker 2", "did you mean 'workers'"),
+        ("--grid d=100,200 --workers 0", "`workers` must be an integer >= 1"),
+        (
+            "--grid d=100,200 --scheduler tcp://127.0.0.1:9",
+            "`scheduler` must be the address of a running Dask scheduler",
+        ),
+        ("--grid d=100,200 --scheduler spam", "`scheduler` must be the address of a running Dask scheduler"),
+        ("--grid n=10,2000 --test-draws 9 --memory 3", "`memory` must hold at least one run, but one at n=2000"),
+        ("--grid tau=0.1,0.7", "a cell that cannot be (tau=0.7)"),
+    ],
+)
+def test_input_that_is_refused_is_one_sentence_and_leaves_nothing(words, message, tmp_path, capsys, monkeypatch):
+    cluster = pytest.importorskip("labelnoise.sweeps.cluster")
+    monkeypatch.setattr(cluster, "TIMEOUT", 0.5)
+    assert main(["sweep", *words.split(), "--out", str(tmp_path / "a")]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not (tmp_path / "a").exists()
+
+
+def test_dynamics_that_the_engine_cannot_hold_are_refused(tmp_path):
+    table = {**TABLE, "simulation": {"dynamics": {"optimizer": {"kind": "Adam"}}}}
+    with pytest.raises(ln.InputError, match="Adam"):
+        ln.sweep(table, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_table_needs_a_grid_and_yes_lifts_the_limits(tmp_path, monkeypatch):
+    for rubbish, message in (
+        ({}, "at least one parameter"),
+        (3, "a SweepRun, a TOML file or a table"),
+        ({"a": 1, "grid": "d=9"}, "key 'a'"),
+    ):
+        with pytest.raises(ln.InputError, match=message):
+            ln.sweep(rubbish, tmp_path / "a")
+    monkeypatch.setattr(execution, "MOST_RUNS", 5)
+    small = {**TABLE, "grid": {"d": [100, 200]}}
+    with pytest.raises(ln.InputError, match="6 runs .2 cells of 3 seeds"):
+        ln.sweep(small, tmp_path / "a", workers=1)
+    assert ln.sweep(small, tmp_path / "a", workers=1, yes=True).sizes["d"] == 2
+    monkeypatch.setattr(execution, "MOST_RUNS", 10**9)
+    monkeypatch.setattr(execution, "free_memory", lambda: 1_000)
+    with pytest.raises(ln.InputError, match="more than half of the .* GiB free"):
+        ln.sweep(small, tmp_path / "b", workers=1)
