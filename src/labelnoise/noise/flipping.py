@@ -118,6 +118,8 @@ def _read_positions(noise: FromFile, n: int, n_classes: int) -> np.ndarray:
 
 def _targets(y_true: np.ndarray, flip: np.ndarray, to_others: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Given labels: those to be flipped go where `where` falls in the cumulative sums of their class."""
+    if len(to_others) == 2:  # there is but one other class
+        return np.where(flip, 1 - y_true, y_true)
     y_given = y_true.copy()
     flipped = np.flatnonzero(flip)
     cumulative = np.cumsum(to_others, axis=1)

@@ -41,8 +41,9 @@ COLOURS = {"seen": SEEN, "perturbed": PERTURBED, "fresh": FRESH, "given_fresh": 
 
 def stages_map(dataset: Dataset, axes: tuple[str, str], refined: Dataset | None) -> Figure:
     """Share of seeds with a Stage I, T1 and the length of its window, over two axes."""
-    figure, panels = _panels(1, len(STAGES))
-    for panel, quantity in zip(panels[0], STAGES, strict=True):
+    shown = [quantity for quantity in STAGES if quantity.known(dataset)]
+    figure, panels = _panels(1, len(shown))
+    for panel, quantity in zip(panels[0], shown, strict=True):
         _colour_bar(figure, panel, _mesh(panel, dataset, axes, quantity))
         panel.set_title(quantity.title)
     if refined is not None:
@@ -58,6 +59,8 @@ def stages_map(dataset: Dataset, axes: tuple[str, str], refined: Dataset | None)
 
 def errors_map(dataset: Dataset, axes: tuple[str, str], kinds: Sequence[str]) -> Figure:
     """Test errors over two axes: at T1, at the last step, and what stopping at T1 gains."""
+    if not any(error_quantities(kind)[0].known(dataset) for kind in kinds):
+        return _end_map(dataset, axes, kinds)
     figure, panels = _panels(len(kinds), 3)
     for row, kind in zip(panels, kinds, strict=True):
         quantities = error_quantities(kind)
@@ -70,6 +73,17 @@ def errors_map(dataset: Dataset, axes: tuple[str, str], kinds: Sequence[str]) ->
         _colour_bar(figure, row[2], _mesh(row[2], dataset, axes, quantities[2], DIVERGING, norm))
         for panel, quantity in zip(row, quantities, strict=True):
             panel.set_title(f"{ERRORS[kind]}: {quantity.title}", fontsize=9.5)
+    _finish(figure, panels, dataset, axes)
+    return figure
+
+
+def _end_map(dataset: Dataset, axes: tuple[str, str], kinds: Sequence[str]) -> Figure:
+    """Test errors at the last step, where nothing is known of T1."""
+    figure, panels = _panels(1, len(kinds))
+    for panel, kind in zip(panels[0], kinds, strict=True):
+        quantity = error_quantities(kind)[1]
+        _colour_bar(figure, panel, _mesh(panel, dataset, axes, quantity))
+        panel.set_title(f"{ERRORS[kind]}: {quantity.title}", fontsize=9.5)
     _finish(figure, panels, dataset, axes)
     return figure
 
@@ -184,7 +198,7 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
         legend.append(Line2D([], [], marker="s", color="none", markeredgecolor="k", label="cells of the refinement"))
     if bool((diverged(dataset) > 0).any()):
         legend.append(Patch(facecolor="white", edgecolor="k", hatch=HATCH, label="a seed diverged"))
-    if bool(dataset.t1.isnull().all(SEED).any()):
+    if bool(dataset.t1.notnull().any()) and bool(dataset.t1.isnull().all(SEED).any()):
         legend.append(Patch(facecolor=MISSING, label="no number: no Stage I, or all diverged"))
     if legend:
         figure.legend(handles=legend, loc="lower center", ncols=len(legend))

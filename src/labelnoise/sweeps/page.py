@@ -14,7 +14,7 @@ from labelnoise.runs.reading import Run
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
 from labelnoise.sweeps.figures import errors_map, points_figure, stages_curve, stages_map
-from labelnoise.sweeps.quantities import ERRORS, SHARE, error_quantities, known_errors
+from labelnoise.sweeps.quantities import ERRORS, SHARE, STAGES, completed, error_quantities, known_errors
 from labelnoise.sweeps.variables import SUFFIX
 
 MOST_MAPS = 6
@@ -45,13 +45,14 @@ WORDS = {
 
 
 def _sections(run: Run) -> Sequence[Section]:
-    dataset = read_dataset(run.result(FILE))
-    refined = read_dataset(run.path / FILE, REFINED) if len(run.summary["cells"]) > 1 else None
+    kept = read_dataset(run.result(FILE))
+    dataset = completed(kept)
+    refined = completed(read_dataset(run.path / FILE, REFINED)) if len(run.summary["cells"]) > 1 else None
     page = Page(
         pictures=lambda panels: pictures_of(dataset, refined),
         section_tables=lambda panels: [_swept(dataset)],
         words=WORDS,
-        files={FILE: _contents(dataset)},
+        files={FILE: _contents(kept)},
     )
     return [Section("", run.path.name, _summary(run), page, (panel_of(run.path.name, [run]),))]
 
@@ -74,10 +75,10 @@ def pictures_of(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
         near = _cut_points(refined, cut, others)
         end = "" if len(axes) == 2 else f"-{x}-{y}"
         stages, errors = partial(stages_map, cut, (x, y), near), partial(errors_map, cut, (x, y), kinds)
-        pictures += [
-            Picture(f"stages{end}", stages, f"Stage I over {x} and {y}", STAGES_TEXT + words),
-            Picture(f"errors{end}", errors, f"Test errors over {x} and {y}", ERRORS_TEXT + words),
-        ]
+        if any(quantity.known(cut) for quantity in STAGES):
+            pictures.append(Picture(f"stages{end}", stages, f"Stage I over {x} and {y}", STAGES_TEXT + words))
+        if kinds:
+            pictures.append(Picture(f"errors{end}", errors, f"Test errors over {x} and {y}", ERRORS_TEXT + words))
     return pictures
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from labelnoise.sweeps.dataset import SEED
-from labelnoise.sweeps.variables import SUFFIX
+from labelnoise.sweeps.variables import RECORD, SUFFIX
+from labelnoise.sweeps.variables import STAGES as RUN_STAGES
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Quantity:
     """() of the dataset with `seed` among its dimensions; NaN for seeds that do not count."""
     limits: tuple[float | None, float | None] = (None, None)
     """Ends of the colour scale; None for the data's."""
+
+    def known(self, dataset: Dataset) -> bool:
+        """Whether the dataset holds a value of it."""
+        return bool(self.of(dataset).notnull().any())
 
     def mean(self, dataset: Dataset) -> DataArray:
         """Return the mean over the seeds that count; NaN where none does."""
@@ -57,6 +62,12 @@ def error_quantities(kind: str) -> tuple[Quantity, Quantity, Quantity]:
         Quantity(f"{kind}_end", "at the last step", lambda dataset: dataset[name], (0, None)),
         Quantity(f"{kind}_gain", "gain of stopping at T1", lambda dataset: dataset[name] - dataset[name + SUFFIX]),
     )
+
+
+def completed(dataset: Dataset) -> Dataset:
+    """Return the dataset with NaN for what was not kept of the runs."""
+    names = {*RECORD, *(f"{name}{SUFFIX}" for name in RECORD), *RUN_STAGES} - set(map(str, dataset.data_vars))
+    return dataset.assign(dict.fromkeys(names, dataset.ok * np.nan))
 
 
 def known_errors(dataset: Dataset) -> list[str]:

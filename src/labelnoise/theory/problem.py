@@ -13,6 +13,8 @@ from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import TRANSITIONS, ClassConditional, Matrix, Pair, Symmetric
 from labelnoise.theory.draws import Draw, Vectors, inner_products
 
+LITTLE = 2**26
+"""Bytes that every machine has: to ask for what is free takes longer than a small draw."""
 MAX_D = 10**15
 """Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
 
@@ -115,7 +117,9 @@ class SignalNoise:
             raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
         rows = self.n + 1 + 2 * self.m + n_holdout
         width = self.d if vectors else min(rows, self.d)
-        check_memory(8.0 * rows * (3 * width + 2 * rows), "lower n, m, n_holdout, or d where vectors are kept")
+        needed = 8.0 * rows * (3 * width + 2 * rows)
+        if needed > LITTLE:
+            check_memory(needed, "lower n, m, n_holdout, or d where vectors are kept")
         y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
         extra = stream(seed, "held_out") if n_holdout else None
         held_out_true, held_out_given = self._labels(n_holdout, extra, extra) if extra else np.zeros((2, 0))
