@@ -14,7 +14,16 @@ from labelnoise.runs.reading import Run
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
 from labelnoise.sweeps.figures import errors_map, points_figure, stages_curve, stages_map
-from labelnoise.sweeps.quantities import ERRORS, SHARE, STAGES, completed, error_quantities, known_errors
+from labelnoise.sweeps.quantities import (
+    ERRORS,
+    SHARE,
+    STAGES,
+    TIMES,
+    completed,
+    error_quantities,
+    known_errors,
+    power_law,
+)
 from labelnoise.sweeps.variables import SUFFIX
 
 MOST_MAPS = 6
@@ -50,7 +59,7 @@ def _sections(run: Run) -> Sequence[Section]:
     refined = completed(read_dataset(run.path / FILE, REFINED)) if len(run.summary["cells"]) > 1 else None
     page = Page(
         pictures=lambda panels: pictures_of(dataset, refined),
-        section_tables=lambda panels: [_swept(dataset)],
+        section_tables=lambda panels: [*_laws(dataset), _swept(dataset)],
         words=WORDS,
         files={FILE: _contents(kept)},
     )
@@ -113,6 +122,24 @@ def _summary(run: Run) -> str:
     more = f" and {added[0]:,} along the boundary of Stage I" if added else ""
     lost = f"; {summary['diverged']:,} of them diverged" if summary["diverged"] else ""
     return f"{cells:,} cells{more}, {summary['runs']:,} runs{lost}, in {duration(summary['seconds'])} of one core."
+
+
+def _laws(dataset: Dataset) -> list[Table]:
+    """Power laws of the stages in their scale, where that is swept over a decade or more."""
+    scale = dataset.stage_one_scale
+    if scale.max() < 10 * scale.min() or not any(of(dataset).notnull().any() for _, of in TIMES.values()):
+        return []
+    rows = []
+    for words, of in TIMES.values():
+        steps = of(dataset)
+        law = power_law(scale.broadcast_like(steps).values.ravel(), steps.values.ravel())
+        if law:
+            (slope, half), (ratio, factor) = law.slope, law.ratio
+            span = f"{ratio:.3g} [{ratio / factor:.3g}, {ratio * factor:.3g}]"
+            rows.append((words, f"{slope:.3f} ± {half:.3f}", span, f"{law.runs:,}"))
+    head = ("", "slope", "ratio to the scale", "runs")
+    about = "Fitted to the logarithms over all runs that have the step; with 95 % intervals. The theory has slope 1."
+    return [Table("Times against n m / (eta sigma_xi^2 d)", head, tuple(rows), about)]
 
 
 def _swept(dataset: Dataset) -> Table:

@@ -133,6 +133,39 @@ def edges(values: np.ndarray, geometric: bool) -> np.ndarray:
     return np.exp(borders) if geometric else borders
 
 
+TIMES: Mapping[str, tuple[str, Callable[[Dataset], DataArray]]] = {
+    "t1": ("T1", lambda ds: ds.t1),
+    "onset": ("onset of Stage II", lambda ds: ds.onset),
+    "window": ("length of the window", lambda ds: ds.window_end - ds.window_start + 1),
+}
+"""Times in steps that the theory puts at n m / (eta sigma_xi^2 d), up to a constant."""
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = constant x^slope, fitted to the logarithms; each number with the half-width of its 95 % interval."""
+
+    slope: tuple[float, float]
+    ratio: tuple[float, float]
+    """Mean of log(y / x), exponentiated: the constant of slope 1, and the factor that its interval spans."""
+    runs: int
+
+
+def power_law(x: np.ndarray, y: np.ndarray) -> PowerLaw | None:
+    """Fit a power law to the runs whose y is a positive number; None with fewer than three or a single x."""
+    known = np.isfinite(y) & (y > 0)
+    log_x, log_y = np.log(x[known]), np.log(y[known])
+    if log_x.size < 3 or np.ptp(log_x) == 0:
+        return None
+    centred = log_x - log_x.mean()
+    slope = (centred @ log_y) / (centred @ centred)
+    rest = log_y - log_y.mean() - slope * centred
+    error = np.sqrt(rest @ rest / (log_x.size - 2) / (centred @ centred))
+    ratio = log_y - log_x
+    spread = 1.96 * ratio.std(ddof=1) / np.sqrt(ratio.size)
+    return PowerLaw((slope, 1.96 * error), (np.exp(ratio.mean()), np.exp(spread)), log_x.size)
+
+
 def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of a share of so many seeds (Wilson 1927)."""
     z = 1.96
