@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from xarray import DataArray, Dataset
 
 from labelnoise.report.drawing import ALL, CLEAN, FRESH, NOISY, PERTURBED, SEEN, SIGNAL, dots
@@ -206,6 +207,20 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
         panel.set(xlabel=_label(dataset[x]), xscale=_scale(dataset[x]))
     for row in panels:
         row[0].set(ylabel=_label(dataset[y]), yscale=_scale(dataset[y]))
+    for panel in panels.flat:
+        _label_ticks(panel.xaxis, dataset[x])
+        _label_ticks(panel.yaxis, dataset[y])
+
+
+def _label_ticks(axis: Any, values: DataArray) -> None:
+    """On a logarithmic axis of less than two decades, some of the values in place of powers of ten."""
+    if _scale(values) != "log":
+        return
+    axis.set_minor_formatter(NullFormatter())
+    if values.max() < 100 * values.min():
+        some = values.values[:: -(-values.size // 6)]
+        axis.set_major_locator(FixedLocator(some.tolist()))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
 
 
 def _contour(
