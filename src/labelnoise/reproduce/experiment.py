@@ -12,7 +12,7 @@ from labelnoise.runs.folders import RunFolder, default_path, open_run
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page, Section, panel_of
 from labelnoise.runs.reading import Run, read_run
-from labelnoise.theory.experiment import SimulateRun
+from labelnoise.training.experiment import TrainRun
 
 LEAD = (
     "A network trained on partly wrong labels first learns what the classes have in common: it fits the correctly "
@@ -40,7 +40,7 @@ class Reproduce:
             name: run for section in sections for part in section.settings for name, run in part.experiments.items()
         }
         longest_first = sorted(
-            experiments, key=lambda name: (name not in explained, isinstance(experiments[name], SimulateRun))
+            experiments, key=lambda name: (name not in explained, not isinstance(experiments[name], TrainRun))
         )
         statuses: dict[str, str] = {}
 
@@ -105,7 +105,11 @@ def _section(path: Path, group: dict[str, Any]) -> Section:
     panels = tuple(
         panel_of(column["title"], [read_run(path / name) for name in column["runs"]]) for column in group["columns"]
     )
-    return Section(group["name"], group["title"], group["text"], panels[0].runs[0].kind.page(), panels)
+    run = panels[0].runs[0]
+    page = run.kind.page()
+    if page.sections:  # what it shows depends on what it holds
+        page = page.sections(run)[0].page
+    return Section(group["name"], group["title"], group["text"], page, panels)
 
 
 def _upgrade(settings: dict[str, Any], schema: int) -> dict[str, Any]:

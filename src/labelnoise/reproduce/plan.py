@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 from labelnoise.noise.models import ClassConditional
+from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
@@ -19,7 +20,7 @@ class Setting:
     """One setting of a section: its title and its experiments by name."""
 
     title: str
-    experiments: dict[str, SimulateRun | TrainRun]
+    experiments: dict[str, SimulateRun | SweepRun | TrainRun]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ WITH, WITHOUT = "labels flipped with probability 0.2", "no label noise"
 
 def plan_sections(quick: bool = False) -> tuple[SectionPlan, ...]:
     """Return every section with the experiments that it needs."""
-    return *_synthetic_sections(quick), _digits_section(quick)
+    return *_synthetic_sections(quick), _map_section(quick), _digits_section(quick)
 
 
 def _synthetic_sections(quick: bool) -> tuple[SectionPlan, SectionPlan]:
@@ -69,6 +70,25 @@ def _synthetic_sections(quick: bool) -> tuple[SectionPlan, SectionPlan]:
             f"as well, and the fresh-noise error should rise in Stage II. {BANDS}",
             _with_and_without_noise("b", SimulateRun(few_dimensions, replace(fine, lr=0.3), seeds, n_holdout=1_000)),
         ),
+    )
+
+
+def _map_section(quick: bool) -> SectionPlan:
+    """Where the first stage exists."""
+    fine = "n_snr2=log:2:32:3 tau=0.1:0.3:0.1" if quick else "n_snr2=log:1:32:11 tau=0.05:0.4:0.05"
+    run = SweepRun(
+        SignalNoise(n=60, d=3_600, m=5),
+        SimulateConfig(steps=200, test_draws=0),
+        (*fine.split(), "init_scale=0.2", "stage_one_scale=20"),
+        variables=("stage_one", "t1", "window_start", "window_end"),
+        seeds=3 if quick else 10,
+    )
+    return SectionPlan(
+        "map",
+        "The same model over signal and flip rate: where there is a Stage I at all",
+        "n = 60, d = n^2. What to look for: the boundary rises with the flip rate: a signal that is enough at one label "
+        "in twenty wrong is not at one in four.",
+        (Setting("Stage I over n SNR^2 and tau", {"map": run}),),
     )
 
 

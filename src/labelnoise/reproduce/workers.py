@@ -11,6 +11,7 @@ from labelnoise.errors import InputError
 from labelnoise.runs.folders import open_run, run_experiment
 from labelnoise.runs.kinds import Experiment, Outcome
 from labelnoise.runs.workers import cores, worker_pool
+from labelnoise.sweeps.experiment import SweepRun, run_here
 from labelnoise.training.attribution import FACTS
 from labelnoise.training.config import ExplainConfig
 
@@ -62,7 +63,7 @@ def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -
 
 def run_one(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> Outcome:
     """Run an experiment and, if its samples are to be explained, explain them once."""
-    outcome = run_experiment(experiment, path)
+    outcome = run_here(experiment, path) if isinstance(experiment, SweepRun) else run_experiment(experiment, path)
     if explain and outcome.status == "ok" and not (path / FACTS).exists():
         from labelnoise.training.explain import explain_run
 

@@ -244,6 +244,15 @@ def _read(source: Any) -> tuple[SweepRun, Execution]:
     return config, how
 
 
+def run_here(config: SweepRun, out: Path) -> Outcome:
+    """Run a sweep in this process alone, without a page of its own.
+
+    Raises:
+        InputError: the folder holds something else, or a setting is refused.
+    """
+    return _run(config, out, False, None, Execution(workers=1))[0]
+
+
 def _run(
     config: SweepRun, out: str | Path | None, overwrite: bool, progress: Progress | None, how: Execution | None
 ) -> tuple[Outcome, xarray.Dataset | None]:
