@@ -18,6 +18,7 @@ from labelnoise.reproduce.experiment import Reproduce, run_reproduce
 from labelnoise.reproduce.plan import Setting, plan_sections
 from labelnoise.reproduce.workers import run_all
 from labelnoise.runs.reading import read_run
+from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.training.config import ExplainConfig
@@ -34,6 +35,8 @@ def small(monkeypatch):
             return replace(
                 run, problem=problem, simulation=SimulateConfig(lr=0.02, steps=5, test_draws=9), seeds=(0, 1)
             )
+        if isinstance(run, SweepRun):
+            return replace(run, problem=replace(run.problem, n=10, d=100, m=2), simulation=SimulateConfig(steps=30))
         return replace(run, classes=(3, 8), per_class=12, model="mlp", training=replace(run.training, epochs=2))
 
     few = ExplainConfig(method="expected-gradients", nsamples=3, clean=2, noisy=2, background=4, reference=2)
@@ -56,15 +59,15 @@ def small(monkeypatch):
 def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(world, small, tmp_path):
     told = []
     outcome = run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words))
-    assert not outcome.reused and outcome.page.is_file() and [at for at, _, _ in told] == list(range(1, 7))
+    assert not outcome.reused and outcome.page.is_file() and [at for at, _, _ in told] == list(range(1, 8))
     whole = (tmp_path / "a/summary.json").read_bytes()
     summary = read_run(tmp_path / "a").summary
     assert summary["status"] == "ok" and set(summary["experiments"]) == {
-        "a-noise", "a-clean", "b-noise", "b-clean", "digits-noise-seed0", "digits-clean-seed0"
+        "a-noise", "a-clean", "b-noise", "b-clean", "map", "digits-noise-seed0", "digits-clean-seed0"
     }  # fmt: skip
     assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {
         "synthetic-a-curves", "synthetic-b-curves", "digits-curves", "digits-margins", "digits-attribution",
-        "digits-similarity",
+        "digits-similarity", "map-stages",
     }  # fmt: skip
     assert run_reproduce(Reproduce(), tmp_path / "a").reused
 
@@ -75,7 +78,7 @@ def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(world, smal
     told.clear()
     assert not run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words)).reused
     assert (tmp_path / "a/a-noise/history.csv").stat().st_mtime_ns == kept
-    assert sum(name.endswith("already there") for _, _, name in told) == 5
+    assert sum(name.endswith("already there") for _, _, name in told) == 6
     assert (tmp_path / "a/summary.json").read_bytes() == whole
 
 
@@ -128,6 +131,7 @@ def test_an_interrupt_of_the_main_process_alone_ends_the_workers_too(tmp_path):
     script = f"""
 from pathlib import Path
 from labelnoise.reproduce.workers import run_all
+from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 long = SimulateRun(simulation=SimulateConfig(steps=10_000_000, record_every=10_000_000, test_draws=0), seeds=(0,))

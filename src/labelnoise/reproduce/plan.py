@@ -86,7 +86,7 @@ def _map_section(quick: bool) -> SectionPlan:
     return SectionPlan(
         "map",
         "The same model over signal and flip rate: where there is a Stage I at all",
-        "n = 60, d = n^2. What to look for: the boundary rises with the flip rate: a signal that is enough at one label "
+        "n = 60, d = n^2. What to see: the boundary rises with the flip rate: a signal that is enough at one label "
         "in twenty wrong is not at one in four.",
         (Setting("Stage I over n SNR^2 and tau", {"map": run}),),
     )
