@@ -32,6 +32,8 @@ seconds = frame["seconds"]
 recorder = ln.Recorder(3, 2)
 recorder.update(np.arange(3), np.zeros((3, 2)), np.zeros(3, dtype=int))
 outcome = ln.run_experiment(ln.SimulateRun(problem, seeds=(0,)), "runs/a")
+grid = ln.sweep({"grid": "d=100,200"}, workers=2)
+share = grid["stage_one"].mean("seed")
 report = ln.write_report(outcome.path).read_text()
 ln.simulate(3, nonsense=True)  # wrong
 ln.simulate(draw, lr="0.1")  # wrong
@@ -42,6 +44,8 @@ recorder.update(np.arange(3), "logits", np.zeros(3, dtype=int))  # wrong
 ln.HeldOut(n=100)("accuracies").chosen.nothing  # wrong
 ln.TrainConfig(optimizer="sdg")  # wrong
 ln.Symmetric("0.2")  # wrong
+ln.sweep(3)  # wrong
+ln.SweepRun(design="spam")  # wrong
 ln.no_such_name  # wrong
 ln.theory.no_such_name  # wrong
 ln.run_experiment(ln.SignalNoise())  # wrong
@@ -63,7 +67,7 @@ def output(tmp_path_factory):
 
 def test_a_program_fails_in_the_lines_that_are_wrong_and_in_no_other(output):
     wrong = {at for at, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# wrong")}
-    assert len(wrong) == 12
+    assert len(wrong) == 14
     assert {int(at) for at in re.findall(r"^user\.py:(\d+): error", output, flags=re.MULTILINE)} == wrong, output
 
 
