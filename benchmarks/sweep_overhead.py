@@ -88,7 +88,7 @@ def overhead(config: SweepRun, address: str, watch: Stopwatch) -> None:
     gather, file, write = (watch.seconds[part] for part in ("gather", "netcdf", "write"))
     idle = WORKERS * (wall - gather - file) - work
     print(
-        f"{cells:,} cells of {SEEDS} runs, {config.simulation.steps} steps, {sizes.size} chunks of <= {sizes.max()} runs"
+        f"{cells:,} cells of {SEEDS} runs, {config.simulation.steps} steps, {sizes.size} chunks of {sizes.max()} runs"
     )
     print(f"  work {work:.2f} s ({1e3 * work / cells:.1f} ms a cell), wall {wall:.2f} s with {WORKERS} workers")
     for part, seconds in (("scheduling and waiting", idle), ("of it, writing chunks", write)):
