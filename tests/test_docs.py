@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def test_readme_examples_run(example, capsys):
 def test_the_practitioner_example_finds_the_wrong_label(capsys):
     exec(compile(EXAMPLES[-1], "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("[2] Stop(chosen=2, stopped=4, falls=True")
+
+
+def test_the_example_of_a_sweep_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example, *others = re.findall(r"```python\n(.*?)```", (ROOT / "docs/sweeps.md").read_text(), flags=re.DOTALL)
+    exec(compile(example, "sweeps.md", "exec"), {})
+    *_, last = capsys.readouterr().out.splitlines()
+    assert len(set(map(float, last.split()))) == 1  # the run that was made again has the same T1
+    for other in others:
+        compile(other, "sweeps.md", "exec")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -51,18 +62,20 @@ def test_the_architecture_page_lists_every_module():
 def test_readme_commands_are_understood(monkeypatch, capsys):
     from labelnoise import cli
     from labelnoise.runs import folders
-    from labelnoise.runs.kinds import Outcome
+    from labelnoise.runs.kinds import Outcome, all_kinds
 
     seen = []
 
-    def run(config, out, overwrite, progress):
+    def run(config, out, overwrite, progress, *options):
         seen.append(config)
         return Outcome(out, "ok", False)
 
     monkeypatch.setattr(folders, "run_experiment", run)
+    monkeypatch.setitem(all_kinds(), "sweep", replace(all_kinds()["sweep"], execute=run))
     commands = re.findall(r"^labelnoise (.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    assert [cli.main(line.split()) for line in commands] == [0, 0, 2, 2]  # there is no such run to explain or report on
-    assert (seen[0].problem.d, seen[0].simulation.lr, seen[1].classes) == (400, 0.3, (3, 8))
+    assert [cli.main(line.split()) for line in commands] == [0, 0, 0, 2, 2]  # no run to explain or report on
+    assert (seen[0].problem.d, seen[0].simulation.lr, seen[2].classes) == (400, 0.3, (3, 8))
+    assert (seen[1].problem.m, seen[1].cells) == (5, 28)
 
 
 def test_public_names_have_docstrings():

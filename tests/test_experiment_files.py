@@ -1,6 +1,8 @@
 """Each file under experiments/ is read as it stands, and runs at a tiny size."""
 
 import shutil
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,15 @@ import pytest
 
 from labelnoise.cli import Output, main
 from labelnoise.runs.flags import parse_flags
+from labelnoise.runs.places import read_settings
 from labelnoise.runs.reading import read_run
+from labelnoise.sweeps.execution import Execution
+from labelnoise.sweeps.experiment import SweepRun, sweep
 from labelnoise.training.experiment import TrainRun
 
-FILES = sorted((Path(__file__).parent.parent / "experiments").glob("*.toml"))
+EXPERIMENTS = sorted((Path(__file__).parent.parent / "experiments").glob("*.toml"))
+SWEEPS = [file for file in EXPERIMENTS if "grid" in tomllib.loads(file.read_text())]
+FILES = [file for file in EXPERIMENTS if file not in SWEEPS]
 
 
 def settings(file):
@@ -24,6 +31,15 @@ def test_the_files_are_there():
         "pair-asymmetric", "pair-cat-dog", "pair-clean", "pair-noise-0.1", "pair-noise-0.2", "pair-noise-0.3",
         "pair-noise-0.4", "pair-resnet18", "ten-classes",
     ]  # fmt: skip
+    assert [file.stem for file in SWEEPS] == ["benign_overfitting"]
+
+
+def test_the_map_of_benign_overfitting_is_that_of_the_released_script(tmp_path):
+    config, _ = read_settings(SWEEPS[0], (SweepRun, Execution))
+    assert (config.cells, config.seeds, config.simulation.steps) == (10_000, 10, 100)
+    cell = replace(config, grid=("d=100", "mu_norm=1", "init_scale=0.57735026919"), seeds=60)
+    errors = sweep(cell, tmp_path / "cell", workers=1).test_error_given_fresh
+    assert errors.mean() == pytest.approx(0.3527, abs=0.02)  # over 400 runs elsewhere; four standard errors of 60 runs
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -43,7 +43,7 @@ def test_the_model_world_needs_no_extra(wheel, pins, tmp_path):
     run(python, "-m", "pip", "install", "--quiet", wheel, *pins, cwd=tmp_path)
     rooms = [ROOT / "src/labelnoise" / room for room in WITHOUT_EXTRAS]
     modules = [path for room in rooms for path in room.glob("*.py") if path.stem not in ("figures", "page")]
-    modules += [ROOT / "src/labelnoise" / room / "experiment.py" for room in ("training",)]
+    modules += [ROOT / "src/labelnoise" / room / "experiment.py" for room in ("training", "sweeps")]
     names = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in modules]
     names = [name.removesuffix(".__init__") for name in names]
     assert len(names) > 40
@@ -58,5 +58,7 @@ def test_the_model_world_needs_no_extra(wheel, pins, tmp_path):
         assert words in run(labelnoise, "simulate", *TINY, "--out", "a", cwd=tmp_path)
     refused = subprocess.run([labelnoise, "report", "a"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 2 and re.search(r"needs \w+; pip install 'labelnoise\[report\]'", refused.stderr)
+    refused = subprocess.run([labelnoise, "sweep", "--out", "c"], cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode == 2 and re.search(r"needs \w+; pip install 'labelnoise\[sweep\]'", refused.stderr)
     refused = subprocess.run([labelnoise, "train", "--out", "b"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode == 2 and "pip install 'labelnoise[train]'" in refused.stderr

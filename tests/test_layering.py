@@ -72,7 +72,7 @@ def test_what_needs_neither_torch_nor_matplotlib_loads_neither():
     names = [name for name in names if name.rpartition(".")[2] not in ("networks", "figures", "page")]
     code = (
         f"import sys, importlib\nfor name in {names!r}:\n    importlib.import_module(name)\n"
-        "    for heavy in ('torch', 'matplotlib', 'jinja2', 'sklearn', 'PIL'):\n"
+        "    for heavy in ('torch', 'matplotlib', 'jinja2', 'sklearn', 'PIL', 'xarray', 'distributed'):\n"
         "        if heavy in sys.modules: sys.exit(f'{name} loads {heavy}')\n"
         "from labelnoise.runs.kinds import all_kinds\n"
         "[kind.config() for kind in all_kinds().values()]\n"

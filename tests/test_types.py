@@ -33,6 +33,8 @@ seconds = frame["seconds"]
 recorder = ln.Recorder(3, 2)
 recorder.update(np.arange(3), np.zeros((3, 2)), np.zeros(3, dtype=int))
 outcome = ln.run_experiment(ln.SimulateRun(problem, seeds=(0,)), "runs/a")
+grid = ln.sweep({"grid": "d=100,200"}, workers=2)
+share = grid["stage_one"].mean("seed")
 report = ln.write_report(outcome.path).read_text()
 ln.Matrix([[0.9, 0.1], [0, 1]], exact=True)
 ln.Matrix(((0.9, 0.1), (0.2, 0.8)))
@@ -51,6 +53,8 @@ ln.Symmetric("0.2")  # wrong
 ln.Matrix("matrix.csv")  # wrong
 ln.Matrix([0.5, 0.5])  # wrong
 ln.Matrix(np.eye(2)).rows[0] = 1  # wrong
+ln.sweep(3)  # wrong
+ln.SweepRun(design="spam")  # wrong
 ln.no_such_name  # wrong
 ln.theory.no_such_name  # wrong
 ln.run_experiment(ln.SignalNoise())  # wrong
@@ -72,7 +76,7 @@ def output(tmp_path_factory):
 
 def test_a_program_fails_in_the_lines_that_are_wrong_and_in_no_other(output):
     wrong = {at for at, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# wrong")}
-    assert len(wrong) == 15
+    assert len(wrong) == 17
     assert {int(at) for at in re.findall(r"^user\.py:(\d+): error", output, flags=re.MULTILINE)} == wrong, output
 
 

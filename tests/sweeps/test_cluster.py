@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -82,12 +83,28 @@ def test_a_scheduler_that_is_lost_and_a_chunk_that_kills_are_one_sentence(tmp_pa
         distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as running,
         pytest.raises(ln.InputError, match="a chunk ended 4 workers"),
     ):
-        ln.sweep(TABLE, tmp_path / "b", scheduler=running.scheduler_address)
+        ln.sweep({**TABLE, "grid": {"n": [10, 20]}}, tmp_path / "b", scheduler=running.scheduler_address)
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_worker_is_told(tmp_path):
+    with distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=":0") as running:
+        told = []
+
+        def progress(done, total, words=""):
+            if words and not told:
+                running.scale(1)
+            told.append(words)
+
+        table = {**TABLE, "grid": {"n_snr2": [4]}}
+        assert ln.sweep(table, tmp_path / "a", scheduler=running.scheduler_address, progress=progress).seed.size == 8
+        assert told[0] == f"waiting for a worker of {running.scheduler_address}"
 
 
 class Deadly:
-    """A chunk that ends the process that looks at it."""
+    """A chunk that ends the process that looks at it; not at once, for a nanny gives up what hardly started."""
 
     @property
     def names(self):
+        time.sleep(1)
         os._exit(1)

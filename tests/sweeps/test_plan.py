@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from labelnoise.errors import InputError
+from labelnoise.sweeps.chunks import Finished, Store, gather
 from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.sweeps.plan import draw_points
 from labelnoise.theory.config import SimulateConfig
@@ -62,6 +63,22 @@ def test_chunks_hold_each_run_once_and_only_what_fits_into_one_batch():
         chunk = plan.chunk(at)
         assert len({(values[0], values[2]) for values in chunk.values.tolist()}) == 1
     assert sorted(plan.order.tolist()) == list(range(12))
+
+
+def test_results_come_back_in_the_order_of_the_cells(tmp_path):
+    plan, store = replace(SWEEP, chunk=5).plan(), Store(tmp_path)
+    assert plan.order.tolist() == [0, 2, 4, 1, 3, 5]  # those of m = 2 first
+    for at in range(plan.chunks):
+        chunk = plan.chunk(at)
+        columns = dict(zip(chunk.names, chunk.values.T, strict=True)) | {"own": chunk.seeds % 1000.0}
+        store.write(at, Finished(columns, chunk.seeds, 0.5))
+    result = gather(plan, Store(tmp_path))
+    for name, values in zip(plan.names, plan.cells.T, strict=True):
+        assert np.array_equal(result.columns[name], np.repeat(values[:, None], 4, axis=1))
+    assert np.array_equal(result.columns["own"], result.seeds % 1000.0) and result.seconds == plan.chunks / 2
+    expected = seeds_by_run(plan)
+    for cell, seeds in zip(plan.cells.tolist(), result.seeds.tolist(), strict=True):
+        assert seeds == expected[tuple(sorted(zip(plan.names, cell, strict=True)))]
 
 
 def test_chunks_are_cut_to_the_memory_and_a_run_beyond_it_is_refused():

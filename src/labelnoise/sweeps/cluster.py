@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import labelnoise
 from labelnoise.errors import InputError
 from labelnoise.sweeps.chunks import Finished, run_chunk
-from labelnoise.sweeps.execution import Results
+from labelnoise.sweeps.execution import Results, Tell
 from labelnoise.sweeps.plan import Plan
 
 TIMEOUT = 10
@@ -19,7 +20,9 @@ TIMEOUT = 10
 RETRIES = 2
 """How often a chunk that raised is tried again; one whose worker died goes to another without being counted."""
 LOOK = 10
-"""Seconds after which the cluster is asked anew how many threads it has."""
+"""Seconds after which the cluster is asked anew how many threads it has; workers come and go."""
+PATIENCE = 60
+"""Seconds after which it is said again that there is no worker."""
 WAITING = 4
 """Chunks that wait or run at a time, for each thread of the cluster: the scheduler holds no more."""
 
@@ -58,29 +61,37 @@ def connect(address: str) -> Iterator[Any]:
         client.close()
 
 
-def run_on_cluster(client: Any, plan: Plan, missing: Sequence[int]) -> Results:
+def run_on_cluster(client: Any, plan: Plan, missing: Sequence[int], tell: Tell) -> Results:
     """Run chunks of a plan on the workers of a client; yield each that is done, once."""
-    from distributed import as_completed
-
-    left, places = iter(missing), dict[Any, int]()
+    left, places, done = iter(missing), dict[Any, int](), SimpleQueue[Any]()
     most = looked = 0.0
-
-    def submit() -> list[Any]:
-        nonlocal most, looked
-        if time.monotonic() - looked > LOOK:  # workers come and go
+    while True:
+        if time.monotonic() - looked > LOOK:
             most, looked = WAITING * max(sum(client.nthreads().values()), 16), time.monotonic()
-        new = []
         while len(places) < most and (at := next(left, None)) is not None:
             chunk = plan.chunk(at)
-            new.append(client.submit(run_chunk, chunk, labelnoise.__version__, retries=RETRIES, pure=False))
-            places[new[-1]] = at
-        return new
-
-    done = as_completed(submit(), loop=client.loop)
-    for future in done:
+            future = client.submit(run_chunk, chunk, labelnoise.__version__, retries=RETRIES, pure=False)
+            places[future] = at
+            future.add_done_callback(done.put)
+        if not places:
+            return
+        future = _next(client, done, tell)
         result: Finished = future.result()
         yield places.pop(future), result
-        done.update(submit())
+
+
+def _next(client: Any, done: SimpleQueue[Any], tell: Tell) -> Any:
+    """The next future that is done; what is submitted to a scheduler that is gone never is."""
+    told = 0.0
+    while True:
+        try:
+            return done.get(timeout=1)
+        except Empty:
+            if client.status in ("closing", "closed"):
+                raise CancelledError("its connection ended") from None
+            if time.monotonic() - told > PATIENCE and not client.nthreads():
+                told = time.monotonic()
+                tell(f"waiting for a worker of {client.scheduler.address}")
 
 
 def _check_versions(client: Any) -> None:

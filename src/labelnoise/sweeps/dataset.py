@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import h5netcdf  # noqa: F401  xarray would miss it only when all runs are done
 import numpy as np
 import xarray
 

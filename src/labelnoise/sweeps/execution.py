@@ -28,7 +28,9 @@ COLUMNS = 65
 
 Results = Generator[tuple[int, Finished], None, None]
 """Position and result of each chunk, as it is done."""
-Run = Callable[[Plan, Sequence[int]], Results]
+Tell = Callable[[str], object]
+"""Takes words for who waits."""
+Run = Callable[[Plan, Sequence[int], Tell], Results]
 """Runs the chunks of a plan at these positions."""
 
 
@@ -70,6 +72,11 @@ class Meter:
         self.start = self.told = time.monotonic()
         if progress and kept:
             progress(kept, total, f"{kept:,} runs were there already")
+
+    def tell(self, words: str) -> None:
+        """Say something in words."""
+        if self.progress:
+            self.progress(self.done, self.total, words)
 
     def add(self, runs: int) -> None:
         """Count runs that are done."""
@@ -114,8 +121,7 @@ class Work:
         missing = [at for at in range(plan.chunks) if first + at not in self.store.finished]
         kept = plan.runs - int(np.diff(plan.bounds)[missing].sum())
         meter = Meter(self.progress, plan.runs, kept)
-        run = self.run if len(missing) > 1 else _run_here
-        with closing(run(plan, missing)) as results:
+        with closing(self.run(plan, missing, meter.tell)) as results:
             for at, result in results:
                 self.store.write(first + at, result)
                 meter.add(len(result.seeds))
@@ -148,13 +154,16 @@ def workers_of(how: Execution) -> Iterator[Run]:
         yield _run_here
 
 
-def _run_here(plan: Plan, missing: Sequence[int]) -> Results:
+def _run_here(plan: Plan, missing: Sequence[int], tell: Tell) -> Results:
     for at in missing:
         yield at, run_chunk(plan.chunk(at), labelnoise.__version__)
 
 
-def _run_in_pool(pool: Executor, processes: int, plan: Plan, missing: Sequence[int]) -> Results:
+def _run_in_pool(pool: Executor, processes: int, plan: Plan, missing: Sequence[int], tell: Tell) -> Results:
     """Run chunks in processes of this machine; few of them wait at a time, since a plan may have very many."""
+    if len(missing) == 1:  # a process takes a second to start
+        yield from _run_here(plan, missing, tell)
+        return
     left, running = iter(missing), dict[Future[Finished], int]()
     while True:
         while len(running) < 2 * processes and (at := next(left, None)) is not None:

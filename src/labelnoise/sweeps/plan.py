@@ -28,7 +28,7 @@ WORK = 1e10
 """Floating-point operations of a chunk: about a second's."""
 MOST_RUNS = 4096
 """Most runs of a chunk."""
-CHECKED = 20_000
+CHECKED = 2_000
 """Cells up to which each is checked before the first run; of more, those at the ends of the axes and along them."""
 
 

@@ -23,6 +23,9 @@ Columns = dict[str, np.ndarray]
 STAGES = ("stage_one", "window_start", "window_end", "t1", "onset", "converged", "ok")
 """The columns that are not those of a record."""
 
+OWN_WORK = 1e7
+"""What a run costs whatever its size: its random streams, its stages."""
+
 
 class Cell(NamedTuple):
     """One run."""
@@ -109,10 +112,10 @@ def memory_of(problem: SignalNoise, config: SimulateConfig) -> float:
 
 
 def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
-    """Floating-point operations of one run, to the nearest factor of two or three: draw, steps and test errors."""
+    """Floating-point operations that cost as much as one run, to a factor of three: draw, steps and test errors."""
     q, filters, rows = problem.n + 2, 2 * problem.m, problem.n + 1 + 2 * problem.m
     step, draw = 2.0 * filters * q * (q + 30), rows**2 * (rows + 100.0)  # 30, 100: what is not a product counts, too
-    return draw + config.steps * step + 2.0 * config.test_draws * filters * (4 * filters + 200)
+    return OWN_WORK + draw + config.steps * step + 2.0 * config.test_draws * filters * (4 * filters + 200)
 
 
 def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
