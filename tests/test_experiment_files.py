@@ -31,7 +31,18 @@ def test_the_files_are_there():
         "pair-asymmetric", "pair-cat-dog", "pair-clean", "pair-noise-0.1", "pair-noise-0.2", "pair-noise-0.3",
         "pair-noise-0.4", "pair-resnet18", "ten-classes",
     ]  # fmt: skip
-    assert [file.stem for file in SWEEPS] == ["benign_overfitting"]
+    assert [file.stem for file in SWEEPS] == [
+        "benign_overfitting", "map-dimension-init", "map-errors", "map-label-noise-gd", "map-selection", "map-snr-tau",
+        "map-times",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_a_map_can_be_planned(file):
+    config, _ = read_settings(file, (SweepRun, Execution))
+    plan = config.plan()
+    assert plan.runs == config.cells * config.seeds and config.variables
+    assert set(config.variables) <= {*plan.wanted}
 
 
 def test_the_map_of_benign_overfitting_is_that_of_the_released_script(tmp_path):
