@@ -15,7 +15,7 @@ import pytest
 from helpers import contents, killed
 from labelnoise.images.data import load_data
 from labelnoise.runs.files import DIGEST, sealed_json
-from tiny import EXPLAIN, REPORT, REPRODUCE, SIMULATE, command, refused
+from tiny import EXPLAIN, REPORT, REPRODUCE, SIMULATE, SWEEP, command, refused
 
 SETTINGS = """
 data = "in/images.npz"
@@ -29,10 +29,16 @@ FOLDERS = {
     "an explained training": ([f"{TRAIN} 0", EXPLAIN], [f"{TRAIN} 0", EXPLAIN, REPORT]),
     "a killed training": ([f"{TRAIN} 0"], [f"{TRAIN} 0", REPORT]),
     "the files of a training": ([], [f"{TRAIN} 0"]),
+    "a sweep": ([f"{SWEEP} 2"], [f"{SWEEP} 2", REPORT]),
     "the main job": ([REPRODUCE], [REPRODUCE, REPORT]),
 }
 """What makes each folder, and the commands that read it."""
-OTHERS = {f"{SIMULATE} 0 1": f"{SIMULATE} 2 3", f"{TRAIN} 0": f"{TRAIN} 1", REPRODUCE: f"{REPRODUCE} --quick"}
+OTHERS = {
+    f"{SIMULATE} 0 1": f"{SIMULATE} 2 3",
+    f"{TRAIN} 0": f"{TRAIN} 1",
+    f"{SWEEP} 2": f"{SWEEP} 3",
+    REPRODUCE: f"{REPRODUCE} --quick",
+}
 """What makes another run of the same kind."""
 RESULTS = ("config.json", "summary.json", "history.csv", "samples.npz")
 
@@ -58,11 +64,13 @@ def make(folder, commands, cut):
 def damages(name, whole, other):
     """Names and contents of what may have become of a file; None where it is gone, ... where a folder is there."""
     chance = random.Random(name)
-    yield from {"gone": None, "a folder": ..., "empty": b"", "half": whole[: len(whole) // 2]}.items()
-    yield from {"cut": whole[:-1], "longer": whole + b"\n1,2"}.items()
+    yield from {"gone": None, "a folder": ..., "half": whole[: len(whole) // 2]}.items()
+    if Path(name).suffix in (".html", ".png", ".svg"):
+        return  # nobody reads them
+    yield from {"empty": b"", "cut": whole[:-1], "longer": whole + b"\n1,2"}.items()
     if other not in (None, whole):
         yield "that of another run", other
-    for at in sorted(chance.sample(range(len(whole)), 8)):
+    for at in chance.sample(range(len(whole)), 8):
         yield f"bit {at}", whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]
     if name.endswith(".json"):
         yield from {repr(value): json.dumps(value).encode() for value in ([], 3, "x", None, {})}.items()
@@ -72,7 +80,7 @@ def damages(name, whole, other):
             rest = {name: value for name, value in table.items() if name != key}
             yield f"no {key}", json.dumps({**rest, DIGEST: seal}).encode()
             yield f"no {key}, sealed", sealed_json(rest)
-            for value in ([3], 3, "x", None, {"a": 1}):
+            for value in chance.sample([[3], 3, "x", None, {"a": 1}], 2):
                 yield f"{key} = {value!r}, sealed", sealed_json({**table, key: value})
 
 
@@ -101,8 +109,8 @@ def fault(words, name, what, outcome, left, expected):
         return ""
     if outcome != (0, ""):
         return outcome
-    if what == "gone" and name.startswith("run/checkpoints/epoch") or name.endswith(".toml"):
-        return ""  # no damage: weights may be deleted, and other settings are another run
+    if what == "gone" and name.startswith(("run/checkpoints/epoch", "run/attribution")) or name.endswith(".toml"):
+        return ""  # no damage: weights and attributions may be deleted, and other settings are another run
     wrong = {path for path in left | expected if left.get(path) != expected.get(path)}
     if words == REPORT or Path(name).name not in RESULTS:
         wrong -= {name, f"{name}/"}

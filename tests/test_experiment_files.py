@@ -79,7 +79,13 @@ def tiny(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+ALIKE = ("pair-cat-dog", "pair-clean", "pair-noise-0.1", "pair-noise-0.3", "pair-noise-0.4")
+"""Those that differ from another one by a value."""
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=pytest.mark.slow if file.stem in ALIKE else (), id=file.stem) for file in FILES]
+)
 def test_a_file_runs(file, tiny, tmp_path):
     small = ["--data", str(tiny), "--epochs", "1", "--batch-size", "8", "--precision", "float32", "--device", "cpu"]
     assert main(["train", "--config", str(file), *small, "--out", str(tmp_path / "run")]) == 0

@@ -15,6 +15,7 @@ from labelnoise.reproduce import experiment as reproduce
 from labelnoise.reproduce import workers
 from labelnoise.reproduce.plan import SectionPlan, Setting
 from labelnoise.runs import folders
+from labelnoise.sweeps import chunks
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
@@ -30,6 +31,10 @@ TRAIN = (
 )
 EXPLAIN = (
     "explain {} --method expected-gradients --clean 2 --noisy 2 --background 4 --reference 2 --nsamples 3 --device cpu"
+)
+SWEEP = (
+    "sweep --n 10 --d 50 --m 2 --lr 0.05 --steps 5 --test-draws 0 --grid n_snr2=1,4 tau=0.1,0.2 --chunk 2 --workers 1 "
+    "--out {} --seeds"
 )
 REPORT, REPRODUCE = "report {}", "reproduce --out {}"
 
@@ -55,7 +60,8 @@ def world():
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folders, "git_commit", lambda: "0" * 40)
-        patch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: 0.0))
+        for module in (loop, chunks):
+            patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 0.0))
         patch.setattr(TrainingState, "seconds", 0.0)
         patch.setattr(Figure, "savefig", _sketch)
         patch.setattr(workers, "worker_pool", _InThisProcess)

@@ -129,11 +129,13 @@ def test_a_worker_that_is_killed_ends_the_run_with_one_sentence(tmp_path):
 def test_an_interrupt_of_the_main_process_alone_ends_the_workers_too(tmp_path):
     """They have hours of work before them."""
     script = f"""
+import signal
 from pathlib import Path
 from labelnoise.reproduce.workers import run_all
 from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 long = SimulateRun(simulation=SimulateConfig(steps=10_000_000, record_every=10_000_000, test_draws=0), seeds=(0,))
 run_all({{"a": long}}, {{}}, Path({str(tmp_path)!r}), print)
 """

@@ -58,13 +58,13 @@ def run_all(
 def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> bool:
     """Whether a folder holds the finished run and, if its samples are to be explained, that too."""
     with open_run(path, experiment) as folder:
-        return folder.finished and (explain is None or (path / FACTS).exists())
+        return folder.finished and (explain is None or (path / FACTS).is_file())
 
 
 def run_one(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> Outcome:
     """Run an experiment and, if its samples are to be explained, explain them once."""
     outcome = run_here(experiment, path) if isinstance(experiment, SweepRun) else run_experiment(experiment, path)
-    if explain and outcome.status == "ok" and not (path / FACTS).exists():
+    if explain and outcome.status == "ok" and not (path / FACTS).is_file():
         from labelnoise.training.explain import explain_run
 
         explain_run(path, explain)

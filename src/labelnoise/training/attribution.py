@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.errors import InputError
+from labelnoise.record.stopping_points import RULES
 from labelnoise.runs.files import delete, digest_file, read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
@@ -83,7 +84,13 @@ def read_attribution(path: Path) -> Attribution:
         facts = read_json(path / FACTS)
         if facts.pop("arrays", None) not in (None, digest_file(path / ARRAYS)):  # None: before checksums
             raise InputError(f"{ARRAYS} does not belong to {FACTS}")
-        return Attribution(facts, **read_arrays(path / ARRAYS))
+        found = Attribution(facts, **read_arrays(path / ARRAYS))
+        stops = facts.get("stops")
+        if not (isinstance(facts.get("text"), str) and isinstance(stops, dict) and set(stops) <= set(RULES)):
+            raise InputError(f"{FACTS} lacks what it should say")
+        if not set(found.shown_epoch) == {*stops.values()}:
+            raise InputError(f"{FACTS} says other stopping points than {ARRAYS}")
+        return found
     except (OSError, ValueError, TypeError) as error:  # of these InputError is one
         raise InputError(
             f"the attribution in {path} is damaged ({error}); make it again with `labelnoise explain {path}`"
