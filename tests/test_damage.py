@@ -40,7 +40,7 @@ OTHERS = {
     REPRODUCE: f"{REPRODUCE} --quick",
 }
 """What makes another run of the same kind."""
-RESULTS = ("config.json", "summary.json", "history.csv", "samples.npz")
+RESULTS = ("sweep.nc", "config.json", "summary.json", "history.csv", "samples.npz")
 
 
 def make(folder, commands, cut):
@@ -70,7 +70,7 @@ def damages(name, whole, other):
     yield from {"empty": b"", "cut": whole[:-1], "longer": whole + b"\n1,2"}.items()
     if other not in (None, whole):
         yield "that of another run", other
-    for at in chance.sample(range(len(whole)), 8):
+    for at in chance.sample(range(len(whole)), min(8, len(whole))):
         yield f"bit {at}", whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :]
     if name.endswith(".json"):
         yield from {repr(value): json.dumps(value).encode() for value in ([], 3, "x", None, {})}.items()

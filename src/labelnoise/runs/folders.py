@@ -34,7 +34,7 @@ from labelnoise.runs.files import (
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
 from labelnoise.runs.locks import LOCK, lock_run, sweep
 from labelnoise.runs.provenance import git_commit, versions
-from labelnoise.runs.reading import CHECKSUMS, RESULTS, SCHEMA, is_run, read_config, read_run
+from labelnoise.runs.reading import CHECKSUMS, SCHEMA, is_run, read_config, read_run
 from labelnoise.runs.settings import difference, settings_of
 
 FILES = (
@@ -78,8 +78,8 @@ class RunFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write `checksums.json` of all that stays, and `summary.json`: from here on the run is finished."""
-        kind, content = all_kinds().get(self.config["command"]), sealed_json(summary)
-        patterns = ("config.json", *RESULTS, *(kind.checked if kind else ()))
+        kind, content = find_kind(self.config["command"]), sealed_json(summary)
+        patterns = ("config.json", *kind.results, *kind.checked)
         files = sorted(file for pattern in patterns for file in self.path.glob(pattern))
         checksums = {file.relative_to(self.path).as_posix(): digest_file(file) for file in files}
         write_json(self.path / CHECKSUMS, {**checksums, "summary.json": digest(content)})
@@ -156,7 +156,7 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> I
     with lock_run(path, config.command):
         folder = _look(path, config, content, overwrite)
         if folder.finished:
-            read_run(path).verify(*RESULTS)
+            read_run(path).verify(*find_kind(config.command).results)
         yield folder
 
 

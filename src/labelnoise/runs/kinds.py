@@ -68,8 +68,10 @@ class Kind:
     """Whether its runs hold `history.csv`."""
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
+    results: tuple[str, ...] = ("history.csv", "samples.npz")
+    """What such runs are made for; the checksums of those that a run writes are checked when it is read or reused."""
     checked: tuple[str, ...] = ()
-    """Patterns of those of them whose checksums are kept, as those of `history.csv` and `samples.npz` are."""
+    """Patterns of further files whose checksums are kept and checked when they are read; they may be deleted."""
     transient: tuple[str, ...] = ()
     """Patterns of the files that a run needs until it is finished; they are deleted then."""
     upgrade: Callable[[dict[str, Any], int], dict[str, Any]] = lambda settings, schema: settings

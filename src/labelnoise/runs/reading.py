@@ -17,8 +17,6 @@ from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
 
 CHECKSUMS = "checksums.json"
-RESULTS = ("history.csv", "samples.npz")
-"""Files of arrays and tables; `history.csv` may hold times, so neither is part of the summary."""
 SCHEMA = 1
 """Version of the form of `config.json`, which states it since 1."""
 
