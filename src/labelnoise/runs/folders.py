@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,9 @@ def run_experiment(
 
 def delete_transient(path: Path, command: str) -> None:
     """Delete what a run of this command needed until it was finished."""
-    _delete(path, find_kind(command).transient)
+    for pattern in find_kind(command).transient:
+        for file in path.glob(pattern):
+            file.unlink()
 
 
 def default_path(config: Experiment) -> Path:
@@ -234,7 +236,11 @@ def _delete_run(path: Path) -> None:
     """Delete what a run wrote but for `config.json`, and runs inside whole; nothing else."""
     held = read_json(path / "config.json")
     kind = all_kinds().get(held["command"])
-    _delete(path, FILES + (kind.files + kind.transient if kind else ()))
+    for pattern in FILES + (kind.files + kind.transient if kind else ()):
+        for file in path.glob(pattern):
+            file.unlink()
+            if file.parent != path and not any(file.parent.iterdir()):
+                file.parent.rmdir()
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):
             _delete_run(inner)
@@ -242,12 +248,3 @@ def _delete_run(path: Path) -> None:
             (inner / LOCK).unlink(missing_ok=True)
             if not any(inner.iterdir()):
                 inner.rmdir()
-
-
-def _delete(path: Path, patterns: Iterable[str]) -> None:
-    """Delete the files of these patterns, and the folders that they leave empty."""
-    for pattern in patterns:
-        for file in list(path.glob(pattern)):
-            file.unlink()
-            if file.parent != path and not any(file.parent.iterdir()):
-                file.parent.rmdir()

@@ -117,6 +117,12 @@ class Store:
         columns = dict(zip(held["names"].tolist(), held["values"], strict=True))
         return Finished(columns, held["seeds"], float(held["seconds"]))
 
+    def delete(self) -> None:
+        """Delete all chunks, once what they hold stands elsewhere."""
+        for file in self.path.iterdir():
+            file.unlink()
+        self.path.rmdir()
+
     def _file(self, at: int) -> Path:
         return self.path / f"{at:06d}.npz"
 

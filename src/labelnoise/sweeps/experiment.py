@@ -138,6 +138,7 @@ class SweepRun:
         inner = dataset.point_dataset(self.base, axes, *refined) if refined else None
         dataset.write_dataset(folder.path / dataset.FILE, main, inner)
         folder.finish(_summary(result, refined[1] if refined else None), dataset.FILE)
+        work.store.delete()
         return main
 
 
