@@ -81,10 +81,16 @@ def _sketch(figure, file, **options):
 
 
 class _InThisProcess:
-    def __init__(self, *arguments):
+    """In place of a pool of processes."""
+
+    def __init__(self, workers):
         pass
 
-    __enter__ = __exit__ = shutdown = lambda self, *arguments, **options: self
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
 
     def submit(self, work, *arguments):
         future = Future()
