@@ -37,7 +37,7 @@ CASES = {
     "explain": Case(EXPLAIN, (f"{TRAIN} 0",), least=56, few=1),
     "explain again": Case(f"{EXPLAIN} --seed 1", (f"{TRAIN} 0", EXPLAIN), least=55),
     "report": Case(REPORT, (f"{SIMULATE} 0 1",), least=18, few=1),
-    "sweep": Case(f"{SWEEP} 2", least=60, few=1),
+    "sweep": Case(f"{SWEEP} 2", least=60),
     "sweep over another": Case(f"{SWEEP} 2 {OVERWRITE}", (f"{SWEEP} 3",), least=60),
     "reproduce": Case(REPRODUCE, least=150, few=1),
     "reproduce over another": Case(f"{REPRODUCE} {OVERWRITE}", (f"{REPRODUCE} --quick",), least=150),

@@ -39,7 +39,7 @@ EXPLAIN = ExplainConfig(
     method="expected-gradients", clean=2, noisy=2, background=5, reference=2, nsamples=5, device="cpu"
 )
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("world")
 
 
 @pytest.fixture

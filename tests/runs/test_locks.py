@@ -154,7 +154,7 @@ def test_a_folder_that_is_deleted_meanwhile_stops_the_run(tmp_path):
 # ------------------------------------------------------------------------------------------------------ killed anywhere
 
 
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("by", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_that_ends_at_any_change_of_the_disk_leaves_a_folder_that_goes_on(by, tmp_path, monkeypatch):
     """Every write, move and deletion of a run is a point; the same command then ends as if there had been none."""
     monkeypatch.setattr(folders, "git_commit", lambda: None)  # takes longer than the rest

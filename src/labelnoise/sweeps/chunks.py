@@ -90,7 +90,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.path, version = folder / FOLDER, folder / FOLDER / "version.txt"
-        if not version.exists() or version.read_text() != labelnoise.__version__:
+        if not version.exists() or version.read_text(errors="replace") != labelnoise.__version__:
             for file in self.path.glob("*.npz"):
                 file.unlink()
             write_text(version, labelnoise.__version__)
