@@ -1,4 +1,4 @@
-"""Which trainings the harness holds: data sets and learners by kinds of noise, schedules turning with them, and seeds."""
+"""Which trainings the harness holds: data sets and learners by kinds of noise, with turning schedules, and seeds."""
 
 from __future__ import annotations
 

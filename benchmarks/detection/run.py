@@ -4,8 +4,9 @@ python benchmarks/detection/run.py --subset                        (under 10 min
 python benchmarks/detection/run.py --data-root DATA                (a day on 2 cores; a training that is there is kept)
 python benchmarks/detection/run.py --data digits fried --folds none
 
-Data that scikit-learn does not hold (MNIST, Fashion-MNIST and CIFAR as .npz, adult.csv, banking77.csv) are looked for in
-the folder of --data-root, or the one that LABELNOISE_DATA names; those that are not there are left out and named.
+Data that scikit-learn does not hold (mnist, fashion-mnist-small.npz, cifar10-ten-classes-small.npz,
+cifar10-airplane-automobile.npz, adult.csv, banking77.csv) are looked for in the folder of --data-root, or the one that
+LABELNOISE_DATA names; those that are not there are left out and named.
 """
 
 from __future__ import annotations
