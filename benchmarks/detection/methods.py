@@ -69,6 +69,16 @@ class Seen:
         """(n,) whether the mean margin of the five epochs around the stop is below 0."""
         return self.margin[self.around].mean(axis=0) < 0
 
+    def predicted(self, epochs: slice) -> np.ndarray:
+        """(n,) the class that most of these epochs predict, the least on ties."""
+        rows = self.prediction[epochs]
+        votes = np.array([(rows == k).sum(axis=0) for k in range(rows.max() + 1)])
+        return votes.argmax(axis=0)
+
+    def sure(self, epochs: slice) -> np.ndarray:
+        """(n,) mean probability of the class that is predicted in each of these epochs: exp(-loss - min(margin, 0))."""
+        return np.exp(-self.loss[epochs].astype(float) - np.minimum(self.margin[epochs], 0)).clip(0, 1).mean(axis=0)
+
 
 # --------------------------------------------------------------------------------------------------------------- scores
 
@@ -111,9 +121,111 @@ SCORES: dict[str, Callable[[Seen], np.ndarray]] = {
 """Each score (n,) by name; larger is more suspicious. The first is the default."""
 
 
+# ---------------------------------------------------------------------------------------------------------------- rates
+
+Z = 1.645
+"""Standard errors on each side of a 90 % interval."""
+
+
+def anchored(seen: Seen, epochs: slice, share: float, among: np.ndarray | None = None) -> tuple[int, int]:
+    """Labels that the network contradicts among its anchors, and the number of anchors.
+
+    Anchors are the `share` of the samples of each predicted class of which the network is most sure (Patrini et al.
+    2017): there it hardly errs, so that a contradicted label is a wrong one. Before Stage II the samples that it trains
+    on may be among them: it has not memorised them yet.
+    """
+    rows = np.arange(seen.given.size) if among is None else np.flatnonzero(among)
+    predicted, sure = seen.predicted(epochs)[rows], seen.sure(epochs)[rows]
+    order = np.lexsort((-sure, predicted))
+    sizes = np.bincount(predicted)
+    rank = np.empty(rows.size, int)
+    rank[order] = np.arange(rows.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    chosen = rank < np.ceil(share * sizes)[predicted]
+    return int((predicted != seen.given[rows])[chosen].sum()), int(chosen.sum())
+
+
+def anchor_rate(seen: Seen, share: float = 0.75) -> tuple[float, float, float]:
+    """Rate from anchors among all samples, up to the stop; the interval spans stricter and looser anchors.
+
+    It ends at the lower limit of the strictest six tenths, and at the upper limits of nine tenths and of nine tenths of
+    the held-out samples, which see what was memorised.
+    """
+    wrong, count = anchored(seen, seen.to_stop, share)
+    low = _wilson(*anchored(seen, seen.to_stop, 0.6))[0]
+    loose = _wilson(*anchored(seen, seen.to_stop, 0.9))[1]
+    outside = _wilson(*anchored(seen, seen.around, 0.9, seen.held_out))[1]
+    return wrong / count, low, max(loose, outside)
+
+
+def held_out_anchor_rate(seen: Seen, share: float = 0.5) -> tuple[float, float, float]:
+    """Rate from anchors among held-out samples, around the stop."""
+    wrong, count = anchored(seen, seen.around, share, seen.held_out)
+    return (wrong / count, *_wilson(wrong, count))
+
+
+def corrected_rate(seen: Seen) -> tuple[float, float, float]:
+    """`anchor_rate`, but at least two standard errors below the rate of the held-out anchors."""
+    rate, low, high = anchor_rate(seen)
+    wrong, count = anchored(seen, seen.around, 0.75, seen.held_out)
+    outside = wrong / count
+    error = np.sqrt(max(outside * (1 - outside), 1 / count) / count)
+    return max(rate, outside - 2 * error), low, high
+
+
+def _rejection(mask: np.ndarray) -> tuple[float, float, float]:
+    return (float(mask.mean()), *_wilson(int(mask.sum()), mask.size))
+
+
+def _wilson(count: int, n: int) -> tuple[float, float]:
+    """Ends of the 90 % interval of a share count / n."""
+    share = count / n
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n * n)) / (1 + Z**2 / n)
+    return float(middle - half), float(middle + half)
+
+
+def mixture_rate(seen: Seen) -> tuple[float, float, float]:
+    """Share of the upper of two normal distributions fitted to the logit of the mean probability to twice the stop."""
+    from sklearn.mixture import GaussianMixture
+
+    mean = seen.probability[seen.to_twice].mean(axis=0).clip(1e-4, 1 - 1e-4)
+    values = np.log((1 - mean) / mean)[:, None]
+    fitted = GaussianMixture(2, random_state=0).fit(values)
+    upper = fitted.means_[:, 0].argmax()
+    return float((fitted.predict(values) == upper).mean()), np.nan, np.nan
+
+
+RATES: dict[str, Callable[[Seen], tuple[float, float, float]]] = {
+    "anchors, to the stop": anchor_rate,
+    "anchors, corrected by held-out ones": corrected_rate,
+    "anchors, held out": held_out_anchor_rate,
+    "rejected around the stop": lambda s: _rejection(s.rejected),
+    "rejected, held out": lambda s: _rejection(s.rejected[s.held_out]),
+    "mixture of two": mixture_rate,
+}
+"""Each estimate by name: the rate and the ends of its 90 % interval."""
+
+
 # ------------------------------------------------------------------------------------------------------------ decisions
 
+
+def counted(seen: Seen, score: str, rate: str) -> np.ndarray:
+    """The most suspicious samples by a score, as many as an estimated rate says."""
+    flagged = np.zeros(seen.given.size, dtype=bool)
+    number = round(RATES[rate](seen)[0] * flagged.size)
+    flagged[np.argsort(-SCORES[score](seen), kind="stable")[:number]] = True
+    return flagged
+
+
+def _as_counted(score: str, rate: str) -> Callable[[Seen], np.ndarray]:
+    return lambda seen: counted(seen, score, rate)
+
+
 DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
+    "as many as: anchors, to the stop": _as_counted(next(iter(SCORES)), "anchors, to the stop"),
+    "as many as: anchors, corrected": _as_counted(next(iter(SCORES)), "anchors, corrected by held-out ones"),
+    "as many as: anchors, held out": _as_counted(next(iter(SCORES)), "anchors, held out"),
+    "as many as: mixture of two": _as_counted(next(iter(SCORES)), "mixture of two"),
     "margin < 0 around the stop": lambda s: s.rejected,
     "margin < 0 to the stop": lambda s: s.margin[s.to_stop].mean(axis=0) < 0,
     "margin < 0 to twice the stop": lambda s: s.margin[s.to_twice].mean(axis=0) < 0,
@@ -123,34 +235,6 @@ DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
     "rejected in most of all epochs": lambda s: s.wrong.mean(axis=0) > 0.5,
 }
 """Each decision (n,) by name; True is flagged."""
-
-
-# ---------------------------------------------------------------------------------------------------------------- rates
-
-
-def held_out_rejection(seen: Seen) -> tuple[float, float, float]:
-    """Share of the held-out samples that are rejected around the stop: an upper bound, the network errs, too."""
-    return _binomial(seen.rejected[seen.held_out])
-
-
-def all_rejection(seen: Seen) -> tuple[float, float, float]:
-    """Share of all samples that are rejected around the stop."""
-    return _binomial(seen.rejected)
-
-
-def _binomial(mask: np.ndarray) -> tuple[float, float, float]:
-    """A share with the ends of its 90 % interval (Wilson)."""
-    n, share, z2 = mask.size, float(mask.mean()), 1.645**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return share, middle - half, middle + half
-
-
-RATES: dict[str, Callable[[Seen], tuple[float, float, float]]] = {
-    "rejected around the stop": all_rejection,
-    "rejected held-out samples": held_out_rejection,
-}
-"""Each estimate by name: the rate and the ends of its 90 % interval."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- stops

@@ -33,11 +33,28 @@ class Setting:
     """In the words of the command line; class-conditional:RATE means rates that differ between the classes."""
     schedule: str
     seed: int
+    """Of data, noise, weights and batches."""
+    member: int = 0
+    """Trainings of the same labels, with other weights, batches and held-out samples."""
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of weights, batches and held-out samples."""
+        return self.seed + 1_000 * self.member
 
     @property
     def name(self) -> str:
         """Its file name without the ending."""
-        return "_".join([self.data, self.learner, self.noise.replace(":", "-"), self.schedule, f"seed{self.seed}"])
+        parts = [self.data, self.learner, self.noise.replace(":", "-"), self.schedule, f"seed{self.seed}"]
+        return "_".join(parts + ([f"member{self.member}"] if self.member else []))
+
+    @classmethod
+    def from_name(cls, name: str) -> Setting:
+        """Read `name` back."""
+        data, learner, noise, schedule, seed, *member = name.split("_")
+        kind, _, rate = noise.rpartition("-")
+        words = f"{kind}:{rate}" if kind else noise
+        return cls(data, learner, words, schedule, int(seed[4:]), int(member[0][6:]) if member else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +131,7 @@ def _train(setting: Setting, root: Path) -> dict[str, np.ndarray]:
         single.append(float((outputs(source.x_test).argmax(1) == source.y_test).mean()))
         averaged.update({at: float((out.argmax(1) == source.y_test).mean()) for at, out in averages(source.x_test)})
 
-    trained = LEARNERS[setting.learner].train(source, given, setting.schedule, setting.seed, watch)
+    trained = LEARNERS[setting.learner].train(source, given, setting.schedule, setting.training_seed, watch)
     return _arrays(trained) | {
         "given": given,
         "true": source.y,
@@ -163,7 +180,7 @@ def _fold(
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         outputs.append((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
-    trained = learner.train(part, given, setting.schedule, setting.seed, watch)
+    trained = learner.train(part, given, setting.schedule, setting.training_seed, watch)
     return left_out, outputs, trained
 
 

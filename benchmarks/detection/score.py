@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,17 @@ from methods import DECISIONS, RATES, SCORES, STOPS, Seen
 from records import Record
 
 
-def rows_of(record: Record, folds: dict[str, np.ndarray] | None) -> list[dict[str, Any]]:
-    """A row for each candidate and metric of one record; peers that need folds are left out without them."""
+def rows_of(record: Record, folds: dict[str, np.ndarray] | None, others: Sequence[Record] = ()) -> list[dict[str, Any]]:
+    """A row for each candidate and metric of one record; peers that need folds are left out without them.
+
+    With other trainings of the same labels, the mean of each score over all of them stands beside it.
+    """
     seen, noisy = Seen.of(record), record.noisy
     given = record.given
     scores = {name: method(seen) for name, method in SCORES.items()}
+    if others:
+        every = [seen, *map(Seen.of, others)]
+        scores |= {f"{len(every)} trainings: {name}": _mean_score(name, every) for name in SCORES}
     flags = {name: method(seen) for name, method in DECISIONS.items()} | {"flags nothing": peers.nothing(len(given))}
     rates = {name: method(seen) for name, method in RATES.items()}
     if folds is not None:
@@ -38,6 +44,10 @@ def rows_of(record: Record, folds: dict[str, np.ndarray] | None) -> list[dict[st
         "rate_true": float(noisy.mean()), "folds": folds is not None,
     }  # fmt: skip
     return [common | row for row in rows]
+
+
+def _mean_score(name: str, every: Sequence[Seen]) -> np.ndarray:
+    return np.mean([SCORES[name](seen) for seen in every], axis=0)
 
 
 def _row(what: str, name: str, **values: float) -> dict[str, Any]:
@@ -89,9 +99,13 @@ def tables(rows: Iterable[dict[str, Any]]) -> str:
     clean = frame[frame["rate_true"] == 0]
     parts = [
         "## Scores: average precision", _scores(noisy),
-        "## Scores by kind of noise (reporting seeds)", _by(noisy, "kind"),
-        "## Scores by data set (reporting seeds)", _by(noisy, "place"),
+        "## Scores by kind of noise (reporting seeds)", _by(noisy, "score", "ap", "kind"),
+        "## Scores by data set (reporting seeds)", _by(noisy, "score", "ap", "place"),
         "## Decisions without a known rate", _decisions(noisy, clean),
+        "## F1 of decisions by kind of noise (reporting seeds)", _by(noisy, "decision", "f1", "kind"),
+        "## F1 of decisions by data set (reporting seeds)", _by(noisy, "decision", "f1", "place"),
+        "## Share flagged on clean data (all seeds)",
+        _by(clean, "decision", "flagged", "place", halves=("choosing", "reporting")),
         "## Rate", _rates(frame),
         "## Stops: regret in points of test accuracy", _stops(noisy, clean),
         "## Cost", _costs(frame),
@@ -109,16 +123,17 @@ def _scores(noisy: pd.DataFrame) -> str:
     with_folds = part[part["folds"]]
     if len(with_folds):
         table["AP where folds are"] = with_folds.groupby("name")["ap"].mean()
-    return _markdown(table, sort=list(table.columns)[-1])
+    return _markdown(table, sort=next(name for name in table.columns[::-1] if ": AP" in name))
 
 
-def _by(noisy: pd.DataFrame, column: str) -> str:
-    part = noisy[(noisy["what"] == "score") & (noisy["half"] == "reporting")].copy()
-    part["kind"] = part["noise"].str.partition(":")[0]
-    part["place"] = part["data"] + " " + part["learner"]
+def _by(frame: pd.DataFrame, what: str, value: str, column: str, halves: tuple[str, ...] = ("reporting",)) -> str:
+    """Means of a value over the records of each kind of noise, or of each place: data set and learner."""
+    part = frame[(frame["what"] == what) & frame["half"].isin(halves)].copy() if len(frame) else frame
     if part.empty:
         return "No such records."
-    return _markdown(part.pivot_table(index="name", columns=column, values="ap"))
+    part["kind"] = [noise.partition(":")[0] for noise in part["noise"]]
+    part["place"] = part["data"] + " " + part["learner"]
+    return _markdown(part.pivot_table(index="name", columns=column, values=value))
 
 
 def _decisions(noisy: pd.DataFrame, clean: pd.DataFrame) -> str:
@@ -143,7 +158,9 @@ def _decisions(noisy: pd.DataFrame, clean: pd.DataFrame) -> str:
 def _rates(frame: pd.DataFrame) -> str:
     part = frame[frame["what"] == "rate"]
     return _markdown(_halves(part, lambda group: {
-        "mean absolute error": group["error"].abs().mean(), "bias": group["error"].mean(),
+        "mean absolute error": group["error"].abs().mean(),
+        "the same without subclass noise": group.loc[~group["noise"].str.startswith("subclass"), "error"].abs().mean(),
+        "bias": group["error"].mean(),
         "worst": group["error"].abs().max(), "intervals that hold it": group["covers"].mean(),
         "their width": group["width"].mean(),
     }), sort=None)  # fmt: skip
