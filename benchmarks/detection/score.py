@@ -123,7 +123,7 @@ def _scores(noisy: pd.DataFrame) -> str:
     with_folds = part[part["folds"]]
     if len(with_folds):
         table["AP where folds are"] = with_folds.groupby("name")["ap"].mean()
-    return _markdown(table, sort=next(name for name in table.columns[::-1] if ": AP" in name))
+    return _markdown(table, sort=next((name for name in table.columns[::-1] if ": AP" in name), None))
 
 
 def _by(frame: pd.DataFrame, what: str, value: str, column: str, halves: tuple[str, ...] = ("reporting",)) -> str:
@@ -148,11 +148,11 @@ def _decisions(noisy: pd.DataFrame, clean: pd.DataFrame) -> str:
     flagged = _halves(empty, lambda group: {
         "flagged on clean data": group["flagged"].mean(), "at most": group["flagged"].max(),
     })  # fmt: skip
-    both = table.join(flagged, rsuffix=" ")
+    both = table.join(flagged, how="outer")
     with_folds = part[part["folds"]]
     if len(with_folds):
         both["F1 where folds are"] = with_folds.groupby("name")["f1"].mean()
-    return _markdown(both, sort=list(table.columns)[0])
+    return _markdown(both, sort=next(iter(table.columns), None))
 
 
 def _rates(frame: pd.DataFrame) -> str:
@@ -176,7 +176,7 @@ def _stops(noisy: pd.DataFrame, clean: pd.DataFrame) -> str:
 
     table = _halves(noisy[noisy["what"] == "stop"], summary)
     quiet = _halves(clean[clean["what"] == "stop"], lambda group: {"averaged, clean": group.get("averaged").mean()})
-    return _markdown(table.join(quiet, rsuffix=" "), sort=None)
+    return _markdown(table.join(quiet, how="outer"), sort=None)
 
 
 def _costs(frame: pd.DataFrame) -> str:
@@ -197,9 +197,9 @@ def _losses(noisy: pd.DataFrame) -> str:
     lost = (peer.max(axis=1) - default).rename("behind by")
     table = pd.concat([default.rename("default"), peer.max(axis=1).rename("cleanlab"), lost], axis=1)
     behind = table[lost > 0].sort_values("behind by", ascending=False)
-    words = f"{len(behind)} of {len(table)} records; at best of six cleanlab variants each.\n\n"
-    return words + (_markdown(behind.rename_axis(index=None).set_axis([" ".join(map(str, k)) for k in behind.index]))
-                    if len(behind) else "None.")  # fmt: skip
+    words = f"{len(behind)} of {len(table)} records; cleanlab at best of its six variants each.\n\n"
+    behind.index = pd.Index([" ".join(map(str, key)) for key in behind.index])
+    return words + (_markdown(behind) if len(behind) else "None.")
 
 
 def _halves(part: pd.DataFrame, summary: Any) -> pd.DataFrame:
@@ -217,6 +217,8 @@ def _markdown(table: pd.DataFrame, sort: str | None = None) -> str:
     """A table as markdown, three decimals."""
     if sort is not None and sort in table:
         table = table.sort_values(sort, ascending=False)
+    if table.empty:
+        return "No such records."
     head = ["", *map(str, table.columns)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, row in table.iterrows():
