@@ -64,14 +64,34 @@ def test_wilson_intervals_against_scipy(bench):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
-def test_anchors_tell_the_rate_where_the_network_errs_on_what_it_is_unsure_of(bench, rate):
+def test_the_rate_is_told_where_the_network_errs_on_what_it_is_unsure_of(bench, rate):
     given, true, margin, loss, prediction = network(rate=rate)
     seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 2)
-    found, low, high = bench["methods"].anchor_rate(seen)
-    # 3,000 anchors, 5 standard errors; all rejected samples would say 0.1 (1 - 2 rate) more
-    assert_close(found, (given != true).mean(), atol=5 * np.sqrt(max(rate * (1 - rate), 1e-3) / 3_000))
-    assert low <= found <= high
-    assert bench["methods"].RATES["rejected around the stop"](seen)[0] > found + 0.03
+    rates = {name: method(seen) for name, method in bench["methods"].RATES.items()}
+    # 3,000 anchors, or 800 samples in each of five parts, 5 standard errors
+    for name, n in (("anchors, to the stop", 3_000), ("fifths, to the stop", 800)):
+        found, low, high = rates[name]
+        assert_close(found, (given != true).mean(), atol=5 * np.sqrt(max(rate * (1 - rate), 1e-3) / n))
+        assert low <= found <= high
+    # all rejected samples say 0.1 (1 - 2 rate) more
+    assert rates["rejected around the stop"][0] > rates["fifths, to the stop"][0] + 0.03
+
+
+def test_fifths_are_parts_of_each_predicted_class_by_how_sure_the_network_is(bench):
+    """Two predicted classes of ten samples; of each fifth (two samples a class) so many are contradicted."""
+    prediction = np.repeat([0, 1], 10)
+    sure = np.concatenate([np.linspace(0.99, 0.6, 10), np.linspace(0.999, 0.55, 10)])
+    given, wrong = prediction.copy(), [0, 2, 4, 5, 6, 7, 18, 19]
+    given[wrong] = 1 - given[wrong]
+    gap = np.log(sure / (1 - sure))
+    margin = np.where(prediction == given, gap, -gap)
+    rows = np.tile(margin, (3, 1))
+    seen = seen_of(bench, rows, np.logaddexp(0, -rows), np.tile(prediction, (3, 1)), given, 1)
+    shares = np.array([1, 1, 2, 2, 2]) / 4  # the surest: sample 0; then 2; 4 and 5; 6 and 7; 18 and 19
+    found, low, high = bench["methods"].fifths_rate(seen)
+    assert_close(found, np.quantile(shares, 0.4))
+    ends = (bench["methods"]._wilson(round(np.quantile(shares, level) * 12), 12) for level in (0.2, 0.6))
+    assert_close(np.array([low, high]), np.array([next(ends)[0], next(ends)[1]]))
 
 
 def test_anchors_are_the_surest_of_each_predicted_class_and_look_only_up_to_the_stop(bench):
@@ -95,10 +115,21 @@ def test_a_count_decides_how_many_of_the_most_suspicious_are_flagged(bench):
     given, true, margin, loss, prediction = network()
     seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 2)
     methods = bench["methods"]
-    flagged = methods.counted(seen, "margin, at the stop", "anchors, to the stop")
-    assert flagged.sum() == round(methods.anchor_rate(seen)[0] * given.size)
+    flagged = methods.counted(seen, "margin, at the stop", "fifths, to the stop")
+    assert flagged.sum() == round(methods.fifths_rate(seen)[0] * given.size)
     assert margin[flagged].max() <= margin[~flagged].min()
     assert bench["score"].decided(given != true, flagged)["f1"] > 0.8
+
+
+def test_the_mean_rank_is_that_of_margin_and_relative_probability(bench):
+    rng = np.random.default_rng(3)
+    given, margin = rng.integers(0, 2, 40), rng.normal(1, 2, (6, 40))
+    loss = np.logaddexp(0, -margin)
+    seen = seen_of(bench, margin, loss, np.where(margin > 0, given, 1 - given), given, 1)
+    mean, p = margin[:4].mean(axis=0), np.exp(-loss[:4]).mean(axis=0)
+    relative = p / np.array([p[given == k].mean() for k in (0, 1)])[given]
+    ranks = [(part[:, None] < part[None]).sum(axis=1) for part in (mean, relative)]  # how many are above
+    assert_close(bench["methods"].mean_rank(seen), np.mean(ranks, axis=0) / 39)
 
 
 def test_methods_see_no_truth(bench):
@@ -223,10 +254,10 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
     bench["run"].main()
     table, said = (out / "table.md").read_text(), capsys.readouterr().out
     assert "left out: adult" in said and "left out, for want of data: adult" in table.lower()
-    for words in ("flags nothing", "## Rate", "## Stops", "## Cost", "anchors, to the stop", "cleanlab"):
+    for words in ("flags nothing", "## Rate", "## Stops", "## Cost", "fifths, to the stop", "cleanlab"):
         assert words in table
     if noise != "none":
-        for words in ("5 folds", "2 trainings: probability", "cleanlab self_confidence", "AUM", "where folds are"):
+        for words in ("5 folds", "2 trainings: mean rank", "cleanlab self_confidence", "AUM", "where folds are"):
             assert words in table
     monkeypatch.setattr(sys, "argv", ["run.py", "--stored", "--members", "2", "--out", str(out)])
     bench["run"].main()
