@@ -5,7 +5,7 @@ python benchmarks/map_speed.py            (two minutes; needs torch)
 
 from __future__ import annotations
 
-import harness  # before NumPy loads: it limits the threads
+from harness import describe, spread, verdict  # before NumPy loads: it limits the threads
 
 # isort: split
 import os
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 import labelnoise
-from harness import describe, spread, verdict
 from labelnoise.runs.places import read_settings
 from labelnoise.runs.workers import cores
 from labelnoise.sweeps.chunks import run_chunk
