@@ -155,7 +155,8 @@ def make(file: Path) -> Iterator[dict[str, Any]]:
     held = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     yield from held
     done = {tuple(each[name] for name in ("noise", "schedule", "network", "seed")) for each in held}
-    for setting in product(NOISES, SCHEDULES, NETWORKS, SEEDS):
+    for seed, *others in product(SEEDS, NOISES, SCHEDULES, NETWORKS):  # a part of them is whole settings of one seed
+        setting = (*others, seed)
         if setting not in done:
             start = time.perf_counter()
             result = run(*setting)

@@ -45,6 +45,9 @@ def check_training(
         raise InputError(f"there must be three training images or more, got {len(data.y_given)}; add images")
     if config.augment and data.x_train.ndim != 4:
         raise InputError(f"`augment` shifts images (n, C, H, W), got data of shape {data.x_train.shape}; leave it out")
+    for name in ("x_train", "x_test"):  # of data that nobody has checked
+        if not np.isfinite(getattr(data, name)).all():
+            raise InputError(f"`data.{name}` must hold finite numbers, got NaN or infinity; fill missing values first")
     _check_weights(model, config)
     logits = _first_outputs(model, data, find_device(config.device))
     if not isinstance(logits, torch.Tensor):
