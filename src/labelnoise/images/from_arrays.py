@@ -104,7 +104,8 @@ def _samples(name: str, values: Any) -> np.ndarray:
         raise InputError(f"`{name}` must have a row a sample and one feature or more, got shape {array.shape}; reshape")
     if array.dtype == np.uint8 and array.ndim == 4:
         return array
-    floats = array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(floats))
     if len(wrong):
         at, value = tuple(wrong[0].tolist()), array[tuple(wrong[0])]
