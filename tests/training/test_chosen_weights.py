@@ -1,4 +1,4 @@
-"""With `stop`, the network ends with the average of the weights around the chosen epoch; without, with the last ones."""
+"""With `stop`, the network ends with the average of the weights around the choice; without, with the last ones."""
 
 from unittest import mock
 

@@ -123,7 +123,7 @@ class DeviceData:
     """(1, C, 1, 1) float32, in units of a pixel value; (1, d) of a table."""
 
     def normalise(self, pixels: Array) -> Array:
-        """Return images (b, C, H, W), or rows of a table, as float32: mean 0, standard deviation 1 over the training set."""
+        """Return images (b, C, H, W), or rows of a table, as float32: mean 0, standard deviation 1 over training."""
         return (pixels.float() - self.mean) / self.std
 
     def augment(self, pixels: Array, shifts: Array) -> Array:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def data_from_arrays(
-    x: Shaped[ArrayLike, n * shape],
+    x: Shaped[ArrayLike, "n ..."],
     y: Shaped[ArrayLike, " n"],
     *,
-    x_test: Shaped[ArrayLike, n_test * shape] | None = None,
+    x_test: Shaped[ArrayLike, "n_test ..."] | None = None,
     y_test: Shaped[ArrayLike, " n_test"] | None = None,
     y_true: Shaped[ArrayLike, " n"] | None = None,
     normalise: bool = True,

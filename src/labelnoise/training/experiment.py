@@ -207,7 +207,8 @@ def _stops(log: TrainLog) -> list[dict[str, Any]]:
         points.append(_point("rule", stops.rule, rows[stops.rule.epoch]))
     if stops.rule and log.returned is not None:
         first, last = log.weights_epochs[0], log.weights_epochs[-1]
-        points.append(_point("averaged", stops.rule, log.returned, f"weights of epochs {first} to {last}", first, last))
+        words = f"the average of the weights of epochs {first} to {last}"
+        points.append(_point("averaged", stops.rule, log.returned, words, first, last))
     points.append(last_point(table, "epoch"))
     columns = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
     return describe_points(points, log.config.seed, columns, gains={"test_accuracy": 1})
