@@ -11,10 +11,10 @@ import numpy as np
 from labelnoise.errors import InputError
 from labelnoise.record.stages import stage_columns
 from labelnoise.theory.config import SimulateConfig
-from labelnoise.theory.draws import stack
 from labelnoise.theory.loop import History, train
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
+from labelnoise.theory.sampling import sample_runs
 from labelnoise.theory.simulation import simulate
 
 Columns = dict[str, np.ndarray]
@@ -58,7 +58,7 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
     if len({group_of(cell.problem, cell.config) for cell in cells}) != 1:
         raise InputError("`cells` must agree in n, m, bias and all settings but lr to run as one batch; split them")
     config = cells[0].config
-    draws = stack([cell.problem.sample(seed=cell.seed) for cell in cells])
+    draws = sample_runs([cell.problem for cell in cells], [cell.seed for cell in cells])
     at_t1 = {name.removesuffix(AT_T1) for name in wanted if name.endswith(AT_T1)}
     at_end = {*wanted, *(CONVERGENCE if not wanted or "converged" in wanted else ())}
     observer = Observer(
@@ -101,7 +101,8 @@ def _where(t1: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def group_of(problem: SignalNoise, config: SimulateConfig) -> Hashable:
     """Return what runs of one batch have in common; d, signal, noise, initialisation, flips and lr may differ."""
-    return problem.n, problem.m, problem.bias, replace(config, lr=1.0)
+    settings = tuple(value for name, value in vars(config).items() if name != "lr")
+    return problem.n, problem.m, problem.bias, settings
 
 
 def memory_of(problem: SignalNoise, config: SimulateConfig) -> float:

@@ -1,20 +1,16 @@
-"""The paper's data model, and how it is sampled: as explicit vectors, or few with the same inner products."""
+"""The paper's data model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from labelnoise.arrays import check_memory, stream
 from labelnoise.errors import InputError, check_integer, check_positive, is_number
-from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import TRANSITIONS, ClassConditional, Matrix, Pair, Symmetric
-from labelnoise.theory.draws import Draw, Vectors, inner_products
+from labelnoise.theory.draws import Draw
+from labelnoise.theory.sampling import sample_runs
 
-LITTLE = 2**26
-"""Bytes that every machine has: to ask for what is free takes longer than a small draw."""
 MAX_D = 10**15
 """Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
 
@@ -115,85 +111,4 @@ class SignalNoise:
         check_integer("n_holdout", n_holdout, 0, 200)
         if not isinstance(vectors, bool):
             raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
-        rows = self.n + 1 + 2 * self.m + n_holdout
-        width = self.d if vectors else min(rows, self.d)
-        needed = 8.0 * rows * (3 * width + 2 * rows)
-        if needed > LITTLE:
-            check_memory(needed, "lower n, m, n_holdout, or d where vectors are kept")
-        y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
-        extra = stream(seed, "held_out") if n_holdout else None
-        held_out_true, held_out_given = self._labels(n_holdout, extra, extra) if extra else np.zeros((2, 0))
-        route = _explicit_rows if vectors else _bartlett_rows
-        explicit = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
-        return Draw(
-            inner=inner_products(explicit),
-            m=self.m,
-            y_true=y_true,
-            y_given=y_given,
-            held_out_true=held_out_true,
-            held_out_given=held_out_given,
-            bias0=self.init_std * stream(seed, "bias").standard_normal(2 * self.m) if self.bias else None,
-            problem=self,
-            seed=seed,
-            vectors=explicit if vectors else None,
-        )
-
-    def _labels(self, n: int, labels: np.random.Generator, flips: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """True and given labels (n,) in {-1, +1}."""
-        drawn = flip_labels(labels.integers(2, size=n), self.label_noise, 2, flips)
-        return 1.0 - 2.0 * drawn.y_true, 1.0 - 2.0 * drawn.y_given
-
-
-Generator = np.random.Generator
-
-
-def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
-    """Vectors in R^d with mu along the first axis."""
-    mu = np.zeros((1, p.d))
-    mu[0, 0] = p.mu_norm
-    xi, w0, held_out = (
-        scale * rng.standard_normal((count, p.d)) if rng else np.zeros((0, p.d))
-        for rng, count, scale in (
-            (data, p.n, p.noise_std),
-            (init, 2 * p.m, p.init_std),
-            (extra, h, p.noise_std),
-        )
-    )
-    if p.orthogonal_noise:
-        xi[:, 0] = held_out[:, 0] = 0
-    return Vectors(xi, mu, w0, held_out)
-
-
-def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
-    """Rows in R^min(N, d) with the inner products of Gaussian vectors in R^d (spec: Bartlett decomposition).
-
-    Rotated so that mu lies along the first axis, the first coordinates are N(0, 1) and the Gram matrix of the other
-    d - 1 is Wishart(d - 1, I) = L L^T: L lower triangular, L_kk^2 ~ chi^2(d - 1 - k), N(0, 1) below the diagonal.
-    """
-    width = 1 + min(p.n + 2 * p.m + h, p.d - 1)
-    blocks, start = [], 0
-    for rng, count, scale in ((data, p.n, p.noise_std), (init, 2 * p.m, p.init_std), (extra, h, p.noise_std)):
-        block = np.zeros((count, width))
-        if rng is None:
-            blocks.append(block)
-            continue
-        block[:, 0] = rng.standard_normal(count)
-        filled = min(start + count, p.d - 1)
-        below, row = _triangle(start, count, filled)
-        block[:, 1 : 1 + filled] = np.where(below, rng.standard_normal((count, filled)), 0)
-        block[row, 1 + start + row] = np.sqrt(rng.chisquare(p.d - 1 - (start + row)))
-        blocks.append(scale * block)
-        start += count
-    xi, w0, held_out = blocks
-    if p.orthogonal_noise:
-        xi[:, 0] = held_out[:, 0] = 0
-    mu = np.zeros((1, width))
-    mu[0, 0] = p.mu_norm
-    return Vectors(xi, mu, w0, held_out)
-
-
-@lru_cache(maxsize=64)
-def _triangle(start: int, count: int, filled: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of rows `start` to `start + count` of L: what lies below the diagonal, and the rows that reach it."""
-    rows = np.arange(count)
-    return np.tri(count, filled, start - 1, dtype=bool), rows[start + rows < filled]
+        return sample_runs([self], [seed], vectors=vectors, n_holdout=n_holdout)[0]
