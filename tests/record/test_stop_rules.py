@@ -163,6 +163,14 @@ def test_how_sure_a_stop_is():
     assert (alone.chosen, alone.falls, alone.between) == (2, False, (0, 3))  # one mean a record has no error
 
 
+def test_samples_are_compared_with_themselves():
+    """Each loses .1 or a little more; hard and easy ones differ by ten times that, which is no error of the rise."""
+    hard = np.array([0.1, 1.0, 2.0, 3.0, 0.5, 0.2])
+    loss = np.stack([hard + 0.2, hard, hard + [0.1, 0.12, 0.11, 0.13, 0.1, 0.12]])
+    stop = HeldOutLoss(9, smooth=1).decide(evidence(loss))
+    assert stop.falls and stop.between == (1, 1) and "two paired standard errors (0.010) of 6 samples" in stop.reason
+
+
 def test_without_held_out_samples_nothing_is_said_of_a_second_stage():
     stop = LabelWave(k=1).decide(evidence(changes=[np.nan, 0.3, 0.1, 0.2]))
     assert not stop.falls and stop.fall is None and stop.between == (0, 3)
