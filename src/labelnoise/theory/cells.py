@@ -11,10 +11,10 @@ import numpy as np
 from labelnoise.errors import InputError
 from labelnoise.record.stages import stage_columns
 from labelnoise.theory.config import SimulateConfig
-from labelnoise.theory.draws import stack
 from labelnoise.theory.loop import History, train
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
+from labelnoise.theory.sampling import sample_runs
 from labelnoise.theory.simulation import simulate
 
 Columns = dict[str, np.ndarray]
@@ -57,10 +57,10 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
     """
     if len({group_of(cell.problem, cell.config) for cell in cells}) != 1:
         raise InputError(
-            "`cells` must agree in n, m, kind of problem and all settings but lr to run as one batch; split them"
+            "`cells` must agree in n, m, bias, kind of problem and all settings but lr to run as one batch; split them"
         )
     config = cells[0].config
-    draws = stack([cell.problem.sample(seed=cell.seed) for cell in cells])
+    draws = sample_runs([cell.problem for cell in cells], [cell.seed for cell in cells])
     at_t1 = {name.removesuffix(AT_T1) for name in wanted if name.endswith(AT_T1)}
     at_end = {*wanted, *(CONVERGENCE if not wanted or "converged" in wanted else ())}
     observer = Observer(

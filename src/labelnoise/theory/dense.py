@@ -158,7 +158,7 @@ def view(state: State) -> View:
 
 
 def _own_signal(of_signals: np.ndarray) -> np.ndarray:
-    """Coefficient (R, 2m) of mu, or of the signal of each filter's own class, of those of all signals (R, 2m, signals)."""
+    """Those of mu (R, 2m), or of the signal of each filter's own class, of coefficients (R, 2m, signals)."""
     own = np.arange(of_signals.shape[1]) // (of_signals.shape[1] // of_signals.shape[2])
     return np.take_along_axis(of_signals, own[None, :, None], axis=2)[..., 0]
 

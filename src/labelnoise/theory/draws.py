@@ -237,13 +237,8 @@ def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
 
 def inner_products(rows: Vectors) -> Float[np.ndarray, "N N"]:
     """Gram matrix (N, N) of all rows, in the order of `Draw.inner`."""
-    every = all_rows(rows)
+    every = np.concatenate([rows.xi, rows.mu, rows.w0, rows.held_out])
     return every @ every.T
-
-
-def all_rows(rows: Vectors) -> Float[np.ndarray, "N d"]:
-    """All rows (N, d), in the order of `Draw.inner`."""
-    return np.concatenate([rows.xi, rows.mu, rows.w0, rows.held_out])
 
 
 def _finite(name: str, value: ArrayLike) -> np.ndarray:

@@ -1,22 +1,17 @@
-"""The paper's data model, and how it is sampled: as explicit vectors, or few with the same inner products."""
+"""The paper's data model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from labelnoise.arrays import check_memory, stream
 from labelnoise.errors import InputError, check_integer
-from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
-from labelnoise.theory.draws import Draw, Vectors, all_rows, classes_of, inner_products, signals_of
+from labelnoise.theory.draws import Draw, signals_of
 from labelnoise.theory.flips import flip_probability
 from labelnoise.theory.limits import check_problem
-
-LITTLE = 2**26
-"""Bytes that every machine has: to ask for what is free takes longer than a small draw."""
+from labelnoise.theory.sampling import sample_runs
 
 
 @dataclass(frozen=True)
@@ -88,8 +83,8 @@ class SignalNoise:
 
     @property
     def axes(self) -> int:
-        """Coordinates that are told apart: of the signals, and of v where it is no multiple of mu."""
-        return self.signals + (self.flip_dependence > 0 and abs(self.flip_cosine) < 1)
+        """Coordinates that are told apart: of the signals, and of v where flips depend on the patch."""
+        return self.signals + (self.flip_dependence > 0)
 
     @property
     def snr(self) -> float:
@@ -116,116 +111,8 @@ class SignalNoise:
         check_integer("n_holdout", n_holdout, 0, 200)
         if not isinstance(vectors, bool):
             raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
-        rows = self.n + self.signals + self.filters + n_holdout
-        width = self.d if vectors else min(rows, self.d)
-        needed = 8.0 * rows * (3 * width + 2 * rows)
-        if needed > LITTLE:
-            check_memory(needed, "lower n, m, n_holdout, or d where vectors are kept")
-        y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
-        extra = stream(seed, "held_out") if n_holdout else None
-        held_out_true, held_out_given = self._labels(n_holdout, extra, extra) if extra else np.zeros((2, 0))
-        route = _explicit_rows if vectors else _bartlett_rows
-        explicit = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
-        if explicit.probe is not None:
-            y_given = self._flipped(y_true, explicit.xi @ explicit.probe, stream(seed, "flips"))
-            if extra:
-                held_out_given = self._flipped(held_out_true, explicit.held_out @ explicit.probe, extra)
-        return Draw(
-            inner=inner_products(explicit),
-            m=self.m,
-            y_true=y_true,
-            y_given=y_given,
-            held_out_true=held_out_true,
-            held_out_given=held_out_given,
-            bias0=self.init_std * stream(seed, "bias").standard_normal(self.filters) if self.bias else None,
-            problem=self,
-            seed=seed,
-            vectors=explicit if vectors else None,
-            n_classes=self.n_classes,
-            one_patch=self.one_patch,
-            probe=None if explicit.probe is None else all_rows(explicit) @ explicit.probe,
-        )
-
-    def _labels(self, n: int, labels: np.random.Generator, flips: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """True and given labels (n,), flipped whatever the patch."""
-        drawn = flip_labels(labels.integers(self.n_classes, size=n), self.label_noise, self.n_classes, flips)
-        names = np.array(classes_of(self.n_classes))
-        return names[drawn.y_true], names[drawn.y_given]
+        return sample_runs([self], [seed], vectors=vectors, n_holdout=n_holdout)[0]
 
     def flip_rates(self, y_true: np.ndarray, along: np.ndarray) -> np.ndarray:
         """Return the rate (n,) at which each label is flipped, of patches with these products <xi, v> (n,)."""
         return flip_probability(along / self.noise_std, np.where(y_true > 0, *self.taus), self.flip_dependence)
-
-    def _flipped(self, y_true: np.ndarray, along: np.ndarray, flips: np.random.Generator) -> np.ndarray:
-        """Given labels (n,) of patches with these products <xi, v> (n,)."""
-        whether, _ = flips.random((2, y_true.size))  # the numbers by which `flip_labels` decides
-        return np.where(whether < self.flip_rates(y_true, along), -y_true, y_true)
-
-
-Generator = np.random.Generator
-
-
-def _probe(p: SignalNoise, width: int) -> np.ndarray | None:
-    """V (width,) = cos e_1 + sin e_2, mu along e_1; None where flips do not depend on the patch."""
-    if not p.flip_dependence:
-        return None
-    v = np.zeros(width)
-    v[0] = p.flip_cosine
-    if p.axes > 1:
-        v[1] = np.sqrt(1 - p.flip_cosine**2)
-    return v
-
-
-def _signals(p: SignalNoise, width: int) -> np.ndarray:
-    """The signals (signals, width), each along an axis of its own."""
-    return p.mu_norm * np.eye(p.signals, width)
-
-
-def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
-    """Vectors in R^d with mu along the first axis, further signals along the next ones."""
-    xi, w0, held_out = (
-        scale * rng.standard_normal((count, p.d)) if rng else np.zeros((0, p.d))
-        for rng, count, scale in (
-            (data, p.n, p.noise_std),
-            (init, p.filters, p.init_std),
-            (extra, h, p.noise_std),
-        )
-    )
-    if p.orthogonal_noise:
-        xi[:, : p.signals] = held_out[:, : p.signals] = 0
-    return Vectors(xi, _signals(p, p.d), w0, held_out, _probe(p, p.d))
-
-
-def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
-    """Rows in R^min(N, d) with the inner products of Gaussian vectors in R^d (spec: Bartlett decomposition).
-
-    Rotated so that mu lies along the first axis, the first coordinates are N(0, 1) and the Gram matrix of the other
-    d - 1 is Wishart(d - 1, I) = L L^T: L lower triangular, L_kk^2 ~ chi^2(d - 1 - k), N(0, 1) below the diagonal. Each
-    further direction that matters, a signal or v, takes one more coordinate N(0, 1) and one off d.
-    """
-    axes, rest = p.axes, p.d - p.axes
-    width = axes + min(p.n + p.filters + h, rest)
-    blocks, start = [], 0
-    for rng, count, scale in ((data, p.n, p.noise_std), (init, p.filters, p.init_std), (extra, h, p.noise_std)):
-        block = np.zeros((count, width))
-        if rng is None:
-            blocks.append(block)
-            continue
-        block[:, :axes] = rng.standard_normal((count, axes))
-        filled = min(start + count, rest)
-        below, row = _triangle(start, count, filled)
-        block[:, axes : axes + filled] = np.where(below, rng.standard_normal((count, filled)), 0)
-        block[row, axes + start + row] = np.sqrt(rng.chisquare(rest - (start + row)))
-        blocks.append(scale * block)
-        start += count
-    xi, w0, held_out = blocks
-    if p.orthogonal_noise:
-        xi[:, : p.signals] = held_out[:, : p.signals] = 0
-    return Vectors(xi, _signals(p, width), w0, held_out, _probe(p, width))
-
-
-@lru_cache(maxsize=64)
-def _triangle(start: int, count: int, filled: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of rows `start` to `start + count` of L: what lies below the diagonal, and the rows that reach it."""
-    rows = np.arange(count)
-    return np.tri(count, filled, start - 1, dtype=bool), rows[start + rows < filled]
