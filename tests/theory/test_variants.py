@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import labelnoise as ln
 from helpers import assert_close
+from labelnoise.cli import main
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
+from labelnoise.report.page import write_report
+from labelnoise.runs.reading import read_run
 from labelnoise.theory import outputs
 from labelnoise.theory.activations import LeakyReLU, Softplus
+from labelnoise.theory.cells import Cell, check_cell, group_of, run_cells
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
 from labelnoise.theory.flips import flip_probability
@@ -439,3 +445,63 @@ def test_losses_and_batches_that_do_not_fit_are_refused():
         Draw.from_vectors(
             v.vectors.mu[0], v.vectors.xi, v.vectors.w0, v.y_true, v.y_given, problem=PROBLEMS["three classes"]
         )
+
+
+# as runs
+
+
+def test_variants_are_settings_of_files_flags_and_sweeps(tmp_path, capsys):
+    """A run of each by the command line: its folder knows the setting, its page says what departs from the paper."""
+    small = "--n 30 --d 400 --m 2 --mu-norm 12 --lr 0.02 --steps 30 --test-draws 20 --n-holdout 5 --seeds 0".split()
+    (tmp_path / "three.toml").write_text(
+        'n_classes = 3\n[problem.label_noise]\nkind = "Symmetric"\nrate = 0.2\n[simulation.dynamics.optimizer]\n'
+        'kind = "Momentum"\n'
+    )
+    runs = {
+        "three": (["--config", str(tmp_path / "three.toml")], ["momentum (momentum 0.9, nesterov False)", "3 classes"]),
+        "patch": (["--one-patch"], ["signal and noise in one patch"]),
+        "flips": (["--flip-dependence", "0.9", "--flip-cosine", "-0.3"], ["flips that depend on the noise patch"]),
+    }
+    for name, (words, departures) in runs.items():
+        out = tmp_path / name
+        assert main(["simulate", *small, *words, "--out", str(out)]) == 0
+        run = read_run(out)
+        assert run.summary["departures"] == departures
+        write_report(out)
+        assert f"{name} departs from the paper by: {'; '.join(departures)}." in (out / "report.html").read_text()
+    assert read_run(tmp_path / "three").config.problem.n_classes == 3
+    problem, noise = (read_run(tmp_path / "flips").config.problem, read_run(tmp_path / "flips").summary["noise"][0])
+    assert (problem.flip_dependence, problem.flip_cosine) == (0.9, -0.3)
+    draw = problem.sample(seed=0)
+    assert noise["rate_by_class"] == [draw.noisy[draw.y_true == sign].mean() for sign in (1, -1)]
+    rates = flip_probability(draw.probe[:30], np.full(30, 0.2), 0.9)
+    assert noise["expected_rate"] == pytest.approx(rates.mean()) and noise["largest_rate"] == pytest.approx(rates.max())
+    assert main(["simulate", "--n-classes", "3", "--out", str(tmp_path / "no")]) == 2
+    assert 'kind = "Symmetric"' in capsys.readouterr().err
+
+
+def test_cells_of_every_variant_are_what_single_runs_are():
+    config = SimulateConfig(lr=0.05, steps=20, record_every=20, test_draws=30)
+    for problem in PROBLEMS.values():
+        mixed = [problem, replace(problem, d=900, mu_norm=3.0)]
+        assert group_of(problem, config) == group_of(mixed[1], config) != group_of(PLAIN, config)
+        columns = run_cells([Cell(p, config, seed, 3) for seed, p in enumerate(mixed)])
+        for at, p in enumerate(mixed):
+            alone = run_cells([Cell(p, config, at, 3)])
+            for name, values in alone.items():
+                assert_close(np.nan_to_num(columns[name][at]), np.nan_to_num(values[0]), rtol=1e-9, atol=1e-9)
+        check_cell(problem, config)
+
+
+def test_a_sweep_varies_dependence_and_rate_of_any_number_of_classes(tmp_path):
+    table = {"n": 16, "d": 200, "m": 2, "lr": 0.05, "steps": 15, "test_draws": 20, "seeds": 2}
+    pytest.importorskip("xarray")
+    flips = ln.sweep({**table, "grid": {"flip_dependence": [0.0, 0.9], "tau": [0.1, 0.3]}}, tmp_path / "a", workers=1)
+    assert flips.sizes == {"flip_dependence": 2, "tau": 2, "seed": 2}
+    assert not np.isnan(flips.test_error_given_fresh).any() and (flips.tau_plus.sel(tau=0.3) == 0.3).all()
+    noise = {"problem": {"label_noise": {"kind": "Symmetric", "rate": 0.2}}}
+    grid = {"n_classes": [2, 3, 4], "tau": [0.1, 0.3]}
+    classes = ln.sweep({**table, **noise, "grid": grid}, tmp_path / "b", workers=1)
+    assert (classes.test_error_given_fresh.sel(tau=0.3) > 0.2).all()
+    with pytest.raises(InputError, match="are rates of two classes, got 3; use tau"):
+        ln.sweep({**table, **noise, "n_classes": 3, "grid": {"tau_plus": [0.1, 0.2]}}, tmp_path / "c", workers=1)
