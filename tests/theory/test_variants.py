@@ -24,6 +24,7 @@ from labelnoise.theory.losses import Hinge, Logistic
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.optimizers import GradientFlow, Momentum, SharpnessAware
 from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.sampling import sample_runs
 from labelnoise.theory.shown import Shown
 from labelnoise.theory.simulation import simulate
 from labelnoise.theory.trajectory import Trajectory
@@ -186,8 +187,10 @@ def test_both_routes_draw_flips_and_products_of_one_law():
     """Kolmogorov-Smirnov over all statistics: a false alarm in 1 of 1,000 correct samplers, seeds fixed."""
     problem = SignalNoise(n=4, d=5, m=1, mu_norm=2.0, init_std=0.5, flip_dependence=0.9, flip_cosine=0.6)
     routes = [
-        np.stack([statistics_of(problem.sample(seed=s + first, vectors=vectors)) for s in range(1_500)])
-        for vectors, first in ((False, 0), (True, 10**6))
+        np.stack(
+            [statistics_of(draw) for draw in sample_runs([problem] * 1_500, range(first, first + 1_500), vectors=on)]
+        )
+        for on, first in ((False, 0), (True, 10**6))
     ]
     moving = np.flatnonzero(np.concatenate(routes).std(axis=0) > 1e-9)
     p = np.array([stats.ks_2samp(routes[0][:, k], routes[1][:, k]).pvalue for k in moving])

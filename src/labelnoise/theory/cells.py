@@ -104,7 +104,8 @@ def _where(t1: np.ndarray, values: np.ndarray) -> np.ndarray:
 def group_of(problem: SignalNoise, config: SimulateConfig) -> Hashable:
     """Return what runs of one batch have in common; d, signal, noise, initialisation, flips and lr may differ."""
     kind = problem.bias, problem.n_classes, problem.one_patch, problem.flip_dependence > 0
-    return problem.n, problem.m, kind, replace(config, lr=1.0)
+    settings = tuple(value for name, value in vars(config).items() if name != "lr")
+    return problem.n, problem.m, kind, settings
 
 
 def memory_of(problem: SignalNoise, config: SimulateConfig) -> float:
