@@ -127,7 +127,7 @@ def test_label_noise_moves_no_vector_and_no_true_label():
 def test_flips_follow_the_rate_of_each_class():
     problem = SignalNoise(n=40_000, d=1, m=1, label_noise=ClassConditional(0.1, 0.4))
     generators = [np.random.default_rng(0)], [np.random.default_rng(1)]
-    y_true, y_given = sampling._labels([problem], *generators, 40_000)[:, 0]
+    y_true, y_given = sampling._labels([problem], *generators, 40_000)[:2, 0]
     for sign, tau in ((1, 0.1), (-1, 0.4)):
         flipped = (y_given != y_true)[y_true == sign]
         assert abs(flipped.mean() - tau) < 4 * np.sqrt(tau * (1 - tau) / flipped.size)

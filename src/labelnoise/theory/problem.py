@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer, check_positive, is_number
-from labelnoise.noise.models import TRANSITIONS, ClassConditional, Matrix, Pair, Symmetric
-from labelnoise.theory.draws import Draw
+from labelnoise.errors import InputError, check_integer
+from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
+from labelnoise.theory.draws import Draw, signals_of
+from labelnoise.theory.flips import flip_probability
+from labelnoise.theory.limits import check_problem
 from labelnoise.theory.sampling import sample_runs
-
-MAX_D = 10**15
-"""Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,12 @@ class SignalNoise:
     """Parameters of the signal-noise model and of the two-layer network's initialisation.
 
     x = [y mu, xi] with y uniform on {-1, +1} and xi ~ N(0, noise_std^2 I_d); the given label flips y with
-    probability tau_+ or tau_-; w_{j,r}(0) ~ N(0, init_std^2 I_d), m filters for each sign j.
+    probability tau_+ or tau_-; w_{j,r}(0) ~ N(0, init_std^2 I_d), m filters for each sign j. The last fields leave the
+    paper's model: a bias, K classes, one patch, flips that depend on the noise patch.
 
     Raises:
-        InputError: a size is not a positive integer, a scale not positive, a flip rate not in [0, 1/2).
+        InputError: a size is not a positive integer, a scale not positive, a flip rate not in [0, 1/2), settings that
+            do not go together.
     """
 
     n: int = 200
@@ -44,48 +45,46 @@ class SignalNoise:
     """Project the noise patches off mu: xi ~ N(0, noise_std^2 (I - mu mu^T / ||mu||^2))."""
     bias: bool = False
     """Train a bias per filter, too, b_{j,r}(0) ~ N(0, init_std^2); the paper's network has none."""
+    n_classes: int = 2
+    """Classes; two are the paper's, with mu and -mu and one output, more have an orthogonal signal of norm mu_norm, m
+    filters and an output each, and cross-entropy."""
+    one_patch: bool = False
+    """Show signal and noise summed in one patch, x = y mu + xi, a mixture of Gaussians; the paper shows two patches."""
+    flip_dependence: float = 0.0
+    """Correlation r in [0, 1] of flips with the noise patch; P(flip | xi) = Phi((Phi^-1(tau) + r s) / sqrt(1 - r^2)),
+    s = <xi, v> / noise_std, has the mean tau, but single rates may exceed one half; 0 is the paper's."""
+    flip_cosine: float = 0.0
+    """Cosine of the angle between mu and v, the direction in which the noise patch decides on flips."""
 
     def __post_init__(self) -> None:
-        for name, example in (("n", 200), ("d", 40_000), ("m", 20)):
-            check_integer(name, getattr(self, name), 1, example)
-        if self.d > MAX_D:
-            raise InputError(f"`d` must be at most 10^15, got {self.d:g}; lower it: float64 loses the overlaps")
-        if is_number(self.init_std) and self.init_std == 0:
-            raise InputError(
-                "`init_std` must be a finite number > 0, got 0: all activations would start at 0, where the ReLU has "
-                "no slope, so nothing would ever train; use 0.001"
-            )
-        for name, scale in (("mu_norm", 40.0), ("noise_std", 1.0), ("init_std", 0.001)):
-            value = getattr(self, name)
-            if name == "mu_norm" and is_number(value) and value == 0:
-                continue  # without a signal nothing is learnt, which a map may show
-            check_positive(name, value, scale)
-            if not 1e-150 < float(value) < 1e150:
-                raise InputError(
-                    f"`{name}` must lie between 1e-150 and 1e150, or its square leaves float64, got {value!r}; use for "
-                    f"example {name}={scale}"
-                )
-        if not isinstance(self.label_noise, TRANSITIONS):
-            raise InputError(
-                f"`label_noise` must be a model such as ClassConditional(0.2, 0.2), got {self.label_noise!r}; "
-                "for labels of your own use Draw.from_vectors"
-            )
-        for name in ("orthogonal_noise", "bias"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"`{name}` must be True or False, got {getattr(self, name)!r}; leave it out")
-        for tau, name in zip(self.taus, ("tau_plus", "tau_minus"), strict=True):
-            if not tau < 0.5:
-                raise InputError(
-                    f"`{name}` must lie in [0, 0.5), got {tau:g}; lower it: from one half on labels are mostly wrong"
-                )
-        if self.orthogonal_noise and self.d < 2:
-            raise InputError("`d` must be >= 2 with orthogonal_noise, got 1; one dimension is all signal")
+        check_problem(self)
+
+    @property
+    def transition(self) -> np.ndarray:
+        """T (K, K) with T[a, b] = P(given class b | true class a); y = +1 is class 0 of two."""
+        return self.label_noise.matrix(self.n_classes)
 
     @property
     def taus(self) -> tuple[float, float]:
-        """(tau_+, tau_-)."""
-        transition = self.label_noise.matrix(2)
-        return float(transition[0, 1]), float(transition[1, 0])
+        """(tau_+, tau_-); NaN with more than two classes."""
+        if self.n_classes > 2:
+            return float("nan"), float("nan")
+        return float(self.transition[0, 1]), float(self.transition[1, 0])
+
+    @property
+    def filters(self) -> int:
+        """Filters: m for each sign or class."""
+        return self.n_classes * self.m
+
+    @property
+    def signals(self) -> int:
+        """Signal vectors: mu alone, or one for each of K classes."""
+        return signals_of(self.n_classes)
+
+    @property
+    def axes(self) -> int:
+        """Coordinates that are told apart: of the signals, and of v where flips depend on the patch."""
+        return self.signals + (self.flip_dependence > 0)
 
     @property
     def snr(self) -> float:
@@ -104,7 +103,8 @@ class SignalNoise:
         in time O((n + 2m)^3) and memory O((n + 2m)^2) independent of d.
 
         Args:
-            seed: fixes labels and flips on both routes; the vectors of the two routes are equal in distribution only.
+            seed: fixes labels and flips on both routes; the vectors of the two routes are equal in distribution only,
+                and so are flips that depend on them.
             vectors: also keep mu, xi and the initial weights (memory (n + 2m) d), as the dense engine needs.
             n_holdout: extra samples that join the inner products but not the training.
         """
@@ -112,3 +112,7 @@ class SignalNoise:
         if not isinstance(vectors, bool):
             raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
         return sample_runs([self], [seed], vectors=vectors, n_holdout=n_holdout)[0]
+
+    def flip_rates(self, y_true: np.ndarray, along: np.ndarray) -> np.ndarray:
+        """Return the rate (n,) at which each label is flipped, of patches with these products <xi, v> (n,)."""
+        return flip_probability(along / self.noise_std, np.where(y_true > 0, *self.taus), self.flip_dependence)
