@@ -11,7 +11,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from labelnoise.images.data import Data
-from labelnoise.record.recorder import EpochRecord, Recorder
+from labelnoise.record.history import EpochRecord
+from labelnoise.record.recorder import Recorder
 from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stages import oracle_stop
 from labelnoise.record.stopping import HeldOut, Stop
