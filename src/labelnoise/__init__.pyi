@@ -18,6 +18,7 @@ from .record.stages import find_stages as find_stages
 from .record.stages import oracle_stop as oracle_stop
 from .record.stopping import HeldOut as HeldOut
 from .record.stopping import Stop as Stop
+from .record.sums import RunningSums as RunningSums
 from .report.page import write_report as write_report
 from .runs.folders import run_experiment as run_experiment
 from .runs.kinds import Outcome as Outcome
