@@ -9,11 +9,14 @@ from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 
-FORMS = {"numpy": np.asarray, "torch": torch.as_tensor}
+FORMS = {"numpy": np.asarray, "torch": torch.as_tensor, "device": torch.as_tensor}
 
 
 @pytest.fixture(params=FORMS)
-def form(request):
+def form(request, monkeypatch):
+    """Arrays, tensors of the host, and tensors that stay tensors as those of a GPU do."""
+    if request.param == "device":
+        monkeypatch.setattr("labelnoise.record.measures._on_its_device", lambda values: values)
     return FORMS[request.param]
 
 

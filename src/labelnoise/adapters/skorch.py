@@ -40,7 +40,7 @@ class RecorderCallback(Callback):
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Evaluate, and record."""
-        whole = dataset_train.dataset if isinstance(dataset_train, Subset) else dataset_train
+        whole: Any = dataset_train.dataset if isinstance(dataset_train, Subset) else dataset_train
         recorder = self.recorder_ = self.recorder_ or self._start(net, dataset_train, len(whole))
         start = 0
         for batch in net.get_iterator(whole, training=False):

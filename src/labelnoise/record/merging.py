@@ -34,7 +34,10 @@ def read_positions(index: Any, n: int, n_other: int) -> np.ndarray | slice:
             f"`index` must hold a position for each of the {n_other} samples of `other`, got {described(index)}; give "
             "integers"
         )
-    if positions.min() < 0 or positions.max() >= n or len(np.unique(positions)) < n_other:
+    named = np.zeros(n, bool)
+    if positions.min() >= 0 and positions.max() < n:
+        named[positions] = True
+    if named.sum() < n_other:
         raise InputError(f"`index` must hold different positions in 0..{n - 1}, got others; number the samples")
     return positions.astype(np.int64)
 

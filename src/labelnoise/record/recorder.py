@@ -247,7 +247,8 @@ class Recorder:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the ended epochs as arrays, from which `load_state_dict` goes on: for checkpoints."""
-        return states.pack_state(self.given, self._sums, self._history)
+        given = self.given if self._history is not None else self.given.astype(self._given.dtype)
+        return states.pack_state(given, self._sums, self._history)
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the ended epochs of another recorder of the same samples and classes.

@@ -98,10 +98,8 @@ def _checked_history(state: Any, n_samples: int, n_classes: int) -> dict[str, np
 
 
 def _sums_state(sums: Accumulator) -> dict[str, np.ndarray]:
-    """The sums as arrays."""
-    arrays: dict[str, np.ndarray] = {
-        f"sum_{name}": array.astype({**SUMS, **COPIES}[f"sum_{name}"]) for name, array in sums.arrays.items()
-    }
+    """The sums as arrays, as narrow as they are."""
+    arrays = {f"sum_{name}": array.copy() for name, array in sums.arrays.items()}
     settled = np.array(-1 if sums.settled is None else sums.settled, np.int64)
     return {**arrays, "held_out_loss": sums.loss.copy(), "settled": settled}
 
