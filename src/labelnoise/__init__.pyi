@@ -25,6 +25,7 @@ from .record.stop_rules import RunningMean as RunningMean
 from .record.stop_rules import StopRule as StopRule
 from .record.stopping import HeldOut as HeldOut
 from .record.stopping import Stop as Stop
+from .record.sums import RunningSums as RunningSums
 from .record.watching import Watch as Watch
 from .record.watching import find_stop as find_stop
 from .report.page import write_report as write_report
