@@ -4,6 +4,8 @@ from .images.data import Data as Data
 from .images.data import load_data as load_data
 from .images.from_arrays import data_from_arrays as data_from_arrays
 from .images.networks import build_model as build_model
+from .noise.features import InstanceDependent as InstanceDependent
+from .noise.features import SubclassDominant as SubclassDominant
 from .noise.files import FromFile as FromFile
 from .noise.flipping import NoisyLabels as NoisyLabels
 from .noise.flipping import flip_labels as flip_labels

@@ -46,7 +46,8 @@ class TrainRun:
     """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
     noise: str = "symmetric:0.2"
     """Label noise of the training set, kind:values[:exact]: none, symmetric:RATE, symmetric-including-true:RATE,
-    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, matrix:FILE or file:FILE[:KEY]."""
+    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, instance:RATE[,SPREAD], subclass:RATE[,WITHIN], matrix:FILE or
+    file:FILE[:KEY]."""
     model: str = "small-cnn"
     """Network: small-cnn, mlp, vgg11 to vgg19 (also -bn), vgg16-bn-homogeneous, or resnet18 to resnet152."""
     outputs: int = 0
