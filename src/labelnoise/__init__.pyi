@@ -1,4 +1,5 @@
 from . import theory as theory
+from .audit.judging import suspects as suspects
 from .errors import InputError as InputError
 from .images.data import Data as Data
 from .images.data import load_data as load_data
