@@ -217,12 +217,18 @@ def test_a_label_that_changes_between_epochs_is_refused():
         recorder.update(np.array([0, 1]), np.zeros((2, 2)), np.array([0, 0]))
 
 
-def test_no_second_device_within_an_epoch_but_between_epochs():
+def test_arrays_and_tensors_of_the_host_mix_within_an_epoch():
+    recorder = Recorder(2, 2)
+    recorder.update(torch.tensor([1]), np.array([[0.0, 1]]), [0])
+    recorder.update(np.array([0]), torch.tensor([[3.0, 0]], requires_grad=True), torch.tensor([0]))
+    assert_close(recorder.end_epoch().margin, np.array([3, -1], np.float32))
+
+
+def test_no_second_device_within_an_epoch():
     recorder = Recorder(1, 2)
     recorder.update(np.array([0]), np.zeros((1, 2)), np.array([0]))
-    with pytest.raises(InputError, match="one device within an epoch"):
-        recorder.update(np.array([0]), torch.zeros((1, 2)), np.array([0]))
-    recorder.end_epoch()
+    with pytest.raises(InputError, match="one device within an epoch, got meta after cpu"):
+        recorder.update(np.array([0]), torch.zeros((1, 2), device="meta"), np.array([0]))
     recorder.update(np.array([0]), torch.zeros((1, 2)), np.array([0]))
     assert recorder.end_epoch().prediction.shape == (1,)
 

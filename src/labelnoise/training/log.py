@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labelnoise.images.data import Data
-from labelnoise.record.recorder import EpochRecord, Recorder
+from labelnoise.record.history import EpochRecord
+from labelnoise.record.recorder import Recorder
 from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.watching import find_stop
