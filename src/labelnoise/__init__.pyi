@@ -1,4 +1,5 @@
 from . import theory as theory
+from .audit.auditor import LabelAuditor as LabelAuditor
 from .audit.judging import suspects as suspects
 from .errors import InputError as InputError
 from .images.data import Data as Data

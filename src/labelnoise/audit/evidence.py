@@ -80,7 +80,8 @@ def read_evidence(recorder: Any, held_out: Any = None, stop: int | None = None) 
 
     Args:
         recorder: one `Recorder` with at least one ended epoch.
-        held_out: (n,) mask of the samples that were recorded and not trained on; None where there are none.
+        held_out: (n,) mask of the samples that were recorded and not trained on; None takes the recorder's own,
+            which may have none.
         stop: epochs of Stage I, counted from 1; None takes the least held-out loss, a mean of three epochs.
 
     Raises:
@@ -90,13 +91,16 @@ def read_evidence(recorder: Any, held_out: Any = None, stop: int | None = None) 
         raise InputError(f"`recorder` must be a Recorder, got {described(recorder)}; record a training first")
     if not recorder.epochs:
         raise InputError("`recorder` must hold an epoch, got none; call `update` for each batch, then `end_epoch`")
-    n = recorder.n_samples
+    if not recorder.history:
+        raise InputError("`recorder` must hold its history, got one of sums alone; make it with history=True")
+    n, held_out = recorder.n_samples, recorder.held_out if held_out is None else held_out
     mask = np.zeros(n, bool) if held_out is None else as_mask("held_out", held_out, "give the samples not trained on")
     if mask.shape != (n,):
         raise InputError(
             f"`held_out` must have a value a sample ({n}), got shape {mask.shape}; take the mask of these data"
         )
-    margin, loss, prediction, given = recorder.margin, recorder.loss, recorder.prediction, recorder.given
+    margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
+    given = recorder.given
     found, known, reason = find_stop(loss, mask & (given >= 0))
     if stop is not None:
         check_integer("stop", stop, 1, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,8 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
         InputError: a name that is no score or decision, or trainings on other labels.
     """
     name = score if score is not None else next(iter(SCORES)) if evidences[0].stop_known else "share-rejected"
-    _check_name("score", name, SCORES)
-    _check_name("decision", decision, DECISIONS)
+    check_name("score", name, SCORES)
+    check_name("decision", decision, DECISIONS)
     given = _common_labels(evidences)
     basis = _pooled(evidences)
     rejected = basis.margins < 0
@@ -267,7 +267,13 @@ def _notes(evidences: Sequence[Evidence], given: np.ndarray, rates: Rates, undec
     return notes
 
 
-def _check_name(name: str, value: Any, options: dict[str, Any]) -> None:
+def check_name(name: str, value: Any, options: Iterable[str]) -> None:
+    """Refuse what is none of the names.
+
+    Raises:
+        InputError: it suggests the nearest.
+    """
+    options = list(options)
     if not isinstance(value, str) or value not in options:
         near = did_you_mean(value, options) if isinstance(value, str) else f"; choose one of {', '.join(options)}"
         raise InputError(f"`{name}` must be one of {', '.join(options)}, got {described(value)}{near}")
