@@ -1,5 +1,6 @@
 from . import theory as theory
 from .audit.auditor import LabelAuditor as LabelAuditor
+from .audit.experiment import AuditRun as AuditRun
 from .audit.judging import suspects as suspects
 from .errors import InputError as InputError
 from .images.data import Data as Data

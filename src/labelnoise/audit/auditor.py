@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import Verdict, check_name, judge
-from labelnoise.audit.labels import LEAST, GivenLabels, read_labels
+from labelnoise.audit.labels import GivenLabels, read_labels
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
@@ -67,7 +67,6 @@ def audit_samples(
         check_name("score", score, SCORES)
     check_name("decision", decision, DECISIONS)
     stream(seed, "audit")  # refuses a seed that is none
-    _check_size(X)
     material = read_material(X)
     labels = read_labels("y", y)
     if labels.positions.size != material.n:
@@ -82,17 +81,6 @@ def audit_samples(
         which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
         notes.append(f"{len(singles)} classes have one sample, so that no label of theirs can be checked: {which}")
     return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words)
-
-
-def _check_size(X: Any) -> None:
-    """Refuse samples that are too few, before anything else is asked of them."""
-    shape = getattr(X, "shape", None)
-    n = shape[0] if isinstance(shape, tuple) and shape else len(X) if isinstance(X, list | tuple) else LEAST
-    if n < LEAST:
-        raise InputError(
-            f"there must be at least {LEAST} samples, got {n} sample(s) (n_samples={n}); with so few, look at each "
-            "label yourself"
-        )
 
 
 class LabelAuditor(BaseEstimator):

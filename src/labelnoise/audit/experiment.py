@@ -21,6 +21,7 @@ from labelnoise.runs.pages import Page
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
+    from labelnoise.audit.rates import Rates
     from labelnoise.audit.sources import AuditSource
 
 
@@ -158,6 +159,7 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
     ranked = np.sort(verdict.confidence[seen])[::-1]
     return {
         "status": "ok",
+        "text": _lead(rates, n, int(flagged.sum())),
         "samples": n,
         "flagged": int(flagged.sum()),
         "rate": rates.rate,
@@ -184,6 +186,17 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
         "model": model,
         "notes": list(notes),
     }
+
+
+def _lead(rates: Rates, n: int, flagged: int) -> str:
+    """The first sentence of the page."""
+    if not rates.known:
+        return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
+    low, high = rates.low * n, rates.high * n
+    return (
+        f"About {rates.rate * n:,.0f} of {n:,} labels are wrong ({rates.rate:.1%}; 90 % interval {low:,.0f} to "
+        f"{high:,.0f}); {flagged:,} are flagged as suspects."
+    )
 
 
 def _inputs(config: AuditRun) -> Mapping[str, Path]:

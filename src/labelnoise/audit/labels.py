@@ -51,7 +51,7 @@ def read_labels(name: str, values: Any) -> GivenLabels:
         missing = int(pd.isna(values).sum())
         _refuse_missing(name, missing)
         values = np.asarray(values)
-    labels = on_host(values)
+    labels = np.array(values, dtype=object) if _is_flat(values) else on_host(values)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or not labels.size:
@@ -74,6 +74,12 @@ def read_labels(name: str, values: Any) -> GivenLabels:
             "column of the class, not of a name or a number"
         )
     return GivenLabels(classes, positions)
+
+
+def _is_flat(values: Any) -> bool:
+    """Whether it is a list of single values, of which NumPy would make texts if one of them is a text."""
+    single = (str, int, float, bool, type(None))
+    return isinstance(values, list | tuple) and all(isinstance(value, single) for value in values)
 
 
 def _plain(name: str, labels: np.ndarray) -> np.ndarray:

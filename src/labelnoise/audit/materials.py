@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from labelnoise.audit.labels import LEAST
 from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import on_host
 
@@ -83,6 +84,7 @@ def _table(frame: pd.DataFrame) -> Material:
         raise InputError(
             f"`X` must have a column, got 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required; add some"
         )
+    _check_size(len(frame))
     if frame.columns.has_duplicates:
         frame = frame.set_axis(range(frame.shape[1]), axis=1)
     columns, constant = {}, []
@@ -101,6 +103,15 @@ def _table(frame: pd.DataFrame) -> Material:
     return Material("table", pd.DataFrame(columns), (*notes,))
 
 
+def _check_size(n: int) -> None:
+    """Refuse samples that are too few."""
+    if n < LEAST:
+        raise InputError(
+            f"there must be at least {LEAST} samples, got {n} sample(s) (n_samples={n}); with so few, look at each "
+            "label yourself"
+        )
+
+
 def _column(name: str, column: pd.Series) -> np.ndarray | pd.Series:
     if pd.api.types.is_complex_dtype(column.dtype):
         raise InputError(f"`X` must hold real numbers, got complex ones (Complex data not supported) in {name!r}")
@@ -111,13 +122,14 @@ def _column(name: str, column: pd.Series) -> np.ndarray | pd.Series:
         if np.isinf(values).any():
             raise InputError(f"`X` must hold no infinity, got one in column {name!r}; leave such values empty")
         return values
-    codes, values = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
-    if len(values) > MOST_CATEGORIES:
+    codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
+    if len(words) > MOST_CATEGORIES:
         return np.where(codes < 0, np.nan, codes.astype(float))
-    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(values, dtype=object)))
+    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(words, dtype=object)))
 
 
 def _texts(texts: Sequence[Any]) -> Material:
+    _check_size(len(texts))
     missing = sum(not isinstance(text, str) for text in texts)
     texts = [text if isinstance(text, str) else "" for text in texts]
     if not any(text.strip() for text in texts):
@@ -128,6 +140,7 @@ def _texts(texts: Sequence[Any]) -> Material:
 
 def _images(array: np.ndarray) -> np.ndarray:
     """Images (n, C, H, W)."""
+    _check_size(len(array))
     images = array[:, None] if array.ndim == 3 else array
     if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = np.moveaxis(images, 3, 1)
@@ -138,6 +151,7 @@ def _images(array: np.ndarray) -> np.ndarray:
 
 def _dense(array: np.ndarray) -> Material:
     """Vectors (n, d) as float32; columns that are constant say nothing and do no harm."""
+    _check_size(len(array))
     values = array if array.dtype == np.float32 else array.astype(np.float32)
     for start in range(0, len(values), 8192):  # no copy of the whole
         part = values[start : start + 8192]

@@ -22,8 +22,8 @@ CANNOT = (
      "there looks wrong. Look at some samples of each class yourself."),
     ("Wrong labels that are learnt early", "Errors that follow a pattern that it finds easy (a watermark, a word, "
      "a source) are fitted before the stop."),
-    ("Right labels of rare or hard samples", "The model errs on them, and some are flagged: a suspect is to be reviewed, "
-     "not deleted."),
+    ("Right labels of rare or hard samples", "The model errs on them, and some are flagged: a suspect is to be "
+     "reviewed, not deleted."),
     ("Samples that belong to no class, or to several", "One of the classes is suggested all the same."),
 )  # fmt: skip
 """What an audit does not see, and why."""
@@ -60,7 +60,7 @@ def _pictures(panels: Sequence[Panel]) -> list[Picture]:
 def _tables(panels: Sequence[Panel]) -> list[Table]:
     tables = []
     for run in (run for panel in panels for run in panel.runs):
-        tables += [*_notes(run), *_worst(run), _yield(run), _pairs(run), _classes(run)]
+        tables += [*_notes(run), *_worst(run), _yield(run), _pairs(run), _classes(run), _basis(run)]
     return [*tables, Table("What this cannot see", ("not seen", "why"), CANNOT)]
 
 
@@ -84,7 +84,13 @@ def _worst(run: Run) -> list[Table]:
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. Click a "
         "heading to sort. Review them from the top: is the given label right, the suggested one, or neither?"
     )
-    return [Table("What to review first", head, tuple(_row(row, shown) for row in rows), text, sortable=True)]
+    tables = [Table("What to review first", head, tuple(_row(row, shown) for row in rows[:FIRST]), text, sortable=True)]
+    rest = tuple(_row(row, shown) for row in rows[FIRST:])
+    return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True)] * bool(rest)
+
+
+FIRST = 20
+"""Samples that are shown at once; the others are folded."""
 
 
 def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
@@ -99,8 +105,8 @@ def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
         elif name == "image":
             cells.append(Cell("", image=value))
         elif name == "fields":
-            one = len(value) == 1
-            cells.append(next(iter(value.values())) if one else Cell("", tuple(f"{k}: {v}" for k, v in value.items())))
+            words = value[0][1] if len(value) == 1 else ", ".join(f"{key} {text}" for key, text in value)
+            cells.append(Cell("", (words,)))
         elif name == "neighbours":
             cells.append(_neighbours(value))
         else:
@@ -151,6 +157,18 @@ def _classes(run: Run) -> Table:
     )
     head = ("given label", "samples", "suspects", "estimated wrong")
     return Table("By given label", head, rows, "Estimated wrong: the sum of the chances.", sortable=True)
+
+
+def _basis(run: Run) -> Table:
+    """What was trained, where it stopped, and what the number of wrong labels rests on."""
+    summary = run.summary
+    stops = ", ".join(map(str, summary["stop_epochs"]))
+    rows = (
+        ("trained", summary["model"]),
+        ("the stop", f"{summary['stop_reason']}; of each training: {stops}"),
+        ("the number of wrong labels", summary["rate_reason"]),
+    )
+    return Table("What this is based on", ("", ""), rows)
 
 
 WORDS = {

@@ -186,7 +186,8 @@ def encoded(material: Material) -> np.ndarray:
     frame = material.samples
     numbers = frame.select_dtypes("number")
     numbers = numbers.fillna(numbers.median()).fillna(0.0)
-    rest = pd.get_dummies(frame.drop(columns=numbers.columns), dtype=np.float32)
+    rest = frame.drop(columns=numbers.columns)
+    rest = pd.get_dummies(rest, dtype=np.float32) if rest.shape[1] else rest
     return np.hstack([numbers.to_numpy(np.float32), rest.to_numpy(np.float32)])
 
 

@@ -49,7 +49,7 @@ def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top:
             row["file"] = source.files[position]
         if source.rows is not None:
             values = source.rows.iloc[position]
-            row["fields"] = {name: str(value)[:LONGEST] for name, value in _shown(values, fields)}
+            row["fields"] = [[name, str(value)[:LONGEST]] for name, value in _shown(values, fields)]
         if source.images is not None:
             row["image"] = _thumbnail(source.images[position])
         if near is not None:
