@@ -1,4 +1,7 @@
 from . import theory as theory
+from .audit.auditor import LabelAuditor as LabelAuditor
+from .audit.experiment import AuditRun as AuditRun
+from .audit.judging import suspects as suspects
 from .errors import InputError as InputError
 from .images.data import Data as Data
 from .images.data import load_data as load_data
