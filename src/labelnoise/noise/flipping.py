@@ -84,15 +84,25 @@ def flip_labels(
         return NoisyLabels(y_true, _flip_by_features(y_true, noise, n_classes, rng, features), n_classes)
     if not isinstance(noise, TRANSITIONS):
         raise InputError(f"`label_noise` must be a model such as Symmetric(0.2), got {noise!r}; parse_noise reads text")
+    return NoisyLabels(y_true, given_labels(y_true, noise, n_classes, *rng.random((2, y_true.size))), n_classes)
+
+
+def given_labels(
+    y_true: Int[np.ndarray, "*runs n"],
+    noise: LabelNoise,
+    n_classes: int,
+    whether: Float[np.ndarray, "*runs n"],
+    where: Float[np.ndarray, "*runs n"],
+) -> Int[np.ndarray, "*runs n"]:
+    """Given labels of true ones from uniform numbers: whether each is flipped, and where to; see `flip_labels`."""
     transition = noise.matrix(n_classes)
-    whether, where = rng.random((2, y_true.size))
     to_others = transition.copy()
     np.fill_diagonal(to_others, 0)
     if noise.exact:
         flip = _exact_flips(y_true, noise, to_others, whether)
     else:  # a row may miss 1 by rounding and lead to no other class
         flip = whether < np.where(to_others.any(axis=1), 1 - np.diag(transition), 0)[y_true]
-    return NoisyLabels(y_true, _targets(y_true, flip, to_others, where), n_classes)
+    return _targets(y_true, flip, to_others, where)
 
 
 def _positions(y_true: Any, n_classes: int) -> np.ndarray:
