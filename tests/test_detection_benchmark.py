@@ -254,7 +254,7 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
     bench["run"].main()
     table, said = (out / "table.md").read_text(), capsys.readouterr().out
     assert "left out: adult" in said and "left out, for want of data: adult" in table.lower()
-    for words in ("flags nothing", "## Rate", "## Stops", "## Cost", "fifths, to the stop", "cleanlab"):
+    for words in ("flags nothing", "## Rate", "## Stops", "## Seconds", "fifths, to the stop", "cleanlab"):
         assert words in table
     if noise != "none":
         for words in ("5 folds", "2 trainings: mean rank", "cleanlab self_confidence", "AUM", "where folds are"):
