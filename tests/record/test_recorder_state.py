@@ -46,7 +46,7 @@ def test_a_state_is_copied_and_has_the_types_of_the_record():
     assert_same(recorder(), new)
     wide["margin"][:], wide["given"][:] = 7, 2
     assert_same(recorder(), new)
-    assert (new._rows[0].margin.dtype, new._rows[0].prediction.dtype, new.given.dtype) == (
+    assert (new.margin.dtype, new.prediction[0].dtype, new.given.dtype) == (
         np.float32,
         np.int32,
         np.int64,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,6 @@ from labelnoise.arrays import Array
 from labelnoise.errors import InputError, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
-
-STATE = {"given": np.int64, "margin": np.float32, "loss": np.float32, "prediction": np.int32}
-"""The arrays of a recorder's state and their types."""
 
 
 def plain(values: Any) -> Array:
@@ -78,27 +74,13 @@ def as_mask(name: str, values: Any, remedy: str = "give y_given != y_true") -> n
     return array.astype(bool)
 
 
-def checked_state(state: Any, n_samples: int, n_classes: int) -> dict[str, np.ndarray]:
-    """Copies of the arrays of a recorder's state, in its types; refused unless of so many samples and classes."""
-    if not isinstance(state, Mapping):
-        raise InputError(f"the state must be what `state_dict` returned, got {described(state)}; save that")
-    absent = [name for name in STATE if name not in state]
-    if absent:
-        raise InputError(f"the state must hold {', '.join(STATE)}, got no {absent[0]}; take it from `state_dict`")
-    arrays = {name: on_host(state[name]) for name in STATE}
-    epochs: Any = len(arrays["margin"]) if arrays["margin"].ndim == 2 else "epochs"
-    for name, dtype in STATE.items():
-        array, real = arrays[name], dtype is np.float32
-        kinds, words = ("f", "floats") if real else ("iu", "integers")
-        shape = (n_samples,) if name == "given" else (epochs, n_samples)
-        if array.dtype.kind not in kinds:
-            rule, got, remedy = f"be {words}", described(state[name]), "take them from `state_dict`"
-        elif array.shape != shape:
-            rule, got, remedy = f"have shape {shape}".replace("'", ""), str(array.shape), "take that of this data"
-        elif not real and not ((array >= -1) & (array < n_classes)).all():
-            got = str(array[(array < -1) | (array >= n_classes)][0])
-            rule, remedy = f"lie in -1..{n_classes - 1}", "take that of a recorder of as many classes"
-        else:
-            continue
-        raise InputError(f"`{name}` of the state must {rule}, got {got}; {remedy}")
-    return {name: arrays[name].astype(dtype) for name, dtype in STATE.items()}
+def read_held_out(values: Any, n: int) -> np.ndarray | None:
+    """A mask (n,) of held-out samples; None where it names none.
+
+    Raises:
+        InputError: it is no mask, or one of another length.
+    """
+    mask = as_mask("held_out", values, "give true for each sample that is not trained on")
+    if mask.shape != (n,):
+        raise InputError(f"`held_out` must have shape ({n},), got {mask.shape}; give one truth value a sample")
+    return mask.copy() if mask.any() else None

@@ -1,37 +1,42 @@
 """The record that everything later reads: margin, loss and predicted class of each sample in each epoch.
 
-One pass over the logits gives all three. On a GPU the cost of an update is the launch of some thirty small kernels
+One pass over the outputs gives all three. On a GPU the cost of an update is the launch of some thirty small kernels
 and one synchronisation, which the checks need, so large batches are cheap and many small ones are not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.arrays import Array, array_namespace, to_numpy
-from labelnoise.errors import InputError, described
-from labelnoise.record.inputs import checked_state, plain
+from labelnoise.arrays import Array, check_memory
+from labelnoise.errors import InputError, check_integer, described, is_number
+from labelnoise.record import merging, states
+from labelnoise.record.epochs import OpenEpoch
+from labelnoise.record.history import BYTES, EpochRecord, EpochSeries, History
+from labelnoise.record.inputs import read_held_out
+from labelnoise.record.measures import (
+    Measures,
+    both_classes,
+    check_probabilities,
+    measure_logits,
+    measure_probabilities,
+    read_integers,
+    read_outputs,
+)
+from labelnoise.record.sums import Accumulator, LeastLoss, Rule, RunningSums, class_type
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float, Int, Integer, Real
+    from jaxtyping import Bool, Int, Integer, Real
+    from numpy.typing import ArrayLike
 
     Values = np.ndarray | torch.Tensor
 
-
-@dataclass(frozen=True, eq=False)
-class EpochRecord:
-    """What one epoch recorded, each (n,); NaN and -1 for a sample that was not seen."""
-
-    margin: Float[np.ndarray, " n"]
-    """Given label's logit minus the best other one, float32; above 0 the sample is fitted to its given label."""
-    loss: Float[np.ndarray, " n"]
-    """Cross-entropy of the given label, float32."""
-    prediction: Int[np.ndarray, " n"]
-    """Predicted class, int32; it equals the given label exactly where the margin is above 0."""
+BUDGET = 2**30
+"""Bytes of history in memory; what exceeds them lies in files."""
 
 
 class Recorder:
@@ -43,7 +48,12 @@ class Recorder:
 
     Args:
         n_samples: number of samples; each has a position in 0..n_samples-1.
-        n_classes: number of logits a sample, at least 2.
+        n_classes: number of classes, at least 2.
+        held_out: (n,) true for the samples that are recorded and not trained on: their loss tells where to stop.
+        history: whether every epoch is kept, at 12 bytes a sample and epoch; else `sums` alone are, in at most 40 bytes
+            a sample up to 255 epochs and 32,768 classes.
+        budget: bytes of history in memory; epochs beyond it lie in a temporary folder, deleted with the recorder.
+        stop: where `sums` stop, from the held-out losses so far; None for the least mean of three, `LeastLoss()`.
 
     Example:
         >>> recorder = Recorder(n_samples=3, n_classes=2)
@@ -52,39 +62,80 @@ class Recorder:
         array([-0.5,  nan,  2. ], dtype=float32)
     """
 
-    def __init__(self, n_samples: int, n_classes: int) -> None:
-        for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise InputError(f"`{name}` must be an integer >= {least}, got {value!r}; count them in the data")
+    def __init__(
+        self,
+        n_samples: int,
+        n_classes: int,
+        *,
+        held_out: Bool[ArrayLike, " n"] | None = None,
+        history: bool = True,
+        budget: int = BUDGET,
+        stop: Rule | None = None,
+    ) -> None:
+        for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2), ("budget", budget, 0)):
+            check_integer(name, value, least, BUDGET if name == "budget" else 10)
+        if not isinstance(history, bool | np.bool_):
+            raise InputError(f"`history` must be True or False, got {described(history)}; leave it out to keep it")
+        if stop is not None and not callable(stop):
+            raise InputError(f"`stop` must be callable with losses, got {described(stop)}; use for example LeastLoss()")
+        if n_classes > 2**31:
+            raise InputError(f"`n_classes` must be at most 2^31, got {n_classes}; count the classes in the data")
         self.n_samples, self.n_classes = int(n_samples), int(n_classes)
-        self._rows: list[EpochRecord] = []
-        self._given: Array = np.full(self.n_samples, -1, dtype=np.int64)
-        self._buffers: tuple[Array, Array, Array] | None = None
+        check_memory(40 * self.n_samples, "record fewer samples, or parts of them by several recorders", "the record")
+        self._rule = LeastLoss() if stop is None else stop
+        self._history = History(self.n_samples, int(budget)) if history else None
+        self._given: np.ndarray = np.full(self.n_samples, -1, dtype=class_type(self.n_classes))
+        mask = None if held_out is None else read_held_out(held_out, self.n_samples)
+        self._sums = Accumulator(self.n_samples, self.n_classes, mask, self._rule)
+        self._epoch: OpenEpoch | None = None
 
     @property
     def epochs(self) -> int:
         """Number of epochs that were ended."""
-        return len(self._rows)
+        return self._sums.epochs
 
     @property
-    def margin(self) -> Float[np.ndarray, "epochs n"]:
-        """Margins (epochs, n) float32, stacked at each access."""
-        return self._stack([row.margin for row in self._rows], np.float32)
+    def history(self) -> bool:
+        """Whether every epoch is kept."""
+        return self._history is not None
 
     @property
-    def loss(self) -> Float[np.ndarray, "epochs n"]:
-        """Losses (epochs, n) float32, stacked at each access."""
-        return self._stack([row.loss for row in self._rows], np.float32)
+    def held_out(self) -> Bool[np.ndarray, " n"] | None:
+        """Mask (n,) of the samples that are recorded and not trained on; None where there are none."""
+        mask = self._sums.held_out
+        return None if mask is None else mask.copy()
 
     @property
-    def prediction(self) -> Int[np.ndarray, "epochs n"]:
-        """Predicted classes (epochs, n) int32, stacked at each access."""
-        return self._stack([row.prediction for row in self._rows], np.int32)
+    def margin(self) -> EpochSeries:
+        """Margins (epochs, n) float32, read where they are indexed: `margin[-1]` copies one epoch."""
+        return self._series("margin")
+
+    @property
+    def loss(self) -> EpochSeries:
+        """Losses (epochs, n) float32, read where they are indexed."""
+        return self._series("loss")
+
+    @property
+    def prediction(self) -> EpochSeries:
+        """Predicted classes (epochs, n) int32, read where they are indexed."""
+        return self._series("prediction")
+
+    @property
+    def sums(self) -> RunningSums:
+        """Sums over the epochs so far, kept whether there is a history or not."""
+        return self._sums.sums()
 
     @property
     def given(self) -> Int[np.ndarray, " n"]:
         """Given labels (n,) int64; -1 for a sample that was never seen."""
-        return to_numpy(self._given).copy()
+        if self._epoch:
+            self._epoch.keep_labels()
+        return self._given.astype(np.int64)
+
+    @property
+    def bytes_a_sample(self) -> float:
+        """Bytes of memory a sample while an epoch is under way, without the history."""
+        return (self._given.nbytes + self._sums.nbytes) / self.n_samples + BYTES
 
     def update(
         self, index: Integer[Values, " b"], logits: Real[Values, "b n_classes"], labels: Integer[Values, " b"]
@@ -93,7 +144,8 @@ class Recorder:
 
         Args:
             index: (b,) positions of the samples, integers in 0..n_samples-1.
-            logits: (b, n_classes) outputs of the network before the softmax.
+            logits: (b, n_classes) outputs of the network before the softmax; of two classes also (b,) or (b, 1), that
+                of the second one against 0.
             labels: (b,) given labels, integers in 0..n_classes-1; the same in each epoch.
 
         A logit may be -inf, as masks make it: a given label that is the only one left has margin inf and loss 0, one
@@ -104,153 +156,142 @@ class Recorder:
             InputError: a wrong shape or type, a position or label out of range, or two labels of one sample. Nothing
                 of the batch is recorded then.
         """
-        logits = _plain(logits)
-        index, labels = (_integers(name, item, logits) for name, item in (("index", index), ("labels", labels)))
-        if logits.ndim != 2 or logits.shape[1] != self.n_classes:
-            raise InputError(
-                f"`logits` must have shape (batch, {self.n_classes}), got {tuple(logits.shape)}; give one row a sample"
-            )
-        if not index.shape == labels.shape == logits.shape[:1]:
-            raise InputError(
-                f"`index` and `labels` must have one entry a row of `logits` ({logits.shape[0]}), got shapes "
-                f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
-            )
-        buffers = self._open(logits)
-        self._take(index, labels)
-        for buffer, values in zip(buffers, _measure(logits, labels), strict=True):
-            buffer[index] = values
-        self._buffers = buffers
+        outputs = read_outputs("logits", logits, "give the outputs of the network")
+        index, labels, outputs = self._batch("logits", index, outputs, labels)
+        self._write(index, outputs, labels, measure_logits)
 
-    def end_epoch(self) -> EpochRecord:
-        """Close the epoch: bring its record to the host, keep it, and return it.
+    def update_proba(
+        self, index: Integer[Values, " b"], proba: Real[Values, "b n_classes"], labels: Integer[Values, " b"]
+    ) -> None:
+        """Record one batch of a model that gives probabilities.
+
+        The margin is log p_given - log(best other p), the loss -log p_given; a probability below 1.2e-38 counts as
+        that, so both are finite.
+
+        Args:
+            index: as in `update`.
+            proba: (b, n_classes) probabilities; of two classes also (b,) or (b, 1), that of the second one.
+            labels: as in `update`.
 
         Raises:
-            InputError: nothing was recorded since the last call.
+            InputError: as in `update`, or what is no probability or sums to another number than 1.
         """
-        if self._buffers is None:
+        outputs = read_outputs("proba", proba, "give the probabilities of the classes")
+        index, labels, outputs = self._batch("proba", index, outputs, labels)
+        check_probabilities(outputs)
+        self._write(index, outputs, labels, measure_probabilities)
+
+    def end_epoch(self, held_out_loss: float | None = None) -> EpochRecord:
+        """Close the epoch: bring its record to the host, add it to the sums and the history, and return it.
+
+        Args:
+            held_out_loss: the mean over all processes, where several record parts of the held-out samples; None takes
+                that of the held-out samples recorded here.
+
+        Raises:
+            InputError: nothing was recorded since the last call, or a loss that is no number.
+        """
+        if self._epoch is None:
             raise InputError("`end_epoch` needs a recorded batch, got none since the last epoch; call `update` first")
-        row = EpochRecord(*(np.array(to_numpy(buffer)) for buffer in self._buffers))
-        self._rows.append(row)
-        self._buffers = None
-        return row
+        if held_out_loss is not None and not is_number(held_out_loss):
+            raise InputError(f"`held_out_loss` must be a number, got {described(held_out_loss)}; leave it out")
+        record = self._epoch.close()
+        if self._history is not None:
+            self._history.append(record)
+        try:
+            self._sums.add(record, None if held_out_loss is None else float(held_out_loss))
+        except InputError:  # of a stop rule
+            if self._history is not None:
+                self._history.drop_last()
+            raise
+        self._epoch = None
+        return record
+
+    def merge(self, other: Recorder, index: Integer[ArrayLike, " m"] | None = None) -> None:
+        """Take over what another process recorded of other samples in the same epochs.
+
+        With the history, samples may change places between the processes from epoch to epoch, and the stop is found
+        again from the held-out samples of all. Without, sums are added: each process must have given `end_epoch` the
+        same held-out loss.
+
+        Args:
+            other: a recorder of the same classes and as many epochs; both have ended their last one. A recorder that
+                has none yet takes over the other's.
+            index: (m,) positions here of the m samples of `other`; None if both count the samples alike.
+
+        Raises:
+            InputError: they do not fit together, or disagree about a sample that both saw. Nothing is changed then.
+        """
+        if not isinstance(other, Recorder):
+            raise InputError(f"`other` must be a Recorder, got {described(other)}; load its state into one")
+        epochs = (self.epochs or other.epochs, other.epochs)
+        history = (self.history, other.history)
+        merging.check_alike(n_classes=(self.n_classes, other.n_classes), history=history, epochs=epochs)
+        if self._epoch or other._epoch:
+            raise InputError("`merge` needs ended epochs, got one under way; call `end_epoch` in each process first")
+        at = merging.read_positions(index, self.n_samples, other.n_samples)
+        given = merging.merge_labels(self._given, other._given, at)
+        merging.check_masks(self._sums.held_out, other._sums.held_out, at, other.n_samples)
+        if not self.epochs:
+            self._sums.begin_like(other._sums)
+            if self._history is not None:
+                self._history.append_empty(other.epochs)
+        if self._history is None or other._history is None:
+            merging.merge_sums(self._sums, other._sums, at)
+        else:
+            loss = self._sums.loss if merging.same_loss(self._sums, other._sums) else None
+            self._history = merging.merge_histories(self._history, other._history, at)
+            self._sums = Accumulator(self.n_samples, self.n_classes, self._sums.held_out, self._rule)
+            self._sums.add_all(map(self._history.read, range(len(self._history))), loss)
+        self._given = given
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the ended epochs as arrays, from which `load_state_dict` goes on: for checkpoints."""
-        return {"margin": self.margin, "loss": self.loss, "prediction": self.prediction, "given": self.given}
+        given = self.given if self._history is not None else self.given.astype(self._given.dtype)
+        return states.pack_state(given, self._sums, self._history)
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the ended epochs of another recorder of the same samples and classes.
 
         Args:
-            state: what `state_dict` returned, as arrays or tensors.
+            state: what `state_dict` returned, as arrays or tensors. One with history serves a recorder without.
 
         Raises:
             InputError: it lacks an array, or one has another shape, type or range than this recorder's. Nothing is
                 changed then.
         """
-        arrays = checked_state(state, self.n_samples, self.n_classes)
-        self._given, self._buffers = arrays["given"], None
-        self._rows = list(map(EpochRecord, arrays["margin"], arrays["loss"], arrays["prediction"]))
+        mask = states.read_mask(state, self._sums.held_out, self.n_samples)
+        sums = Accumulator(self.n_samples, self.n_classes, mask, self._rule)
+        history = None if self._history is None else History(self.n_samples, self._history.budget)
+        self._given[:] = states.load_state(state, sums, history, self.n_classes)
+        self._sums, self._history, self._epoch = sums, history, None
 
-    def _stack(self, rows: list[np.ndarray], dtype: type) -> np.ndarray:
-        return np.array(rows, dtype=dtype).reshape(len(rows), self.n_samples)
+    def _series(self, name: str) -> EpochSeries:
+        if self._history is None:
+            raise InputError(f"`{name}` needs the history, got a Recorder with history=False; read its `sums`")
+        return EpochSeries(self._history, name)
 
-    def _open(self, logits: Array) -> tuple[Array, Array, Array]:
-        """Buffers of this epoch, made on the device of its first batch."""
-        xp, device = array_namespace(logits), logits.device
-        if self._buffers is None:
-            self._given = xp.asarray(self.given, device=device)
-            fill = ((np.nan, xp.float32), (np.nan, xp.float32), (-1, xp.int32))
-            margin, loss, prediction = (
-                xp.full((self.n_samples,), value, dtype=dtype, device=device) for value, dtype in fill
-            )
-            return margin, loss, prediction
-        if type(self._given) is not type(logits) or self._given.device != device:
+    def _batch(self, name: str, index: Any, outputs: Array, labels: Any) -> tuple[Array, Array, Array]:
+        """Positions, labels and outputs (b, K) that fit together."""
+        index, labels = (read_integers(word, item, outputs) for word, item in (("index", index), ("labels", labels)))
+        if index.ndim == labels.ndim == 0:  # a batch of one that lost its axis
+            index, labels, outputs = index.reshape(1), labels.reshape(1), outputs.reshape(1, -1)
+        if self.n_classes == 2 and outputs.ndim in (1, 2) and (outputs.ndim == 1 or outputs.shape[1] == 1):
+            outputs = both_classes(outputs, 0.0 if name == "logits" else None)
+        if outputs.ndim != 2 or outputs.shape[1] != self.n_classes:
             raise InputError(
-                f"`logits` must stay on one device within an epoch, got {device} after {self._given.device}; "
-                "move them there"
+                f"`{name}` must have shape (batch, {self.n_classes}), got {tuple(outputs.shape)}; give one row a sample"
             )
-        return self._buffers
-
-    def _take(self, index: Array, labels: Array) -> None:
-        """Take the given labels over; refuse what is out of range and a second label: one synchronisation for all."""
-        xp = array_namespace(labels)
-        outside = (index < 0) | (index >= self.n_samples)
-        at = xp.where(outside, 0, index)
-        known = self._given[at]
-        self._given[at] = labels  # of two labels of one sample only one can be read back
-        no_class = (labels < 0) | (labels >= self.n_classes)
-        wrong = outside | no_class | ((known >= 0) & (known != labels)) | (self._given[at] != labels)
-        if bool(xp.any(wrong)):
-            self._given[at] = known
-            self._refuse(*map(to_numpy, (index, labels, known, outside, no_class)))
-
-    def _refuse(
-        self, index: np.ndarray, labels: np.ndarray, known: np.ndarray, outside: np.ndarray, no_class: np.ndarray
-    ) -> NoReturn:
-        """Say what is wrong with a batch."""
-        if outside.any():
-            at = index[outside][0]
+        if not index.shape == labels.shape == outputs.shape[:1]:
             raise InputError(
-                f"`index` must lie in 0..{self.n_samples - 1}, got {at}; number the samples of the data set"
+                f"`index` and `labels` must have one entry a row of `{name}` ({outputs.shape[0]}), got shapes "
+                f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
             )
-        if no_class.any():
-            label = labels[no_class][0]
-            raise InputError(f"`labels` must lie in 0..{self.n_classes - 1}, got {label}; map the classes to positions")
-        changed = np.flatnonzero((known >= 0) & (known != labels))
-        if changed.size:
-            at = changed[0]
-            raise InputError(
-                f"`labels` must not change, got {labels[at]} after {known[at]} for sample {index[at]}; "
-                "record given labels, and make a new Recorder after relabelling"
-            )
-        order = np.argsort(index, kind="stable")
-        index, labels = index[order], labels[order]
-        at = np.flatnonzero((np.diff(index) == 0) & (np.diff(labels) != 0))[0]
-        raise InputError(
-            f"`labels` must be one a sample, got {labels[at]} and {labels[at + 1]} for sample {index[at]} in one "
-            "batch; give its given label each time"
-        )
+        return index, labels, outputs
 
-
-def _measure(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
-    """Margin, loss and prediction (b,) each.
-
-    With the margin m and s = log sum over the other classes of exp(logit - best other logit), the cross-entropy is
-    log(1 + exp(s - m)): no overflow, and a tiny loss keeps its digits, which log-sum-exp minus logit would not.
-    """
-    xp = array_namespace(logits)
-    rows = xp.arange(logits.shape[0], device=logits.device)
-    is_given = xp.arange(logits.shape[1], device=logits.device)[None, :] == labels[:, None]
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        others = xp.where(is_given, xp.asarray(-np.inf, dtype=logits.dtype, device=logits.device), logits)
-        rival = xp.argmax(others, axis=1)
-        best_other = others[rows, rival]
-        margin = logits[rows, labels] - best_other
-        # -inf - -inf is no number: where every other class is masked, s is -inf, the log of an empty sum
-        shift = xp.where(best_other == -np.inf, xp.zeros_like(best_other), best_other)
-        spread = xp.log(xp.sum(xp.exp(others - shift[:, None]), axis=1))
-        loss = xp.logaddexp(xp.zeros_like(margin), spread - margin)
-        prediction = xp.where(margin > 0, labels, rival)
-        prediction = xp.where(xp.isnan(margin), xp.full_like(prediction, -1), prediction)
-        return xp.astype(margin, xp.float32), xp.astype(loss, xp.float32), xp.astype(prediction, xp.int32)
-
-
-def _plain(logits: Any) -> Array:
-    """Logits as float32 or float64 outside any gradient; half precision would lose the digits of a small margin."""
-    values = plain(logits)
-    xp = array_namespace(values)
-    if not xp.isdtype(values.dtype, ("integral", "real floating")):
-        raise InputError(f"`logits` must be real numbers, got {described(logits)}; give the outputs of the network")
-    return values if values.dtype == xp.float64 else xp.astype(values, xp.float32)
-
-
-def _integers(name: str, values: Any, logits: Array) -> Array:
-    """`values` as int64 where `logits` live."""
-    integers = plain(values)
-    if not array_namespace(integers).isdtype(integers.dtype, "integral"):
-        raise InputError(f"`{name}` must be integers, got {described(values)}; convert them first")
-    if isinstance(logits, np.ndarray):
-        return to_numpy(integers).astype(np.int64)
-    xp = array_namespace(logits)
-    return xp.asarray(integers, dtype=xp.int64, device=logits.device)
+    def _write(self, index: Array, outputs: Array, labels: Array, measure: Callable[[Array, Array], Measures]) -> None:
+        epoch = self._epoch or OpenEpoch(self._given, self.n_classes, outputs)
+        epoch.check_device(outputs)
+        epoch.take(index, labels)
+        epoch.write(index, measure(outputs, labels))
+        self._epoch = epoch
