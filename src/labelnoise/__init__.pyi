@@ -1,8 +1,14 @@
 from . import theory as theory
+from .audit.auditor import LabelAuditor as LabelAuditor
+from .audit.experiment import AuditRun as AuditRun
+from .audit.judging import suspects as suspects
 from .errors import InputError as InputError
 from .images.data import Data as Data
 from .images.data import load_data as load_data
+from .images.from_arrays import data_from_arrays as data_from_arrays
 from .images.networks import build_model as build_model
+from .noise.features import InstanceDependent as InstanceDependent
+from .noise.features import SubclassDominant as SubclassDominant
 from .noise.files import FromFile as FromFile
 from .noise.flipping import NoisyLabels as NoisyLabels
 from .noise.flipping import flip_labels as flip_labels
@@ -16,9 +22,17 @@ from .record.selection import select_by_margin as select_by_margin
 from .record.stages import Stages as Stages
 from .record.stages import find_stages as find_stages
 from .record.stages import oracle_stop as oracle_stop
+from .record.stop_rules import Combined as Combined
+from .record.stop_rules import HeldOutAccuracy as HeldOutAccuracy
+from .record.stop_rules import HeldOutLoss as HeldOutLoss
+from .record.stop_rules import LabelWave as LabelWave
+from .record.stop_rules import RunningMean as RunningMean
+from .record.stop_rules import StopRule as StopRule
 from .record.stopping import HeldOut as HeldOut
 from .record.stopping import Stop as Stop
 from .record.sums import RunningSums as RunningSums
+from .record.watching import Watch as Watch
+from .record.watching import find_stop as find_stop
 from .report.page import write_report as write_report
 from .runs.folders import run_experiment as run_experiment
 from .runs.kinds import Outcome as Outcome
@@ -36,11 +50,15 @@ from .theory.trajectory import Trajectory as Trajectory
 from .theory.trajectory import TrajectoryBatch as TrajectoryBatch
 from .theory.verdicts import Check as Check
 from .training.attribution import Attribution as Attribution
+from .training.averaging import KeptWeights as KeptWeights
 from .training.config import ExplainConfig as ExplainConfig
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import TrainRun as TrainRun
 from .training.explain import explain_run as explain_run
+from .training.log import EpochProgress as EpochProgress
 from .training.log import TrainLog as TrainLog
 from .training.loop import fit as fit
+from .training.stops import EpochStop as EpochStop
+from .training.stops import Stops as Stops
 
 __version__: str

@@ -51,6 +51,8 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
 
     options, download = [kind.options] if kind.options else [], [Download] if kind.fetch else []
     configs = (kind.config, Output, *options, *download)
+    if kind.leading and arguments and not arguments[0].startswith("-"):
+        arguments = [f"--{kind.leading}", *arguments]
     _, (config, output, *others) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
     if kind.fetch and others[-1].download:
         with _progress("download") as progress:

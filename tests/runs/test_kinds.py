@@ -83,7 +83,7 @@ def room(request, tmp_path, monkeypatch):
 
 
 def test_the_kinds_are_those_of_the_rooms():
-    assert set(all_kinds()) == {"simulate", "train", "reproduce", "sweep"}
+    assert set(all_kinds()) == {"simulate", "train", "reproduce", "sweep", "audit"}
     for command, kind in all_kinds().items():
         assert kind.command == command and kind.config.__doc__ and kind.config() == kind.config()
 

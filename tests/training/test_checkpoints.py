@@ -60,8 +60,8 @@ class Killed(Exception):
 
 
 def killed_after(epoch):
-    def progress(done, total, said):
-        if done == epoch:
+    def progress(at):
+        if at.epoch == epoch:
             raise Killed
 
     return progress
@@ -92,7 +92,7 @@ def test_a_run_that_goes_on_is_the_run_that_was_never_interrupted(tmp_path, vari
     with pytest.raises(Killed):
         fit(network(), digits(), config, folder=tmp_path / "cut", progress=killed_after(killed))
     epochs = []
-    log = fit(network(), digits(), config, folder=tmp_path / "cut", progress=lambda at, total, said: epochs.append(at))
+    log = fit(network(), digits(), config, folder=tmp_path / "cut", progress=lambda at: epochs.append(at.epoch))
     last = killed // config.checkpoint_every * config.checkpoint_every
     assert epochs == list(range(last + 1, 8))
     assert_same(log, whole)
@@ -121,8 +121,7 @@ def test_the_weights_of_each_stopping_point_checkpoint_and_the_last_epoch_are_ke
     config, data = short(epochs=23, checkpoint_every=10, lr=0.05, patience=4), digits(0.4)
     model = network()
     log = fit(model, data, config, folder=tmp_path)
-    t1, stop = log.stops
-    chosen = {t1 + 1, stop.chosen + 1}
+    chosen = {log.stops.oracle, log.stops.held_out.epoch}
     assert chosen - {10, 20, 23}, "the test needs a stopping point that is no checkpoint anyway"
     assert checkpoints.kept_epochs(tmp_path) == sorted(chosen | {10, 20, 23})
     for epoch in chosen:
@@ -166,7 +165,7 @@ def test_a_kill_between_the_last_state_and_the_deletion_of_weights(tmp_path, mon
 def test_a_stopped_run_keeps_its_last_epoch(tmp_path):
     config, data = short(epochs=40, lr=0.05, patience=3), digits(0.4)
     log = fit(network(), data, config, stop=True, folder=tmp_path)
-    assert log.recorder.epochs == log.stops[1].stopped + 1 == max(checkpoints.kept_epochs(tmp_path)) < 40
+    assert log.recorder.epochs == log.stops.rule.ended == max(checkpoints.kept_epochs(tmp_path)) < 40
     assert_same(fit(network(), data, config, stop=True, folder=tmp_path), log)
 
 

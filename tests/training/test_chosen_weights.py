@@ -1,4 +1,4 @@
-"""With `stop`, the network ends with the weights of the epoch that the held-out rule chose; without, with the last."""
+"""With `stop`, the network ends with the average of the weights around the choice; without, with the last ones."""
 
 from unittest import mock
 
@@ -11,8 +11,9 @@ from helpers import assert_close
 from labelnoise.images.data import load_data
 from labelnoise.noise.models import Symmetric
 from labelnoise.record.recorder import Recorder
-from labelnoise.record.stopping import HeldOut
-from labelnoise.training import retention
+from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss, LabelWave, RunningMean
+from labelnoise.training import checkpoints, retention
+from labelnoise.training.averaging import copy_of
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.loop import fit
 
@@ -30,6 +31,12 @@ def network():
     return nn.Sequential(*layers)
 
 
+def plain():
+    """A network without buffers."""
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+
+
 def falling(**settings):
     """A run whose held-out accuracy falls: the chosen epoch lies before the last."""
     return TrainConfig(**{"epochs": 40, "lr": 0.05, "patience": 4, "device": "cpu", **settings})
@@ -44,33 +51,89 @@ def margins(model, data):
 
 
 def assert_ends_with_the_chosen(model, log):
-    chosen = log.stops[1].chosen
-    assert chosen < log.recorder.epochs - 1, "the test needs a chosen epoch before the last"
-    assert log.weights_epoch == log.table["epoch"].iloc[chosen]
-    assert_close(margins(model, digits()), log.recorder.margin[chosen], rtol=0)
+    at = log.table["epoch"].tolist().index(log.stops.rule.epoch)
+    assert at < log.recorder.epochs - 1, "the test needs a chosen epoch before the last"
+    assert log.weights_epochs == (log.weights_epoch,) == (log.stops.rule.epoch,)
+    assert_close(margins(model, digits()), log.recorder.margin[at], rtol=0)
+    assert log.returned["test_accuracy"] == log.table["test_accuracy"][at]
 
 
 @pytest.mark.parametrize("settings", [{}, {"eval_every": 3}, {"epochs": 8, "patience": 30}])
 @pytest.mark.parametrize("keeps", [False, True])
 def test_stop_leaves_the_weights_of_the_chosen_epoch(tmp_path, keeps, settings):
-    model = network()
-    log = fit(model, digits(), falling(**settings), stop=True, folder=tmp_path if keeps else None)
+    model, rule = network(), HeldOutAccuracy(falling(**settings).patience)
+    folder = tmp_path if keeps else None
+    log = fit(model, digits(), falling(**settings), stop=rule, average=1, folder=folder)
     assert_ends_with_the_chosen(model, log)
+    assert log.model is model and not (tmp_path / "checkpoints/averaged.pt").exists()
+
+
+RULES = {
+    "loss": HeldOutLoss(4),
+    "accuracy": HeldOutAccuracy(4),
+    "wave": LabelWave(),
+    "running mean": RunningMean(4),
+    "either": HeldOutLoss(4) | LabelWave(),
+    "median": Combined((HeldOutLoss(4), HeldOutAccuracy(4), LabelWave())),
+}
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize(("name", "average"), [(name, 5) for name in RULES] + [("loss", 3), ("loss", 9)])
+def test_stop_leaves_the_average_of_the_records_around_it(tmp_path, name, average, keeps):
+    """Against the mean of all copies of the weights, written out."""
+    model, copies = plain(), {}
+    folder = tmp_path if keeps else None
+
+    def copy(at):
+        copies[at.epoch] = copy_of(model.state_dict())
+
+    log = fit(model, digits(), falling(), stop=RULES[name], average=average, folder=folder, progress=copy)
+    chosen, reach = log.stops.rule.epoch, average // 2
+    expected = [epoch for epoch in range(chosen - reach, chosen + reach + 1) if epoch in copies]
+    assert list(log.weights_epochs) == expected and len(expected) > reach
+    for key, value in model.state_dict().items():
+        mean = np.mean([copies[epoch][key].numpy().astype(float) for epoch in expected], axis=0)
+        assert_close(value.numpy(), mean.astype(np.float32), rtol=1e-6, atol=1e-8)
+    fitted = margins(model, digits()) > 0
+    assert log.returned["held_out_accuracy"] == pytest.approx(fitted[log.held_out].mean())
+    assert log.returned["test_accuracy"] != log.table["test_accuracy"][chosen - 1]
+    if keeps:
+        there = torch.load(tmp_path / "checkpoints/averaged.pt", weights_only=True)
+        assert all(torch.equal(there[key], value) for key, value in model.state_dict().items())
+        other = plain()
+        checkpoints.load_weights(other, tmp_path / "checkpoints/averaged.pt")
+        assert_close(margins(other.eval(), digits()), margins(model, digits()), rtol=0)
+
+
+def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on():
+    """Of the first layer, whose inputs are the pixels: mean and variance over all images but the held-out ones."""
+    model, data = network(), digits()
+    log = fit(model, data, falling(), stop=True)
+    images = data.on("cpu")
+    pixels = images.normalise(images.x_train[torch.as_tensor(~log.held_out)])
+    with torch.no_grad():
+        seen = model[0](pixels)
+    assert len(log.weights_epochs) == 5 and not model.training
+    assert_close(model[1].running_mean.numpy(), seen.mean((0, 2, 3)).numpy(), rtol=1e-4, atol=1e-5)
+    assert_close(model[1].running_var.numpy(), seen.var((0, 2, 3)).numpy(), rtol=1e-4)
+    assert model[1].momentum == 0.1
 
 
 def test_stop_moves_no_number_of_the_record(tmp_path):
-    plain = fit(network(), digits(), falling())
+    whole = fit(network(), digits(), falling())
     for folder in (None, tmp_path):
         stopped = fit(network(), digits(), falling(), stop=True, folder=folder)
         assert stopped.recorder.epochs < 40
-        assert_close(stopped.recorder.margin, plain.recorder.margin[: stopped.recorder.epochs], rtol=0)
+        assert_close(stopped.recorder.margin, whole.recorder.margin[: stopped.recorder.epochs], rtol=0)
 
 
 def test_without_stop_the_last_weights_stay(tmp_path):
     for folder in (None, tmp_path):
         model = network()
         log = fit(model, digits(), falling(epochs=20), folder=folder)
-        assert log.weights_epoch == 20
+        assert (log.weights_epoch, log.weights_epochs, log.returned) == (20, (20,), None)
+        assert (log.stops.rule, log.rule) == (None, None)
         assert_close(margins(model, digits()), log.recorder.margin[-1], rtol=0)
 
 
@@ -78,20 +141,28 @@ class Killed(Exception):
     pass
 
 
-def test_a_run_that_goes_on_ends_with_the_chosen_weights_too(tmp_path):
-    whole = fit(network(), digits(), falling(), stop=True)
+@pytest.mark.parametrize(("average", "every"), [(1, 1), (5, 1), (5, 3), (9, 7)])
+def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path, average, every):
+    """Killed after each epoch in turn, each time going on from what the kill before left."""
+    model = network()
+    whole = fit(model, digits(), falling(), stop=True, average=average, folder=tmp_path / "whole")
+    config, last = falling(checkpoint_every=every), whole.recorder.epochs
+    for epoch in range(1, last):
 
-    def kill(epoch, *_):
-        if epoch == whole.recorder.epochs - 1:  # after the chosen epoch, and before the end
-            raise Killed
+        def kill(at, epoch=epoch):
+            if at.epoch == epoch:
+                raise Killed
 
-    with pytest.raises(Killed):
-        fit(network(), digits(), falling(checkpoint_every=1), stop=True, folder=tmp_path, progress=kill)
+        with pytest.raises(Killed):
+            fit(network(), digits(), config, stop=True, average=average, folder=tmp_path / "cut", progress=kill)
     for _ in ("goes on", "is finished"):
-        model = network()
-        log = fit(model, digits(), falling(checkpoint_every=1), stop=True, folder=tmp_path)
-        assert log.weights_epoch == whole.weights_epoch
-        assert_ends_with_the_chosen(model, log)
+        other = network()
+        log = fit(other, digits(), config, stop=True, average=average, folder=tmp_path / "cut")
+        assert (log.weights_epochs, log.returned) == (whole.weights_epochs, whole.returned)
+        assert_close(margins(other, digits()), margins(model, digits()), rtol=0)
+    if average > 1:
+        one, two = ((tmp_path / name / "checkpoints/averaged.pt").read_bytes() for name in ("whole", "cut"))
+        assert one == two
 
 
 def test_a_finished_run_that_is_read_back_ends_in_eval_mode(tmp_path):
@@ -101,7 +172,8 @@ def test_a_finished_run_that_is_read_back_ends_in_eval_mode(tmp_path):
     assert_close(margins(model, digits()), log.recorder.margin[-1], rtol=0)
 
 
-def test_a_handful_of_copies_is_kept_in_memory():
+@pytest.mark.parametrize(("rule", "most"), [(HeldOutLoss(15), 8), (HeldOutAccuracy(15), 12), (LabelWave(), 5)])
+def test_a_handful_of_copies_is_kept_in_memory(rule, most):
     sizes, copy_weights = [], retention.copy_weights
 
     def counting(run, copies):
@@ -109,8 +181,8 @@ def test_a_handful_of_copies_is_kept_in_memory():
         sizes.append(len(copies))
 
     with mock.patch("labelnoise.training.retention.copy_weights", counting):
-        fit(network(), digits(), falling(patience=15), stop=True)
-    assert len(sizes) > 15 and max(sizes) == HeldOut.smooth + 1
+        fit(network(), digits(), falling(), stop=rule)
+    assert len(sizes) > 5 and 4 <= max(sizes) <= most
 
 
 class Breaks(nn.Module):
@@ -130,11 +202,13 @@ def test_a_run_that_diverges_ends_with_the_chosen_weights_if_there_are_any(tmp_p
     config = TrainConfig(epochs=9, batch_size=100, device="cpu")  # three batches an epoch
     folders = [tmp_path / name if keeps else None for name in "abc"]
     model = Breaks(20)
-    log = fit(model, digits(), config, stop=True, folder=folders[0])
+    log = fit(model, digits(), config, stop=True, average=1, folder=folders[0])
     assert "not finite" in log.status and log.recorder.epochs == 6
-    assert log.weights_epoch == log.stops[1].chosen + 1
-    assert_close(margins(model, digits()), log.recorder.margin[log.stops[1].chosen], rtol=0)
-    early, plain = Breaks(1), Breaks(20)
-    assert fit(early, digits(), config, stop=True, folder=folders[1]).weights_epoch is None
-    assert fit(plain, digits(), config, folder=folders[2]).weights_epoch is None  # of no whole epoch
-    assert not early.training and not plain.training
+    assert log.weights_epoch == log.stops.rule.epoch
+    assert_close(margins(model, digits()), log.recorder.margin[log.stops.rule.epoch - 1], rtol=0)
+    early, last = Breaks(1), Breaks(20)
+    log = fit(early, digits(), config, stop=True, folder=folders[1])
+    assert (log.weights_epoch, log.weights_epochs, log.returned, log.stops.rule) == (None, (), None, None)
+    log = fit(last, digits(), config, folder=folders[2])
+    assert (log.weights_epoch, log.weights_epochs) == (None, ())  # of no whole epoch
+    assert not early.training and not last.training

@@ -1,13 +1,18 @@
 """What `fit` refuses: one sentence, nothing written, and the network as it was."""
 
 import contextlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from labelnoise.errors import InputError
 from labelnoise.images.data import load_data
+from labelnoise.images.from_arrays import data_from_arrays
+from labelnoise.record.stop_rules import HeldOutLoss
+from labelnoise.record.stopping import HeldOut
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.loop import check_training, fit
 
@@ -16,6 +21,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def digits():
     return load_data("digits", classes=(3, 8))
+
+
+def table():
+    return data_from_arrays(np.random.default_rng(0).normal(size=(250, 3)), np.arange(250) % 2)
 
 
 def linear():
@@ -36,8 +45,19 @@ QUICK = TrainConfig(epochs=1, device="cpu")
         ({"model": nn.Linear}, "`model` must be a torch module, got <class"),
         ({"data": None}, "`data` must be what load_data returns, got None"),
         ({"data": torch.zeros(9, 3)}, "`data` must be what load_data returns, got tensor"),
-        ({"stop": "no"}, "`stop` must be True or False, got 'no'"),
-        ({"stop": 1}, "`stop` must be True or False, got 1"),
+        ({"stop": "no"}, "`stop` must be True, False or a stop rule, got 'no'"),
+        ({"stop": 1}, "`stop` must be True, False or a stop rule, got 1"),
+        ({"stop": HeldOutLoss}, "`stop` must be True, False or a stop rule, got <class"),
+        ({"stop": HeldOut(9)}, r"`stop` must be True, False or a stop rule, got HeldOut\("),
+        ({"average": 4}, "`average` must be odd, .*, got 4; use 5, or 1 for none"),
+        ({"average": 0}, "`average` must be an integer >= 1, got 0"),
+        ({"held_out": [True]}, r"`held_out` must hold a truth value a training image \(\d+\), got shape \(1,\)"),
+        ({"held_out": 0.1}, "`held_out` must be a mask of truth values, got 0.1; give a truth value a training image"),
+        ({"held_out": np.arange(257) > 0}, "`held_out` must leave two images to train on, got 1; hold fewer out"),
+        ({"held_out": np.zeros(257, bool), "stop": True}, "`stop` needs held-out images, got a mask .* without any"),
+        ({"data": replace(digits(), x_train=np.full((250, 64), np.nan))}, "`data.x_train` must hold finite numbers"),
+        ({"data": table(), "config": TrainConfig(augment=True)}, r"`augment` shifts images .*shape \(250, 3\); leave"),
+        ({"data": table()}, r"`model` must take samples \(3,\), but fails: .*; its first layer must take 3 features"),
         ({"folder": 3}, "`folder` must be a path or None, got 3"),
         ({"progress": 3}, "`progress` must be a function or None, got 3"),
     ],

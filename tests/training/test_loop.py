@@ -17,7 +17,8 @@ from labelnoise.images.networks import build_model
 from labelnoise.noise.models import Symmetric
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.selection import select_by_margin
-from labelnoise.record.stopping import HeldOut
+from labelnoise.record.stop_rules import HeldOutLoss
+from labelnoise.record.watching import find_stop
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.log import COLUMNS, TIMES
 from labelnoise.training.loop import fit
@@ -147,17 +148,21 @@ def test_adam_learns():
 
 def test_progress_is_told_after_each_epoch():
     calls = []
-    log = fit(network(digits()), digits(), short(), progress=lambda *told: calls.append(told))
-    names = ("train_accuracy_clean", "train_accuracy_noisy", "test_accuracy", "held_out_accuracy")
-    words = "accuracy clean {:.3f}, noisy {:.3f}, test {:.3f}, held-out {:.3f}"
-    rows = log.to_frame()[list(names)].itertuples(index=False)
-    assert calls == [(epoch, 3, words.format(*row)) for epoch, row in enumerate(rows, 1)]
+    log = fit(network(digits()), digits(), short(eval_every=2), progress=calls.append)
+    assert [(at.epoch, at.epochs, at.stop) for at in calls] == [(1, 3, None), (2, 3, None), (3, 3, None)]
+    assert [dict(at.measures) for at in calls] == [{}, *log.to_frame().to_dict("records")]
+
+
+def test_progress_says_what_the_rule_says_so_far():
+    calls = []
+    log = fit(network(digits(0.4)), digits(0.4), short(epochs=6), stop=True, progress=calls.append)
+    assert calls[-1].stop == log.stops.rule and calls[0].stop.epoch == 1
 
 
 def test_stop_ends_the_run_where_the_rule_says():
     data, config = digits(0.4), short(epochs=40, lr=0.05, patience=3)
     whole, stopped = fit(network(data), data, config), fit(network(data), data, config, stop=True)
-    at = HeldOut(1, patience=3)(whole.table["held_out_accuracy"].to_numpy()).stopped  # the loss moves no end
+    at = find_stop(HeldOutLoss(3), whole.recorder, whole.held_out).stopped
     assert at is not None and at < 39
     assert (stopped.recorder.epochs, len(stopped.table), stopped.status) == (at + 1, at + 1, "ok")
     assert_close(stopped.recorder.margin, whole.recorder.margin[: at + 1], rtol=0)
@@ -185,7 +190,9 @@ class Breaks(nn.Module):
 )
 def test_a_run_that_diverges_keeps_its_record_and_says_where(at, where, kept):
     log = fit(Breaks(at), digits(), short(batch_size=80))  # three batches an epoch
-    assert log.status == f"the loss is not finite {where}; lower `lr` (now 0.02)"
+    assert log.status.startswith(f"the loss is not finite {where}")
+    assert ("lower `lr` (now 0.02)" in log.status) == (at > 1)  # before the first step no rate is to blame
+    assert ("before any step was made; the learning rate is not the cause" in log.status) == (at == 1)
     assert len(log.table) == log.recorder.epochs == kept
     assert log.recorder.margin.shape == (kept, len(log.y_given))
     assert tuple(log.to_frame().columns) == COLUMNS

@@ -1,4 +1,4 @@
-"""Real images with given labels: choose classes and images, flip training labels, put on a device.
+"""Real data with given labels: choose classes and images, flip training labels, put on a device.
 
 Images stay uint8 until the device normalises them: a quarter of the memory, and one copy for the whole run.
 """
@@ -17,6 +17,7 @@ from labelnoise.errors import InputError, check_integer
 from labelnoise.images.archives import Fetched
 from labelnoise.images.choosing import choose_classes, choose_images, positions, read_given
 from labelnoise.images.datasets import read_source
+from labelnoise.noise.features import FeatureNoise
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.flipping import NoisyLabels, flip_labels
 from labelnoise.noise.models import LabelNoise
@@ -31,7 +32,7 @@ PADDING = 4
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Training images with given and true labels, and a test set whose labels are true.
+    """Training images with given and true labels, and a test set whose labels are true; also tables (`from_arrays`).
 
     Labels are class positions 0..K-1: position k stands for the original class `classes[k]`.
     """
@@ -39,13 +40,13 @@ class Data:
     name: str
     """Name of the data set, or of the file without its folder."""
     x_train: UInt8[np.ndarray, "n C H W"]
-    """(n, C, H, W) uint8."""
+    """(n, C, H, W) uint8; float32 of arrays that are no such images, (n, d) of a table."""
     y_true: Int[np.ndarray, " n"]
-    """(n,) true labels of the training images."""
+    """(n,) true labels of the training images; all -1 where they are not known."""
     y_given: Int[np.ndarray, " n"]
     """(n,) labels to train on; they differ from `y_true` where label noise struck."""
     x_test: UInt8[np.ndarray, "n_test C H W"]
-    """(n_test, C, H, W) uint8."""
+    """(n_test, C, H, W) uint8, or like `x_train`; n_test may be 0."""
     y_test: Int[np.ndarray, " n_test"]
     """(n_test,) true labels."""
     classes: tuple[int, ...]
@@ -55,9 +56,9 @@ class Data:
     index: Int[np.ndarray, " n"]
     """(n,) position of each training image in the source."""
     mean: Float[np.ndarray, " C"]
-    """(C,) mean of `x_train` / 255 in each channel."""
+    """(C,) mean of `x_train` / 255 in each channel; of floats, of the values along their second axis."""
     std: Float[np.ndarray, " C"]
-    """(C,) standard deviation of `x_train` / 255 in each channel; 1 for a channel that is constant."""
+    """(C,) standard deviation of the same; 1 for a channel that is constant."""
     channels_last: bool = False
     """Whether the file holds the channels on its last axis; `x_train` and `x_test` have them on the second one."""
 
@@ -68,24 +69,41 @@ class Data:
 
     @property
     def in_channels(self) -> int:
-        """Number of channels C of an image."""
+        """Number of channels C of an image, or of features of a table."""
         return self.x_train.shape[1]
 
     @property
     def noise(self) -> NoisyLabels:
-        """The training labels as a report: realised rates, and a sentence by `str`."""
+        """The training labels as a report: realised rates, and a sentence by `str`.
+
+        Raises:
+            InputError: the true labels are not known.
+        """
+        if not self.truth_known:
+            raise InputError("`noise` needs the true labels, got data without; give y_true, or estimate the rate")
         return NoisyLabels(self.y_true, self.y_given, self.n_classes)
 
     @property
     def noisy(self) -> Bool[np.ndarray, " n"]:
-        """Boolean mask (n,) of the training images whose given label is wrong."""
-        return self.noise.noisy
+        """Boolean mask (n,) of the training images whose given label is wrong, as far as that is known."""
+        return (self.y_true >= 0) & (self.y_true != self.y_given)
+
+    @property
+    def clean(self) -> Bool[np.ndarray, " n"]:
+        """Boolean mask (n,) of the training images whose given label is right, as far as that is known."""
+        return self.y_true == self.y_given
+
+    @property
+    def truth_known(self) -> bool:
+        """Whether the true labels are known."""
+        return bool((self.y_true >= 0).all())
 
     def on(self, device: str) -> DeviceData:
         """Copy images and labels to a torch device."""
         arrays = (self.x_train, self.y_given, self.x_test, self.y_test)
-        shape = (1, self.in_channels, 1, 1)
-        scale = (255 * self.mean.reshape(shape), 255 * self.std.reshape(shape))
+        shape = (1, self.in_channels, *(1,) * (self.x_train.ndim - 2))
+        unit = 255 if self.x_train.dtype == np.uint8 else 1
+        scale = (unit * self.mean.reshape(shape), unit * self.std.reshape(shape))
         return DeviceData(
             *(to_device(array, device) for array in arrays),
             *(to_device(array, device, dtype="float32") for array in scale),
@@ -94,19 +112,19 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class DeviceData:
-    """A data set on a torch device: uint8 images, int64 labels, and the scale that normalises a batch there."""
+    """A data set on a torch device: images or tables, int64 labels, and the scale that normalises a batch there."""
 
     x_train: Array
     y_given: Array
     x_test: Array
     y_test: Array
     mean: Array
-    """(1, C, 1, 1) float32, in units of a pixel value."""
+    """(1, C, 1, 1) float32, in units of a pixel value; (1, d) of a table."""
     std: Array
-    """(1, C, 1, 1) float32, in units of a pixel value."""
+    """(1, C, 1, 1) float32, in units of a pixel value; (1, d) of a table."""
 
     def normalise(self, pixels: Array) -> Array:
-        """Return uint8 images (b, C, H, W) as float32 with mean 0 and standard deviation 1 over the training set."""
+        """Return images (b, C, H, W), or rows of a table, as float32: mean 0, standard deviation 1 over training."""
         return (pixels.float() - self.mean) / self.std
 
     def augment(self, pixels: Array, shifts: Array) -> Array:
@@ -133,7 +151,7 @@ def load_data(
     *,
     root: str | Path = "data",
     classes: Sequence[int | str] | None = None,
-    label_noise: LabelNoise | FromFile | None = None,
+    label_noise: LabelNoise | FeatureNoise | FromFile | None = None,
     seed: int = 0,
     per_class: int | None = None,
     download: bool = False,
@@ -156,7 +174,8 @@ def load_data(
         classes: original class ids, or class names where the data set has them, two or more; their order gives the
             positions 0..K-1. Where each of them is a name, they are names, also numbers: (3, 7) are the folders 3 and
             7, if there are such, and else the fourth and the eighth one. None takes all, ascending.
-        label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are.
+        label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are. Noise that
+            depends on the sample takes the pixels for its features.
         seed: a non-negative integer.
         per_class: number of training images drawn of each class; None takes all.
         download: fetch the official archive into `root / name` if it is not at hand.
@@ -179,12 +198,11 @@ def load_data(
     label, source = read_source(name, root, seed, download, progress)
     chosen = choose_classes(source, classes)
     keep = choose_images(source, chosen, per_class, seed)
-    y_true = positions(source.y_train[keep], chosen)
+    y_true, x_train = positions(source.y_train[keep], chosen), _take(source.x_train, keep)
     if isinstance(label_noise, FromFile):
         labels = NoisyLabels(y_true, positions(read_given(label_noise, source, keep, chosen), chosen), len(chosen))
     else:
-        labels = flip_labels(y_true, label_noise, len(chosen), seed)
-    x_train = _take(source.x_train, keep)
+        labels = flip_labels(y_true, label_noise, len(chosen), seed, x_train)
     mean, std = _channel_scale(x_train)
     test = np.flatnonzero(np.isin(source.y_test, chosen))
     return Data(

@@ -57,8 +57,13 @@ class Stop:
     """Whether what the rule watches fell, after the chosen record, by more than chance: whether stopping pays."""
     reason: str
     """Why, in words."""
-    fall: Fall
-    """By how much it fell, and the error of that."""
+    fall: Fall | None
+    """By how much held-out accuracy fell, and the error of that; None where it was not observed."""
+    between: tuple[int, int] | None = None
+    """First and last record around the chosen one that the held-out samples cannot tell from it (two paired standard
+    errors of their loss): how sure the choice is. None where single samples are not known."""
+    applicable: bool = True
+    """Whether the rule has anything to go by; where not, the last record is kept and the run never ended."""
 
 
 def paired_fall(stop: Bool[np.ndarray, " h"], end: Bool[np.ndarray, " h"]) -> Fall:

@@ -11,8 +11,16 @@ import pandas as pd
 
 from labelnoise.record.stopping import Fall, Stop
 
-RULES = {"oracle": ("T1", "truth known"), "held_out": ("held-out stop", "given labels only"), "last": ("the end", "")}
+RULES = {
+    "oracle": ("T1", "truth known"),
+    "held_out": ("held-out stop", "given labels only"),
+    "rule": ("the stop", "given labels only"),
+    "averaged": ("average around the stop", "given labels only"),
+    "last": ("the end", ""),
+}
 """Each stop rule: how pages and figures call it, and what it sees."""
+OPTIONAL = ("rule", "averaged")
+"""Those that only a run has that was stopped."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class StoppingPoint:
     """Where a rule ends a run."""
 
     rule: str
-    """`oracle`, `held_out` or `last`."""
+    """A key of `RULES`."""
     at: int | None
     """Step or epoch; None where the rule finds none."""
     reason: str
@@ -39,13 +47,20 @@ def held_out_point(stop: Stop, table: pd.DataFrame, clock: str) -> StoppingPoint
     """Return what the held-out rule chose; `ended` is where it ends the run."""
     ended = None if stop.stopped is None else int(table[clock].iloc[stop.stopped])
     row = table.iloc[stop.chosen]
-    return StoppingPoint(
-        "held_out", int(row[clock]), stop.reason, row.to_dict(), {"ended": ended, **describe_fall(stop.fall)}
-    )
+    return chosen_point("held_out", int(row[clock]), ended, stop.reason, stop.fall, row.to_dict())
 
 
-def describe_fall(fall: Fall) -> dict[str, Any]:
+def chosen_point(
+    rule: str, at: int, ended: int | None, reason: str, fall: Fall | None, values: Mapping[Any, Any], **more: Any
+) -> StoppingPoint:
+    """Return what a rule chose that sees given labels only; `ended` is where it ends the run."""
+    return StoppingPoint(rule, at, reason, values, {"ended": ended, **describe_fall(fall), **more})
+
+
+def describe_fall(fall: Fall | None) -> dict[str, Any]:
     """Return what a row says of the fall: whether it was seen, its size and standard error, whether it is paired."""
+    if fall is None:
+        return {"falls": None, "fall": np.nan, "fall_error": np.nan, "paired": False}
     return {"falls": fall.seen, "fall": fall.high - fall.low, "fall_error": fall.error, "paired": fall.paired}
 
 

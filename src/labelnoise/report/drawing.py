@@ -70,8 +70,9 @@ def mark_stages(axis: Axes, panel: Panel, labelled: bool) -> None:
     stops = panel.stops
     marks = [("#777777", ":", "oracle", stops["rule"] == "oracle")]
     if "falls" in stops:
-        seen = (stops["rule"] == "held_out") & stops["falls"].eq(True)
-        marks.append(("#000000", "-.", "held_out", seen))
+        rule = "rule" if (stops["rule"] == "rule").any() else "held_out"
+        seen = (stops["rule"] == rule) & stops["falls"].eq(True)
+        marks.append(("#000000", "-.", rule, seen))
     for colour, dash, rule, chosen in marks:
         label = fill(", ".join(RULES[rule]), 20)
         at = stops.loc[chosen, "at"].dropna().astype(float)

@@ -126,6 +126,7 @@ def _page_tables(page: Page, sections: Sequence[Section]) -> Sequence[Table]:
 
 def _shown(path: Path, section: Section) -> dict[str, Any]:
     """What the template needs of a section."""
+    tables = section.page.section_tables(section.panels)
     pictures = [(picture.below, _draw(path, section, picture)) for picture in section.page.pictures(section.panels)]
     return {
         "title": section.title,
@@ -134,7 +135,8 @@ def _shown(path: Path, section: Section) -> dict[str, Any]:
         "below": [picture for below, picture in pictures if below],
         "panels": [_facts(panel) for panel in section.panels if panel.runs],
         "stops": stops_table(section) if section.page.stops else None,
-        "tables": section.page.section_tables(section.panels),
+        "tables": tables,
+        "sortable": any(table.sortable for table in tables),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from labelnoise.record.stopping_points import RULES
+from labelnoise.record.stopping_points import OPTIONAL, RULES
 from labelnoise.runs.pages import Cell, Panel, Section, Table
 from labelnoise.runs.reading import Run
 
@@ -63,6 +63,8 @@ def _rows(panel: Panel, columns: Mapping[str, str], titled: bool) -> Iterator[tu
         yield (panel.title,)
     for rule, (name, sees) in RULES.items():
         chosen, words = panel.stops[panel.stops["rule"] == rule], f"{name} ({sees})" if sees else name
+        if chosen.empty and rule in OPTIONAL:
+            continue
         if chosen.empty or chosen["at"].isna().all():
             reason = chosen["reason"].iloc[0] if len(chosen) else "not used"
             yield Cell(words, (reason,)), *(NOTHING for _ in columns)
@@ -74,7 +76,7 @@ def _reasons(chosen: pd.DataFrame) -> tuple[str, ...]:
     """For how many seeds the held-out rule saw a fall, and how in the first; and for how many seeds nothing is said."""
     known = chosen[chosen["at"].notna()]
     words, lost = [], len(chosen) - len(known)
-    if known["rule"].iloc[0] == "held_out":
+    if known["rule"].iloc[0] not in ("oracle", "last"):
         if len(known) > 1 and "falls" in known:
             words.append(f"a fall is seen in {known['falls'].eq(True).sum()} of {len(known)} seeds")
         words.append(f"seed {known['seed'].iloc[0]}: {known['reason'].iloc[0]}")

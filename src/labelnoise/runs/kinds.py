@@ -82,6 +82,8 @@ class Kind:
     """Brings the input of a config over the network, with --download."""
     execute: Callable[..., Outcome] | None = None
     """What the command does, as `run_experiment` by default: config, folder, whether to overwrite, progress."""
+    leading: str = ""
+    """Setting that the first word of the command line gives, where it is no flag."""
     options: type | None = None
     """Flags of the command that are no part of the run, a dataclass; `execute` gets it, too."""
     foreign: Callable[[Path], Section] | None = None

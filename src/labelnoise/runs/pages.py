@@ -75,6 +75,8 @@ class Cell:
     """Small print below it."""
     mark: str = ""
     """A class of the page's style: `holds`, `fails`, `not`, `name`; `number` for what is not broken into lines."""
+    image: str = ""
+    """Data address of a picture above the text."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Table:
     text: str = ""
     folded: bool = False
     """Whether only the title shows until it is opened."""
+    sortable: bool = False
+    """Whether a click on a heading sorts the rows."""
 
 
 @dataclass(frozen=True)

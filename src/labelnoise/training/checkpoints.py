@@ -1,7 +1,8 @@
 """Checkpoints of a training run: the state from which it goes on, and the weights of the epochs that are kept.
 
 `checkpoints/state.pt` holds everything that the rest of the run depends on; it goes when the run is finished.
-`checkpoints/epoch-0012.pt` holds the weights after epoch 12. Both are read with `weights_only=True`: no code runs.
+`checkpoints/epoch-0012.pt` holds the weights after epoch 12, `checkpoints/averaged.pt` the average that a stopped run
+returns. All are read with `weights_only=True`: no code runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import nn
 from labelnoise.errors import InputError
 from labelnoise.runs.files import delete, digest, digest_file, write_whole
 
-FOLDER, STATE = "checkpoints", "state.pt"
+FOLDER, STATE, AVERAGED = "checkpoints", "state.pt", "averaged.pt"
 
 
 def weights_name(epoch: int) -> str:
@@ -36,6 +37,11 @@ def kept_epochs(folder: Path) -> list[int]:
 def write_weights(folder: Path, epoch: int, model: nn.Module) -> str:
     """Write the weights of `model` as those after `epoch`, and return the checksum of the file."""
     return _write(_weights_path(folder, epoch), model.state_dict())
+
+
+def write_averaged(folder: Path, model: nn.Module) -> None:
+    """Write the weights of `model` as the average that a stopped run returns."""
+    _write(Path(folder) / FOLDER / AVERAGED, model.state_dict())
 
 
 def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:

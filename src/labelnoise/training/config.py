@@ -53,7 +53,7 @@ class TrainConfig:
     held_out: float = 0.1
     """Share of the training images, given labels and all, that is kept out of the training to judge it."""
     patience: int = 20
-    """Records without a best held-out accuracy after which the held-out rule ends a run (`train` only says so)."""
+    """Records without a best after which a held-out rule ends a run; without --stop, `train` only says so."""
     eval_every: int = 1
     """Epochs between records (eval passes over all training and test images); the last epoch is always recorded."""
     checkpoint_every: int = 10

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from labelnoise.images.data import Data, load_data
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.words import parse_noise
 from labelnoise.record.selection import SELECTION
-from labelnoise.record.stopping_points import describe_points, held_out_point, last_point, oracle_point
+from labelnoise.record.stop_rules import StopRule, named_rule
+from labelnoise.record.stopping_points import StoppingPoint, chosen_point, describe_points, last_point, oracle_point
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page, Section
@@ -25,7 +27,8 @@ from labelnoise.training.config import TrainConfig
 if TYPE_CHECKING:
     from torch import nn
 
-    from labelnoise.training.log import TrainLog
+    from labelnoise.training.log import EpochProgress, TrainLog
+    from labelnoise.training.stops import EpochStop
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,25 @@ class TrainRun:
     """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
     noise: str = "symmetric:0.2"
     """Label noise of the training set, kind:values[:exact]: none, symmetric:RATE, symmetric-including-true:RATE,
-    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, matrix:FILE or file:FILE[:KEY]."""
+    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, instance:RATE[,SPREAD], subclass:RATE[,WITHIN], matrix:FILE or
+    file:FILE[:KEY]."""
     model: str = "small-cnn"
     """Network: small-cnn, mlp, vgg11 to vgg19 (also -bn), vgg16-bn-homogeneous, or resnet18 to resnet152."""
     outputs: int = 0
     """Outputs of the network; 0 for one a class. The paper uses ten for a pair of classes, too."""
     weights: str = ""
-    """File of weights to start from, such as RUN/checkpoints/epoch-0012.pt; none for fresh ones."""
+    """File of weights to start from, such as RUN/checkpoints/epoch-0012.pt or averaged.pt; none for fresh ones."""
     root: str = "data"
     """Folder in which data files are looked for."""
     threads: int = 1
     """CPU threads; the last digits of a result depend on their number."""
+    stop: bool = False
+    """End the run by stop-rule, and return to the average of the weights around its choice."""
+    stop_rule: Literal["loss", "accuracy", "label-wave", "running-mean", "median"] = "loss"
+    """What --stop goes by: held-out loss or accuracy, changes of the training predictions, the running mean of all
+    predictions, or the median of the first three."""
+    average: int = 5
+    """Records around the chosen one whose weights --stop averages, an odd number; 1 for that epoch alone."""
     training: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
@@ -62,6 +73,9 @@ class TrainRun:
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)
+        check_integer("average", self.average, 1, 5)
+        if self.average % 2 == 0:
+            raise InputError(f"`average` must be odd, as many records before as after, got {self.average}; use 5")
         if self.model not in NAMES:
             raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(str(self.model), NAMES)}")
         parse_noise(self.noise)
@@ -96,23 +110,43 @@ class TrainRun:
             load_weights(model, Path(self.weights))
         return model
 
+    @property
+    def rule(self) -> StopRule | Literal[False]:
+        """What the run is stopped by, if it is."""
+        return named_rule(self.stop_rule, self.training.patience) if self.stop else False
+
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Train, or go on where a run of these settings was interrupted, and write the result.
 
         `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
         """
         from labelnoise.training.checkpoints import kept_epochs
-        from labelnoise.training.loop import check_training, fit
+        from labelnoise.training.checks import check_training
+        from labelnoise.training.loop import fit
+
+        def tell(at: EpochProgress) -> None:
+            if progress:
+                progress(at.epoch, at.epochs, _accuracies(at))
 
         with cpu_threads(self.threads):
             data = self.load()
             model = self.build(data)
-            check_training(model, data, self.training)
+            check_training(model, data, self.training, self.rule)
             folder.begin()
-            log = fit(model, data, self.training, folder=folder.path, progress=progress)
+            how: dict[str, Any] = {"stop": self.rule, "average": self.average, "folder": folder.path, "progress": tell}
+            log = fit(model, data, self.training, **how)
         folder.write_history(log.to_frame())
         folder.write_samples(**_samples(log, data))
         folder.finish(_summary(log, data, kept_epochs(folder.path)))
+
+
+def _accuracies(at: EpochProgress) -> str:
+    """The accuracies of an epoch's record, in words; empty without a record."""
+    names = ("train_accuracy_clean", "train_accuracy_noisy", "test_accuracy", "held_out_accuracy")
+    known = {name: at.measures[name] for name in names if name in at.measures and not np.isnan(at.measures[name])}
+    words = {name: name.removeprefix("train_accuracy_").removesuffix("_accuracy") for name in known}
+    said = ", ".join(f"{words[name].replace('_', '-')} {known[name]:.3f}" for name in known)
+    return f"accuracy {said}" if said else ""
 
 
 def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
@@ -162,17 +196,31 @@ def _stops(log: TrainLog) -> list[dict[str, Any]]:
     table = log.to_frame()
     if table.empty:
         return []
-    t1, stop = log.stops
+    stops, rows = log.stops, {row["epoch"]: row for row in table.to_dict("records")}
     absent = "noisy" if table["train_accuracy_noisy"].isna().all() else "clean"
-    if t1 is None:
+    if stops.oracle is None:
         points = [oracle_point(None, f"there are no {absent} samples", {})]
     else:
-        points = [oracle_point(int(table["epoch"].iloc[t1]), "the truth known", table.iloc[t1].to_dict())]
-    if stop:
-        points.append(held_out_point(stop, table, "epoch"))
+        points = [oracle_point(stops.oracle, "the truth known", rows[stops.oracle])]
+    if stops.held_out:
+        points.append(_point("held_out", stops.held_out, rows[stops.held_out.epoch]))
+    if stops.rule:
+        points.append(_point("rule", stops.rule, rows[stops.rule.epoch]))
+    if stops.rule and log.returned is not None:
+        first, last = log.weights_epochs[0], log.weights_epochs[-1]
+        words = f"the average of the weights of epochs {first} to {last}"
+        points.append(_point("averaged", stops.rule, log.returned, words, first, last))
     points.append(last_point(table, "epoch"))
     columns = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
     return describe_points(points, log.config.seed, columns, gains={"test_accuracy": 1})
+
+
+def _point(
+    rule: str, stop: EpochStop, values: Mapping[Any, Any], reason: str = "", first: int | None = None, last: int = 0
+) -> StoppingPoint:
+    """What a rule chose; of an average also the first and last epoch whose weights are in it."""
+    more = {} if first is None else {"first_epoch": first, "last_epoch": last}
+    return chosen_point(rule, stop.epoch, stop.ended, reason or stop.reason, stop.fall, values, **more)
 
 
 def _page() -> Page:
@@ -212,7 +260,7 @@ KIND = Kind(
     page=_page,
     summary=("noise", "stops"),
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
-    checked=("checkpoints/epoch-*.pt",),
+    checked=("checkpoints/epoch-*.pt", "checkpoints/averaged.pt"),
     transient=("checkpoints/state.pt",),
     inputs=_inputs,
     fetch=_fetch,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labelnoise.images.data import Data
 from labelnoise.record.history import EpochRecord
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.selection import select_by_margin
-from labelnoise.record.stages import oracle_stop
-from labelnoise.record.stopping import HeldOut, Stop
+from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.watching import find_stop
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.stops import EpochStop, Stops, find_stops, in_epochs
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -31,6 +34,20 @@ COLUMNS = (
 """Columns of a training history; `TrainLog.to_frame` says what they hold."""
 TIMES = ("seconds", "train_seconds", "eval_seconds")
 """Those of them that differ between equal runs."""
+
+
+@dataclass(frozen=True)
+class EpochProgress:
+    """Where a training run is after an epoch."""
+
+    epoch: int
+    """Epochs that are done."""
+    epochs: int
+    """Epochs of a run that is not stopped."""
+    measures: Mapping[str, float]
+    """The row of this epoch's record, by column; empty without a record."""
+    stop: EpochStop | None = None
+    """What the rule says so far that may stop the run; None without one, and before the first record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +71,32 @@ class TrainLog:
     """`ok`, or why the run ended early and what to do."""
     precision: str
     """float32 or bf16, whichever the network computed in."""
+    weights_epochs: tuple[int, ...] = ()
+    """Epochs whose weights the network was left with, averaged: the last alone, or those around the one that the rule
+    chose (`stop`); none for weights of no whole epoch, where the loss was not finite and no rule had chosen."""
     weights_epoch: int | None = None
-    """Epoch whose weights the network was left with: the last, or the one that the held-out rule chose (`stop`); None
-    for those of no whole epoch, where the loss was not finite and no rule had chosen."""
+    """The last of them, or the one that the rule chose."""
+    returned: Mapping[str, float] | None = None
+    """What the network is worth that a stopped run leaves, by column of the table; None for a run of all epochs."""
+    rule: StopRule | None = None
+    """What the run was stopped by; None for a run of all epochs."""
+    model: nn.Module | None = None
+    """The network, in eval mode, with those weights."""
 
     @property
-    def stops(self) -> tuple[int | None, Stop | None]:
-        """Record of T1, and what the held-out rule decided; None where there is nothing to go by."""
+    def stops(self) -> Stops:
+        """Where T1 is, and what the rules decided, in epochs."""
+        epochs = self.table["epoch"].tolist()
+        if not epochs:
+            return Stops(None, None, None)
         fitted = self.recorder.margin[:, self.held_out] > 0
-        return find_stops(self.table, int(self.held_out.sum()), self.config, fitted)
+        t1, held_out = find_stops(self.table, int(self.held_out.sum()), self.config, fitted)
+        rule = find_stop(self.rule, self.recorder, self.held_out) if self.rule else None
+        return Stops(
+            None if t1 is None else epochs[t1],
+            None if held_out is None else in_epochs(held_out, epochs),
+            None if rule is None else in_epochs(rule, epochs),
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a record, with the columns `COLUMNS`.
@@ -71,44 +105,28 @@ class TrainLog:
         The train_ columns and the selection leave the held-out images out. Accuracy and loss on training and held-out
         images are against the given label (so accuracy on noisy ones counts memorised labels), on test images against
         the true label. Selection: how well margin < 0 finds the noisy images. NaN where no image is noisy or held
-        out.
+        out, where there is no test image, and of clean and noisy images where the true labels are not known.
         """
         return self.table.copy()
 
 
-def find_stops(
-    table: pd.DataFrame, n_held_out: int, config: TrainConfig, fitted: np.ndarray | None = None
-) -> tuple[int | None, Stop | None]:
-    """Return the record of T1 (truth known), and what the held-out rule (given labels only) decided.
-
-    Args:
-        table: a training history.
-        n_held_out: number of held-out images; with none, there is no such rule.
-        config: its patience.
-        fitted: (records, n_held_out) which of them are fitted; no stop depends on it.
-    """
-    if table.empty:
-        return None, None
-    t1 = oracle_stop(table["train_accuracy_clean"].to_numpy(), table["train_accuracy_noisy"].to_numpy())
-    if not n_held_out:
-        return t1, None
-    accuracy, loss = (table[f"held_out_{name}"].to_numpy() for name in ("accuracy", "loss"))
-    return t1, HeldOut(n_held_out, config.patience)(accuracy, loss, fitted)
-
-
 def describe_epoch(
-    record: EpochRecord, data: Data, held_out: np.ndarray, test_logits: torch.Tensor, y_test: torch.Tensor
+    record: EpochRecord, data: Data, held_out: np.ndarray, test_logits: torch.Tensor | None, y_test: torch.Tensor
 ) -> dict[str, float]:
-    """Return the columns of one record but its number, learning rate and times."""
+    """Return the columns of one record but its number, learning rate and times.
+
+    Without test images what is said of them is NaN; so is what needs true labels where they are not known.
+    """
     fitted, trained, noisy = record.prediction == data.y_given, ~held_out, data.noisy
     selection = select_by_margin(record.margin[trained], noisy[trained])
+    right = None if test_logits is None else (test_logits.argmax(1) == y_test).float()
     return {
         "train_loss": _mean(record.loss, trained),
         "train_accuracy": _mean(fitted, trained),
-        "train_accuracy_clean": _mean(fitted, trained & ~noisy),
+        "train_accuracy_clean": _mean(fitted, trained & data.clean),
         "train_accuracy_noisy": _mean(fitted, trained & noisy),
-        "test_loss": float(cross_entropy(test_logits, y_test)),
-        "test_accuracy": float((test_logits.argmax(1) == y_test).float().mean()),
+        "test_loss": np.nan if test_logits is None else float(cross_entropy(test_logits, y_test)),
+        "test_accuracy": np.nan if right is None else float(right.mean()),
         "held_out_loss": _mean(record.loss, held_out),
         "held_out_accuracy": _mean(fitted, held_out),
         "selection_precision": float(selection.precision),

@@ -83,7 +83,8 @@ SAMPLES = {
 
 def _quotes(panel: Panel) -> list[Quote]:
     """What stopping is worth, and what is memorised; the rest is for runs that lack some of it."""
-    rule = next((rule for rule in ("held_out", "oracle") if len(values_at(panel, rule, "at"))), "last")
+    known = (rule for rule in ("averaged", "rule", "held_out", "oracle") if len(values_at(panel, rule, "at")))
+    rule = next(known, "last")
     first = [_worth(panel, rule), _suspects(panel, rule), _memorised(panel, rule), _stop(panel, rule), _best(panel)]
     return [*first, _fitted(panel), _held_out(panel)]
 
@@ -93,7 +94,7 @@ def _worth(panel: Panel, rule: str) -> Quote:
     gains = 100 * values_at(panel, rule, "gain_test_accuracy")
     (gain,), _ = averages([gains], ".1f")
     falls = values_at(panel, rule, "falls")
-    seen = f"; the held-out rule sees a fall in {falls.sum():.0f} of {len(falls)}" if len(falls) else ""
+    seen = f"; a fall is seen in {falls.sum():.0f} of {len(falls)}" if len(falls) else ""
     words = f"true labels, a gain of {gain} points; {seeds}{seen}"
     return Quote("Test accuracy at the stop and at the end", f"{stop} → {end}" if end != NOTHING else NOTHING, words)
 
@@ -129,7 +130,7 @@ def _stop(panel: Panel, rule: str) -> Quote:
     (end,), _ = averages([values_at(panel, "last", "at")], ".0f")
     value = NOTHING if stop == NOTHING else f"epoch {stop} of {end}"
     words = ", ".join(RULES[rule]) if rule != "last" else "no rule stops before"
-    also = f"; T1 is {t1}" if rule == "held_out" and t1 != NOTHING else ""
+    also = f"; T1 is {t1}" if rule not in ("oracle", "last") and t1 != NOTHING else ""
     return Quote("The stop", value, f"{words}{also}; {seeds}")
 
 

@@ -33,7 +33,7 @@ def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
         pixels = images.x_train[batch]
         if shifts is not None:
             pixels = images.augment(pixels, torch.as_tensor(shifts[part], device=run.device))
-        with _autocast(run):
+        with autocast(run):
             logits = run.model(images.normalise(pixels))
         if not isinstance(logits, torch.Tensor):  # networks with auxiliary heads return them in train mode alone
             raise InputError(
@@ -54,7 +54,7 @@ def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
 
 def eval_pass(run: TrainingState, pixels: torch.Tensor) -> torch.Tensor:
     """Logits in eval mode; where they depend on the batch, in shuffled batches: many data are sorted by class."""
-    with _autocast(run):
+    with autocast(run):
         if not any(getattr(layer, "track_running_stats", True) is False for layer in run.model.modules()):
             return outputs(run.model, run.images, pixels)
         order = torch.as_tensor(stream(run.config.seed, "evaluation").permutation(len(pixels)))
@@ -77,5 +77,6 @@ def batches(n: int, size: int) -> list[slice]:
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], n], strict=True)]
 
 
-def _autocast(run: TrainingState) -> AbstractContextManager:
+def autocast(run: TrainingState) -> AbstractContextManager:
+    """The numbers that the network computes in."""
     return torch.autocast(run.device.type, torch.bfloat16) if run.precision == "bf16" else nullcontext()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from labelnoise.errors import InputError
 from labelnoise.record.stopping import HeldOut
-from labelnoise.training import checkpoints
+from labelnoise.training import averaging, checkpoints
 from labelnoise.training.state import TrainingState
 
 Copies = dict[int, dict[str, Any]]
@@ -30,14 +27,14 @@ def resume(run: TrainingState, folder: Path) -> None:
         run.saved = needed_epochs(run, ended=False)
 
 
-def keep(run: TrainingState, folder: Path, ended: bool = False) -> None:
+def keep(run: TrainingState, folder: Path) -> None:
     """Write this epoch's weights and, every so often, the state; delete the weights that nobody will ask for.
 
     The rules may still choose any of the last records, and a run that goes on from the state needs those that
     they could choose when it was written.
     """
-    checkpoint = run.epoch % run.config.checkpoint_every == 0 or ended
-    needed = needed_epochs(run, ended)
+    checkpoint = run.epoch % run.config.checkpoint_every == 0 or run.ended
+    needed = needed_epochs(run, run.ended)
     if checkpoint or run.records:
         run.checksums[run.epoch] = checkpoints.write_weights(folder, run.epoch, run.model)
     if checkpoint:
@@ -54,30 +51,31 @@ def tidy(run: TrainingState, folder: Path) -> None:
 def copy_weights(run: TrainingState, copies: Copies) -> None:
     """Copy this epoch's weights, for a run without a folder, and forget those that the rule cannot choose any more."""
     if run.records:
-        weights = run.model.state_dict()
-        # on the CPU, where memory is less scarce; a state may hold more than tensors
-        copies[run.epoch] = {
-            name: value.to("cpu", copy=True) if isinstance(value, torch.Tensor) else deepcopy(value)
-            for name, value in weights.items()
-        }
-    for epoch in set(copies) - choosable_epochs(run):
+        copies[run.epoch] = averaging.copy_of(run.model.state_dict())
+    for epoch in set(copies) - wanted_epochs(run):
         del copies[epoch]
 
 
-def choosable_epochs(run: TrainingState) -> set[int]:
-    """Epochs that the held-out rule chooses now or may choose later."""
-    chosen = run.chosen_epoch()
-    return set(_recorded(run)[-HeldOut.smooth :]) | ({chosen} if chosen is not None else set())
+def wanted_epochs(run: TrainingState) -> set[int]:
+    """Epochs whose weights may belong to the average that a stopped run returns; none for a run of all epochs."""
+    recorded = run.recorded
+    return {recorded[at] for at in averaging.wanted(run.watch, run.average)} if run.watch else set()
+
+
+def chosen_epochs(run: TrainingState) -> tuple[int | None, list[int]]:
+    """The epoch that the rule chose, and those of the average around it; None and none without a record or a rule."""
+    stop = run.watch.stop if run.watch else None
+    if stop is None:
+        return None, []
+    recorded = run.recorded
+    return recorded[stop.chosen], [recorded[at] for at in averaging.window(stop.chosen, run.average, len(recorded))]
 
 
 def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
     """Epochs whose weights lie on the disk: stopping points, checkpoints, the last, and what may still be chosen."""
     t1, stop = run.stops()
-    recorded = _recorded(run)
+    recorded = run.recorded
     chosen = {recorded[at] for at in (t1, stop.chosen if stop else None) if at is not None}
     regular = set(range(run.config.checkpoint_every, run.epoch + 1, run.config.checkpoint_every))
-    return chosen | regular | {run.epoch} | (set() if ended else set(recorded[-HeldOut.smooth :]))
-
-
-def _recorded(run: TrainingState) -> list[int]:
-    return [int(row["epoch"]) for row in run.rows]
+    late = set(chosen_epochs(run)[1]) if ended else set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
+    return chosen | regular | {run.epoch} | late

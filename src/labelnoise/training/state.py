@@ -19,13 +19,17 @@ from labelnoise.arrays import stream
 from labelnoise.devices import find_device, find_precision
 from labelnoise.errors import InputError
 from labelnoise.images.data import Data, DeviceData
+from labelnoise.record.history import EpochRecord
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.stopping import Stop
+from labelnoise.record.watching import Watch, observe_record
 from labelnoise.runs.settings import difference, settings_of
 from labelnoise.training import checkpoints
 from labelnoise.training.config import TrainConfig
-from labelnoise.training.log import COLUMNS, find_stops
+from labelnoise.training.log import COLUMNS
 from labelnoise.training.optimizers import BUILDERS
+from labelnoise.training.stops import EpochStop, find_stops, in_epochs
 
 
 @dataclass(eq=False)
@@ -46,6 +50,12 @@ class TrainingState:
     """Draws the order of the images in each epoch."""
     shifts: np.random.Generator
     """Draws their augmentation."""
+    own_mask: bool = False
+    """Whether the caller said which images are held out."""
+    watch: Watch | None = None
+    """The rule that may stop the run, and what it observed; None for a run of all epochs."""
+    average: int = 1
+    """Records around the chosen one whose weights a stopped run averages."""
     rows: list[dict[str, float]] = field(default_factory=list)
     """The history, a row a record."""
     epoch: int = 0
@@ -58,8 +68,17 @@ class TrainingState:
     """Of the files of weights that were written, by epoch."""
 
     @classmethod
-    def start(cls, model: nn.Module, data: Data, config: TrainConfig, outputs: int) -> TrainingState:
-        """Return the state before the first epoch of a network with so many outputs."""
+    def start(
+        cls,
+        model: nn.Module,
+        data: Data,
+        config: TrainConfig,
+        outputs: int,
+        held_out: np.ndarray | None = None,
+        rule: StopRule | None = None,
+        average: int = 1,
+    ) -> TrainingState:
+        """Return the state before the first epoch of a network with so many outputs; the rest as `fit` takes it."""
         n, device = len(data.y_given), find_device(config.device)
         model = model.to(device)
         return cls(
@@ -69,11 +88,14 @@ class TrainingState:
             images=data.on(device),
             optimizer=BUILDERS[config.optimizer](model.parameters(), config),
             precision=find_precision(config.precision, device),
-            held_out=_draw_held_out(n, config),
+            held_out=_draw_held_out(n, config) if held_out is None else held_out,
             recorder=Recorder(n, outputs),
             batches=Recorder(n, outputs),
             orders=stream(config.seed, "batches"),
             shifts=stream(config.seed, "augment"),
+            own_mask=held_out is not None,
+            watch=None if rule is None else Watch(rule),
+            average=average,
         )
 
     @property
@@ -100,15 +122,25 @@ class TrainingState:
         """Return the record of T1, and what the held-out rule says so far."""
         return find_stops(self.table(), int(self.held_out.sum()), self.config)
 
-    def stopped(self) -> bool:
-        """Whether the held-out rule has ended the run."""
-        _, stop = self.stops()
-        return stop is not None and stop.stopped is not None
+    @property
+    def recorded(self) -> list[int]:
+        """The epochs of the records so far."""
+        return [int(row["epoch"]) for row in self.rows]
 
-    def chosen_epoch(self) -> int | None:
-        """The epoch that the held-out rule would keep so far; None where there is nothing to go by."""
-        _, stop = self.stops()
-        return int(self.rows[stop.chosen]["epoch"]) if stop else None
+    @property
+    def ended(self) -> bool:
+        """Whether there is no further epoch: all were trained, or the rule has ended the run."""
+        return self.epoch >= self.config.epochs or (self.watch is not None and self.watch.ended)
+
+    @property
+    def rule_stop(self) -> EpochStop | None:
+        """What the rule says so far that may stop the run."""
+        return in_epochs(self.watch.stop, self.recorded) if self.watch and self.watch.stop else None
+
+    def observe(self, record: EpochRecord) -> None:
+        """Let the rule see a record, if there is one."""
+        if self.watch:
+            observe_record(self.watch, record.loss, record.prediction, self.data.y_given, self.held_out)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the next epoch depends on, as tensors and plain values."""
@@ -146,6 +178,8 @@ class TrainingState:
         for name, recorder in (("records", self.recorder), ("batches", self.batches)):
             recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
         self.rows, self.epoch = list(state["rows"]), state["epoch"]
+        for record in map(EpochRecord, self.recorder.margin, self.recorder.loss, self.recorder.prediction):
+            self.observe(record)
         self.precision, self.seconds_before = state["precision"], state["seconds"]
         self.started, self.checksums = time.perf_counter(), dict(state.get("checksums", {}))
 
@@ -163,12 +197,13 @@ class TrainingState:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What tells this run from another: its record's columns, settings, network and data."""
-        names = ("x_train", "y_true", "y_given", "x_test", "y_test")
+        arrays = [getattr(self.data, name) for name in ("x_train", "y_true", "y_given", "x_test", "y_test")]
+        arrays += [self.held_out] * self.own_mask  # one that is drawn follows from the settings
         return {
             "columns": list(COLUMNS),
             "settings": settings_of(self.config),
             "network": checkpoints.shapes_of(self.model.state_dict()),
-            "data": [zlib.crc32(getattr(self.data, name).tobytes()) for name in names],
+            "data": [zlib.crc32(array.tobytes()) for array in arrays],
         }
 
 

@@ -1,0 +1,199 @@
+"""`LabelAuditor`: an audit as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from labelnoise.arrays import stream
+from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.judging import Verdict, check_name, judge
+from labelnoise.audit.labels import GivenLabels, read_labels
+from labelnoise.audit.materials import Material, duplicate_notes, read_material
+from labelnoise.audit.recording import record_trainings
+from labelnoise.audit.scores import SCORES
+from labelnoise.errors import InputError, check_integer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from labelnoise.runs.kinds import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """An audit of somebody's samples and labels."""
+
+    verdict: Verdict
+    material: Material
+    labels: GivenLabels
+    model: str
+    """What was trained, in words."""
+
+
+def audit_samples(
+    X: Any,
+    y: Any,
+    model: Any = None,
+    folds: int | None = None,
+    score: str | None = None,
+    decision: str = "capped",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Audit:
+    """Train on samples with given labels, and judge every label.
+
+    Args:
+        X: a DataFrame, texts, vectors or images, see `materials.read_material`.
+        y: (n,) given labels: integers or texts.
+        model: None for the default of the kind of X; a classifier of scikit-learn, or a torch module.
+        folds: trainings, each sample held out of one; 1 holds a tenth out of a single one; None for the default.
+        score: a key of `scores.SCORES`; None for the default.
+        decision: a key of `decisions.DECISIONS`.
+        seed: of folds, weights and batches.
+        progress: called as progress(done, total, name) after each training.
+
+    Raises:
+        InputError: samples, labels or settings that are refused.
+    """
+    if folds is not None:
+        check_integer("folds", folds, 1, 5)
+    if score is not None:
+        check_name("score", score, SCORES)
+    check_name("decision", decision, DECISIONS)
+    stream(seed, "audit")  # refuses a seed that is none
+    material = read_material(X)
+    labels = read_labels("y", y)
+    if labels.positions.size != material.n:
+        raise InputError(
+            f"`y` must hold one label a sample of `X` ({material.n}), got {labels.positions.size}; match them"
+        )
+    evidences, words = record_trainings(material, labels, model, folds, seed, progress)
+    verdict = judge(evidences, score, decision, seed)
+    singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
+    notes = [*material.notes, *duplicate_notes(material, labels.positions)]
+    if singles:
+        which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
+        notes.append(f"{len(singles)} classes have one sample, so that no label of theirs can be checked: {which}")
+    return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words)
+
+
+class LabelAuditor(BaseEstimator):
+    """Find wrong labels in data of any kind, how many there are, and how sure that is.
+
+    A model is trained for a while and recorded sample by sample; a label that it rejects before it memorises is
+    suspicious. What it never trained on says how many labels are wrong.
+
+    Args:
+        model: None for the default of the kind of X: gradient boosting for tables (stages are its epochs), a linear
+            model on TF-IDF for texts, a perceptron for vectors of 64 numbers or more, a small convolutional network for
+            images. Or a classifier of scikit-learn (with stages, `partial_fit`, or only `predict_proba`), of which
+            clones are fitted; or a torch module for vectors or images, of which copies are trained.
+        folds: trainings, each sample held out of one of them; 1 holds a tenth out of a single one. None takes 5 for
+            tables, texts and given classifiers, 2 for vectors, 1 for images and given modules.
+        score: how suspicion is measured, a key of `labelnoise.audit.scores.SCORES`; None for the default.
+        decision: how many are flagged: `capped`, `rejected`, `counted` or `mixture`.
+        random_state: seed of folds, weights and batches, an integer; None for 0.
+
+    Attributes:
+        suspects_: DataFrame of all samples, the most suspicious first: index (position in X), given, suggested, score,
+            confidence (that the label is wrong), flagged.
+        flagged_: (n,) mask of the suspects, in the order of X.
+        noise_rate_: estimated share of wrong labels; NaN where nothing can be said.
+        noise_rate_interval_: ends of its 90 % interval.
+        transition_: DataFrame of P(given | true), a row a true class.
+        classes_: the classes, ascending.
+        notes_: what a reader must know, a sentence each.
+        n_features_in_, feature_names_in_: columns of X, where it has such.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> y[:8] = 2  # eight wrong labels
+        >>> auditor = LabelAuditor().fit(X, y)
+        >>> sorted(auditor.suspects_["index"][:8])
+        [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        folds: int | None = None,
+        score: str | None = None,
+        decision: str = "capped",
+        random_state: int | None = None,
+    ) -> None:
+        self.model = model
+        self.folds = folds
+        self.score = score
+        self.decision = decision
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: ArrayLike | None = None) -> LabelAuditor:
+        """Audit the labels `y` of the samples `X`.
+
+        Args:
+            X: a DataFrame, texts, numbers (n, d) or uint8 images.
+            y: (n,) given labels, integers or texts.
+
+        Raises:
+            InputError: samples, labels or settings that are refused.
+        """
+        if y is None:
+            raise InputError(
+                "`y` must hold the given labels, got None (requires y to be passed, but the target y is None); "
+                "give one a sample"
+            )
+        seed = 0 if self.random_state is None else self.random_state
+        audit = audit_samples(X, y, self.model, self.folds, self.score, self.decision, seed)
+        self._keep_columns(X)
+        self.audit_ = audit
+        self.classes_ = audit.labels.classes
+        frame = audit.verdict.to_frame()
+        for name in ("given", "suggested"):
+            frame[name] = self.classes_[frame[name].to_numpy()]
+        self.suspects_ = frame
+        self.flagged_ = audit.verdict.flagged
+        rates = audit.verdict.rates
+        self.noise_rate_ = rates.rate
+        self.noise_rate_interval_ = (rates.low, rates.high)
+        self.transition_ = pd.DataFrame(rates.transition, self.classes_, self.classes_)
+        self.notes_ = list(audit.verdict.notes)
+        return self
+
+    def clean_labels(self) -> np.ndarray:
+        """Return the given labels (n,), those of the suspects replaced by the suggested ones.
+
+        What is replaced was not reviewed; to leave the suspects out instead, use `~flagged_`.
+        """
+        check_is_fitted(self)
+        positions = np.where(self.flagged_, self.audit_.verdict.suggested, self.audit_.labels.positions)
+        return self.classes_[positions]
+
+    def fit_predict(self, X: Any, y: ArrayLike | None = None) -> np.ndarray:
+        """Audit, and return the mask (n,) of the suspects."""
+        return self.fit(X, y).flagged_
+
+    def _keep_columns(self, X: Any) -> None:
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        columns = np.ndim(X) == 2 if isinstance(X, list) else len(getattr(X, "shape", ())) == 2
+        if columns:
+            self.n_features_in_ = int(np.shape(X)[1])
+        if isinstance(X, pd.DataFrame) and all(isinstance(name, str) for name in X.columns):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

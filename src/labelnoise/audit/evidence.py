@@ -1,0 +1,130 @@
+"""What one training says of every sample: its record, which samples it never trained on, and where Stage I ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelnoise.audit.scores import around, mean_seen
+from labelnoise.errors import InputError, check_integer, described
+from labelnoise.record.inputs import as_mask
+from labelnoise.record.recorder import Recorder
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+SMOOTH = 3
+"""Epochs of one mean of the held-out loss."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The record of one training, and how to read it."""
+
+    margin: Float[np.ndarray, "epochs n"]
+    loss: Float[np.ndarray, "epochs n"]
+    prediction: Int[np.ndarray, "epochs n"]
+    given: Int[np.ndarray, " n"]
+    """-1 for a sample that was never seen."""
+    n_classes: int
+    held_out: Bool[np.ndarray, " n"]
+    """Samples that were recorded and not trained on; none where that is not known."""
+    stop: int
+    """Epochs of Stage I, counted from 1; all of them where no stop is known."""
+    stop_known: bool
+    reason: str
+    """What the stop is based on, in words."""
+
+    @property
+    def near(self) -> slice:
+        """The five epochs around the stop; all of them where none is known."""
+        return around(self.stop, len(self.margin)) if self.stop_known else slice(None)
+
+    @property
+    def seen(self) -> Bool[np.ndarray, " n"]:
+        """Samples that were seen in at least one epoch."""
+        return np.isfinite(self.loss).any(axis=0)
+
+    @property
+    def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+        """The five arguments of a score."""
+        return self.margin, self.loss, self.prediction, self.given, self.stop
+
+    def predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The class that most of the epochs around the stop predict (n,), the least on ties, and its probability (n,).
+
+        An epoch's probability of its prediction is exp(-loss - min(margin, 0)): the given label's, or exp(-margin)
+        times as much where another class leads by -margin.
+        """
+        rows = self.prediction[self.near]
+        votes = np.zeros(self.given.size, dtype=np.int64)
+        winner = np.full(self.given.size, -1, dtype=np.int64)
+        for candidate in rows:  # few epochs, any number of classes: never (n, K)
+            count = ((rows == candidate) & (candidate >= 0)).sum(axis=0)
+            better = (count > votes) | ((count == votes) & (count > 0) & (candidate < winner))
+            votes, winner = np.where(better, count, votes), np.where(better, candidate, winner)
+        loss, margin = self.loss[self.near], self.margin[self.near]
+        with np.errstate(invalid="ignore", over="ignore"):
+            sure = np.exp(-loss - np.minimum(margin, 0))
+        return winner, mean_seen(np.clip(sure, 0, 1))
+
+    def margins(self) -> Float[np.ndarray, " n"]:
+        """Mean margin of the epochs around the stop; below 0 the network rejects the given label."""
+        return mean_seen(self.margin[self.near])
+
+
+def read_evidence(recorder: Any, held_out: Any = None, stop: int | None = None) -> Evidence:
+    """Read a recorder that holds its history.
+
+    Args:
+        recorder: one `Recorder` with at least one ended epoch.
+        held_out: (n,) mask of the samples that were recorded and not trained on; None takes the recorder's own,
+            which may have none.
+        stop: epochs of Stage I, counted from 1; None takes the least held-out loss, a mean of three epochs.
+
+    Raises:
+        InputError: what is no recorder, an empty one, a mask of another length, or a stop beyond the record.
+    """
+    if not isinstance(recorder, Recorder):
+        raise InputError(f"`recorder` must be a Recorder, got {described(recorder)}; record a training first")
+    if not recorder.epochs:
+        raise InputError("`recorder` must hold an epoch, got none; call `update` for each batch, then `end_epoch`")
+    if not recorder.history:
+        raise InputError("`recorder` must hold its history, got one of sums alone; make it with history=True")
+    n, held_out = recorder.n_samples, recorder.held_out if held_out is None else held_out
+    mask = np.zeros(n, bool) if held_out is None else as_mask("held_out", held_out, "give the samples not trained on")
+    if mask.shape != (n,):
+        raise InputError(
+            f"`held_out` must have a value a sample ({n}), got shape {mask.shape}; take the mask of these data"
+        )
+    margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
+    given = recorder.given
+    found, known, reason = find_stop(loss, mask & (given >= 0))
+    if stop is not None:
+        check_integer("stop", stop, 1, found)
+        if stop > recorder.epochs:
+            raise InputError(f"`stop` must be at most the number of epochs ({recorder.epochs}), got {stop}; lower it")
+        found, known, reason = int(stop), True, f"epoch {stop}, as it was given"
+    return Evidence(margin, loss, prediction, given, recorder.n_classes, mask, found, known, reason)
+
+
+def find_stop(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:
+    """Return the epochs of Stage I, whether they are known, and what they are based on.
+
+    The stop is the middle of the three epochs whose mean held-out loss is least, of given labels; without held-out
+    samples, or with fewer than three epochs of them, there is none, and all epochs count.
+    """
+    epochs = len(loss)
+    if not held_out.any():
+        return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
+    with np.errstate(invalid="ignore"):
+        series = mean_seen(loss[:, held_out].T)
+    if epochs < SMOOTH or not np.isfinite(series).any():
+        return epochs, True, f"all {epochs} epochs, too few to choose among"
+    smooth = np.convolve(np.where(np.isfinite(series), series, np.inf), np.full(SMOOTH, 1 / SMOOTH), "valid")
+    stop = int(np.argmin(smooth)) + 1 + SMOOTH // 2
+    low, end = series[stop - 1], series[-1]
+    words = f"epoch {stop} of {epochs}, where the loss of {int(held_out.sum())} held-out samples was least ({low:.3f}"
+    return stop, True, f"{words}, {end:.3f} at the end)"

@@ -1,0 +1,221 @@
+"""The audit as a run: data in, one run directory with every label judged; and what such runs are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.arrays import stream
+from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.scores import SCORES
+from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
+from labelnoise.runs.files import write_json, write_whole
+from labelnoise.runs.folders import RunFolder
+from labelnoise.runs.kinds import Kind, Progress
+from labelnoise.runs.pages import Page
+
+if TYPE_CHECKING:
+    from labelnoise.audit.judging import Verdict
+    from labelnoise.audit.rates import Rates
+    from labelnoise.audit.sources import AuditSource
+
+
+@dataclass(frozen=True)
+class AuditRun:
+    """Find wrong labels in data of your own: labelnoise audit PATH --label COLUMN."""
+
+    command: ClassVar[str] = "audit"
+
+    data: str = ""
+    """What to audit, also as the first word: a table (.csv, .tsv, .parquet), a folder with a folder of images for each
+    class, arrays (.npz with x and y, or .npy with --labels), or the folder of a finished training run."""
+    label: str = ""
+    """Column (of an .npz file, array) of the given labels."""
+    text: str = ""
+    """Column of texts to learn from; without it, all columns of a table but the label."""
+    ignore: tuple[str, ...] = ()
+    """Columns to leave out, such as identifiers."""
+    labels: str = ""
+    """File of the labels of an .npy file: .npy, .csv or .txt."""
+    outputs: Literal["none", "probabilities", "logits"] = "none"
+    """Whether an .npy file holds what a training of your own gave out, (epochs, n, K) or out of sample (n, K)."""
+    folds: int = 0
+    """Trainings, each sample held out of one; 0 for the default of the kind of data."""
+    score: str = ""
+    """How suspicion is measured, such as given-probability, aum or share-rejected; empty for the default."""
+    decision: Literal["capped", "rejected", "counted", "mixture"] = "capped"
+    """How many are flagged: as the network rejects and the rate allows, all rejected, as many as the rate says, or the
+    upper of two heaps of scores."""
+    cleaned: bool = False
+    """Write cleaned.csv, too: the data with the suggested label in place of each flagged one; nothing is reviewed."""
+    top: int = 100
+    """Suspects that the report shows."""
+    seed: int = 0
+    """Seed of folds, weights and batches."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        object.__setattr__(self, "ignore", tuple(self.ignore))
+        check_integer("folds", self.folds, 0, 5)
+        check_integer("top", self.top, 1, 100)
+        stream(self.seed, "audit")  # refuses a seed that is none
+        if self.score and self.score not in SCORES:
+            raise InputError(f"`score` must name a score, got {self.score!r}{did_you_mean(self.score, SCORES)}")
+        if self.decision not in DECISIONS:
+            raise InputError(f"`decision` must name a decision, got {self.decision!r}; use for example capped")
+
+    def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
+        """Read, train if need be, judge, and write `suspects.csv` and what the page shows."""
+        from labelnoise.audit.sources import read_source
+
+        source = read_source(self)
+        if self.cleaned and source.rows is None:
+            raise InputError("`cleaned` needs a table to write the suggested labels into; leave it out for other data")
+        verdict, names, words = _judged(self, source, progress)
+        folder.begin()
+        frame = verdict.to_frame()
+        for column in ("given", "suggested"):
+            frame[column] = np.array(names, dtype=object)[frame[column].to_numpy()]
+        positions = frame["index"].to_numpy()
+        if source.index is not None:
+            frame["index"] = source.index[positions]
+        if source.files is not None:
+            frame["file"] = np.array(source.files, dtype=object)[positions]
+        _write_table(folder.path / "suspects.csv", frame)
+        if self.cleaned:
+            _write_table(folder.path / "cleaned.csv", _cleaned(self, verdict, names))
+        folder.write_history(margin_table(verdict))
+        from labelnoise.audit.worst import describe_worst
+
+        write_json(folder.path / "worst.json", describe_worst(source, verdict, names, self.top))
+        folder.finish(summarise(verdict, names, words, (*source.notes, *verdict.notes)))
+
+
+def _judged(config: AuditRun, source: AuditSource, progress: Progress | None) -> tuple[Verdict, list[str], str]:
+    """The verdict, the names of the classes, and what was trained."""
+    from labelnoise.audit.auditor import audit_samples
+    from labelnoise.audit.judging import judge
+
+    score = config.score or None
+    if source.evidences:
+        verdict = judge(source.evidences, score, config.decision, config.seed)
+        return verdict, list(source.class_names), source.model
+    audit = audit_samples(
+        source.samples, source.labels, None, config.folds or None, score, config.decision, config.seed, progress
+    )
+    return audit.verdict, audit.labels.names, audit.model
+
+
+def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFrame:
+    """The table as it was, with the suggested label where one is flagged."""
+    path = Path(config.data)
+    frame = (
+        pd.read_parquet(path)
+        if path.suffix.lower() == ".parquet"
+        else pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, keep_default_na=False)
+    )
+    column = frame[config.label].astype(str).to_numpy(dtype=object)
+    column[verdict.flagged] = np.array(names, dtype=object)[verdict.suggested[verdict.flagged]]
+    return frame.assign(**{config.label: column})
+
+
+def _write_table(path: Path, frame: pd.DataFrame) -> None:
+    write_whole(path, lambda file: file.write(frame.to_csv(index=False).encode()))
+
+
+QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
+"""Of the margins in an epoch."""
+
+
+def margin_table(verdict: Verdict) -> pd.DataFrame:
+    """Return a row an epoch: quantiles of the mean margin of the suspects and of the rest."""
+    table: dict[str, Any] = {"epoch": np.arange(1, len(verdict.margin) + 1)}
+    for name, members in (("suspects", verdict.flagged), ("rest", ~verdict.flagged)):
+        values = verdict.margin[:, members & (verdict.given >= 0)]
+        known = values[:, np.isfinite(values).all(axis=0)]
+        rows = (
+            np.quantile(known, tuple(QUANTILES.values()), axis=1) if known.size else np.full((3, len(values)), np.nan)
+        )
+        table.update({f"{name}_{word}": row for word, row in zip(QUANTILES, rows, strict=True)})
+    return pd.DataFrame(table)
+
+
+MATRIX = 12
+"""Classes up to which the page shows the whole matrix; of more, the most frequent pairs."""
+
+
+def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, ...]) -> dict[str, Any]:
+    """Return what `summary.json` holds: the estimates, and counts by class."""
+    rates, flagged, seen = verdict.rates, verdict.flagged, verdict.given >= 0
+    k = len(names)
+    pairs = pd.DataFrame({"given": verdict.given[flagged], "suggested": verdict.suggested[flagged]})
+    counted = pairs.value_counts().reset_index(name="count")
+    n = int(seen.sum())
+    ranked = np.sort(verdict.confidence[seen])[::-1]
+    return {
+        "status": "ok",
+        "text": _lead(rates, n, int(flagged.sum())),
+        "samples": n,
+        "flagged": int(flagged.sum()),
+        "rate": rates.rate,
+        "rate_interval": [rates.low, rates.high],
+        "wrong": [rates.rate * n, rates.low * n, rates.high * n],
+        "rate_reason": rates.reason,
+        "transition": rates.transition if k <= MATRIX else None,
+        "transition_interval": [rates.transition_low, rates.transition_high] if k <= MATRIX else None,
+        "classes": names,
+        "class_counts": np.bincount(verdict.given[seen], minlength=k),
+        "class_flagged": np.bincount(verdict.given[flagged], minlength=k),
+        "class_wrong": [float(verdict.confidence[seen & (verdict.given == c)].sum()) for c in range(k)],
+        "pairs": [
+            {"given": names[given], "suggested": names[suggested], "count": int(count)}
+            for given, suggested, count in counted.head(MATRIX * MATRIX).itertuples(index=False)
+        ],
+        "yield": [
+            {"first": at + 1, "last": min(at + 100, n), "expected": float(ranked[at : at + 100].mean())}
+            for at in range(0, min(n, 1000), 100)
+        ],
+        "stops": [],
+        "stop_epochs": list(verdict.stops),
+        "stop_reason": verdict.reason,
+        "model": model,
+        "notes": list(notes),
+    }
+
+
+def _lead(rates: Rates, n: int, flagged: int) -> str:
+    """The first sentence of the page."""
+    if not rates.known:
+        return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
+    low, high = rates.low * n, rates.high * n
+    return (
+        f"About {rates.rate * n:,.0f} of {n:,} labels are wrong ({rates.rate:.1%}; 90 % interval {low:,.0f} to "
+        f"{high:,.0f}); {flagged:,} are flagged as suspects."
+    )
+
+
+def _inputs(config: AuditRun) -> Mapping[str, Path]:
+    paths = {"data": config.data, "labels": config.labels}
+    return {name: Path(path) for name, path in paths.items() if path}
+
+
+def _page() -> Page:
+    from labelnoise.audit.page import PAGE
+
+    return PAGE
+
+
+KIND = Kind(
+    AuditRun,
+    page=_page,
+    summary=("rate", "flagged", "notes"),
+    files=("suspects.csv", "cleaned.csv", "worst.json"),
+    results=("history.csv", "suspects.csv", "worst.json", "cleaned.csv"),
+    inputs=_inputs,
+    leading="data",
+)

@@ -1,0 +1,279 @@
+"""From the records of one or several trainings to a verdict on every label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.audit.chances import confidence, held_out_chances
+from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.evidence import Evidence, read_evidence
+from labelnoise.audit.rates import Rates, class_factors, estimate_rates
+from labelnoise.audit.scores import SCORES, mean_seen
+from labelnoise.errors import InputError, described, did_you_mean
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What an audit says of every sample, in the order of the data."""
+
+    given: Int[np.ndarray, " n"]
+    """Given labels; -1 for a sample that was never seen."""
+    suggested: Int[np.ndarray, " n"]
+    """The class that most trainings predict around the stop; -1 for a sample that was never seen."""
+    score: Float[np.ndarray, " n"]
+    """Larger is more suspicious; NaN for a sample that was never seen."""
+    confidence: Float[np.ndarray, " n"]
+    """Estimated probability that the given label is wrong, in [0, 1]; they add up to the estimated number of them."""
+    flagged: Bool[np.ndarray, " n"]
+    rates: Rates
+    margin: Float[np.ndarray, "epochs n"]
+    """Mean margin over the trainings, as many epochs as the shortest has."""
+    stops: tuple[int, ...]
+    """Epochs of Stage I of each training."""
+    reason: str
+    """What the stop of the first training is based on."""
+    notes: tuple[str, ...]
+    """What a reader must know of this audit, a sentence each."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a sample that was seen, the most suspicious first; the columns are those of `suspects`."""
+        order = np.argsort(-self.score, kind="stable")
+        order = order[np.isfinite(self.score[order])]
+        columns = {
+            name: getattr(self, name)[order] for name in ("given", "suggested", "score", "confidence", "flagged")
+        }
+        return pd.DataFrame({"index": order, **columns})
+
+
+def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str = "capped", seed: int = 0) -> Verdict:
+    """Judge every given label by the records of one or several trainings on it.
+
+    Scores are means over the trainings. A training that holds a sample out says of it what it never memorised; where
+    each sample is held out once, the rates rest on all of them.
+
+    Args:
+        evidences: one or more trainings on the same given labels.
+        score: a key of `SCORES`; None takes the first, or `share-rejected` where no stop is known.
+        decision: a key of `DECISIONS`.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: a name that is no score or decision, or trainings on other labels.
+    """
+    name = score if score is not None else next(iter(SCORES)) if evidences[0].stop_known else "share-rejected"
+    check_name("score", name, SCORES)
+    check_name("decision", decision, DECISIONS)
+    given = _common_labels(evidences)
+    basis = _pooled(evidences)
+    rejected = basis.margins < 0
+    rates = estimate_rates(
+        basis.predicted, basis.sure, given, basis.held_out, rejected, evidences[0].n_classes, seed=seed
+    )
+    rates, undecided = _undecided(rates, basis, given)
+    values = mean_seen(np.array([SCORES[name](*one.scored) for one in evidences]))
+    if name in SHARES:
+        values = _corrected(values, class_factors(rates)[given])
+    values = np.where(given < 0, np.nan, values)
+    flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
+    return Verdict(
+        given=given,
+        suggested=basis.suggested,
+        score=values,
+        confidence=_confidence(values, flagged, rates, basis, given),
+        flagged=flagged,
+        rates=rates,
+        margin=_mean_margin(evidences),
+        stops=tuple(one.stop for one in evidences),
+        reason=evidences[0].reason,
+        notes=tuple(_notes(evidences, given, rates, undecided)),
+    )
+
+
+def suspects(
+    recorder: Any,
+    *,
+    held_out: Any = None,
+    stop: int | None = None,
+    score: str | None = None,
+    decision: str = "capped",
+) -> pd.DataFrame:
+    """List the samples of a recorded training, the most suspicious first.
+
+    The default score is the mean probability of the given label up to twice the end of Stage I, which the held-out
+    samples tell; without such samples it is the share of epochs in which another class was predicted. Flagged are
+    samples that the network rejects around the stop, at most as many as the held-out samples say are wrong.
+
+    Args:
+        recorder: a `Recorder`, or a list of those of several trainings on the same labels.
+        held_out: (n,) mask of the samples that were recorded and not trained on, or a list of such masks.
+        stop: epochs of Stage I, counted from 1; None finds them.
+        score: a key of `labelnoise.audit.scores.SCORES`; None for the default.
+        decision: `capped`, `rejected`, `counted` or `mixture`.
+
+    Returns:
+        A row a sample with columns index (its position), given, suggested, score (larger is more suspicious),
+        confidence (that the label is wrong, in [0, 1]) and flagged. `attrs` holds `rate`, `interval`, `stop` and
+        `notes`: what a reader must know. A sample that was never seen is left out, and a note says so.
+
+    Raises:
+        InputError: no recorder, an empty one, or one of other data than the mask or the other recorders.
+
+    Example:
+        >>> recorder = Recorder(n_samples=3, n_classes=2)
+        >>> recorder.update([0, 1, 2], [[2.0, 0.0], [3.0, 0.0], [0.0, 1.0]], [0, 1, 1])
+        >>> _ = recorder.end_epoch()
+        >>> suspects(recorder)["index"].tolist()
+        [1, 0, 2]
+    """
+    several = isinstance(recorder, list | tuple)
+    recorders = list(recorder) if several else [recorder]
+    masks = held_out if several and held_out is not None else [held_out] * len(recorders)
+    if not recorders or not isinstance(masks, list | tuple) or len(masks) != len(recorders):
+        raise InputError(
+            f"`held_out` must be a list of a mask a recorder ({len(recorders)}), got {described(held_out)}; give as "
+            "many of both"
+        )
+    evidences = [read_evidence(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
+    verdict = judge(evidences, score, decision)
+    frame = verdict.to_frame()
+    frame.attrs.update(
+        rate=verdict.rates.rate,
+        interval=(verdict.rates.low, verdict.rates.high),
+        stop=verdict.stops[0],
+        notes=list(verdict.notes),
+    )
+    return frame
+
+
+SHARES = ("given-probability", "share-rejected")
+"""Scores that are 1 minus a probability, whose odds are corrected by class."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Basis:
+    """What several trainings together predict around their stops, each (n,)."""
+
+    suggested: np.ndarray
+    margins: np.ndarray
+    predicted: np.ndarray
+    """Of a sample that a training held out, the prediction of that training."""
+    sure: np.ndarray
+    held_out: np.ndarray
+
+
+def _pooled(evidences: Sequence[Evidence]) -> _Basis:
+    predictions = [one.predicted() for one in evidences]
+    predicted, sure = (np.array(part) for part in zip(*predictions, strict=True))
+    outside = np.array([one.held_out for one in evidences])
+    first = outside.argmax(axis=0)  # the first training that held it out; else the first of all
+    everyone = np.arange(first.size)
+    votes = [(predicted == row).sum(axis=0) for row in predicted]
+    suggested = predicted[np.argmax(votes, axis=0), everyone]
+    margins = mean_seen(np.array([one.margins() for one in evidences]))
+    return _Basis(suggested, margins, predicted[first, everyone], sure[first, everyone], np.any(outside, axis=0))
+
+
+def _common_labels(evidences: Sequence[Evidence]) -> np.ndarray:
+    """The given labels; refused where trainings are of other samples, classes or labels."""
+    first = evidences[0]
+    given = first.given.copy()
+    for one in evidences[1:]:
+        if one.given.shape != given.shape or one.n_classes != first.n_classes:
+            raise InputError(
+                f"records must be of the same data, got {given.size} samples of {first.n_classes} classes beside "
+                f"{one.given.size} of {one.n_classes}; give those of one data set"
+            )
+        both = (given >= 0) & (one.given >= 0)
+        if (given[both] != one.given[both]).any():
+            at = int(np.flatnonzero(both & (given != one.given))[0])
+            raise InputError(
+                f"records must be of the same labels, got {given[at]} and {one.given[at]} for sample {at}; give "
+                "records of one data set before any relabelling"
+            )
+        given = np.where(given < 0, one.given, given)
+    return given
+
+
+def _undecided(rates: Rates, basis: _Basis, given: np.ndarray) -> tuple[Rates, str]:
+    """Say why nothing can be decided, if so: more than half may be wrong, or the network has learnt nothing."""
+    tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
+    if not rates.known or not tested.any():
+        return rates, ""
+    fitted = float((basis.predicted[tested] == given[tested]).mean())
+    counts = [np.bincount(labels[tested], minlength=rates.wrong.size) for labels in (basis.predicted, given)]
+    chance = float(counts[0] @ counts[1] / tested.sum() ** 2)
+    error = float(np.sqrt(max(fitted * (1 - fitted), 1 / tested.sum()) / tested.sum()))
+    if fitted <= chance + 2 * error:
+        why = (
+            f"the network predicts the given label of {fitted:.1%} of the held-out samples, where chance alone would "
+            f"give {chance:.1%}"
+        )
+    elif rates.rate > 0.5:
+        why = f"about {rates.rate:.0%} of the labels seem wrong"
+    else:
+        return rates, ""
+    words = (
+        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
+        "alike, or the model cannot learn these data"
+    )
+    return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
+
+
+def _corrected(score: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """A share whose odds are multiplied by a factor."""
+    with np.errstate(invalid="ignore"):
+        return factor * score / (factor * score + (1 - score))
+
+
+def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: _Basis, given: np.ndarray) -> np.ndarray:
+    """Chances (n,) that a label is wrong; without an estimate of the rate they add up to the number that is flagged."""
+    known = np.isfinite(values)
+    if not rates.known:
+        return confidence(values, float(flagged[known].mean()) if known.any() else 0.0)
+    tested = basis.held_out & known & (basis.predicted >= 0)
+    return confidence(values, rates.rate, tested, held_out_chances(basis.predicted, basis.sure, given, tested, rates))
+
+
+def _mean_margin(evidences: Sequence[Evidence]) -> np.ndarray:
+    if len(evidences) == 1:
+        return evidences[0].margin
+    shortest = min(len(one.margin) for one in evidences)
+    total = np.zeros((shortest, evidences[0].given.size), np.float32)
+    for one in evidences:
+        total += one.margin[:shortest]
+    return total / len(evidences)
+
+
+def _notes(evidences: Sequence[Evidence], given: np.ndarray, rates: Rates, undecided: str) -> list[str]:
+    notes = [undecided] if undecided else []
+    if not evidences[0].held_out.any():
+        notes.append(
+            "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "
+            "missed: hold about 10 % out and give their mask as `held_out`"
+        )
+    elif not rates.known and not undecided:
+        notes.append(f"the rate is not estimated: {rates.reason}")
+    unseen = int((given < 0).sum())
+    if unseen:
+        notes.append(f"{unseen} samples were never seen in training and are left out")
+    return notes
+
+
+def check_name(name: str, value: Any, options: Iterable[str]) -> None:
+    """Refuse what is none of the names.
+
+    Raises:
+        InputError: it suggests the nearest.
+    """
+    options = list(options)
+    if not isinstance(value, str) or value not in options:
+        near = did_you_mean(value, options) if isinstance(value, str) else f"; choose one of {', '.join(options)}"
+        raise InputError(f"`{name}` must be one of {', '.join(options)}, got {described(value)}{near}")

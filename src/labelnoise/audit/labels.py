@@ -1,0 +1,117 @@
+"""Given labels of anybody's data as positions of their classes, or a refusal that says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.errors import InputError, described
+from labelnoise.record.inputs import on_host
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+LEAST = 20
+"""Samples below which nothing is learnt of labels."""
+MANY = 0.5
+"""Share of the samples beyond which labels have too many values to be classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLabels:
+    """Given labels and their classes."""
+
+    classes: Shaped[np.ndarray, " K"]
+    """The values that labels take, ascending."""
+    positions: Int[np.ndarray, " n"]
+    """(n,) position of each label among the classes."""
+
+    @property
+    def counts(self) -> Int[np.ndarray, " K"]:
+        """Samples of each class."""
+        return np.bincount(self.positions, minlength=len(self.classes))
+
+    @property
+    def names(self) -> list[str]:
+        """The classes in words."""
+        return [str(value) for value in self.classes]
+
+
+def read_labels(name: str, values: Any) -> GivenLabels:
+    """Read given labels: integers, truth values, texts or floats that are all whole.
+
+    Raises:
+        InputError: no vector of them, missing values, floats, objects, one class only, fewer than 20, or so many
+            different ones that they are no classes.
+    """
+    if isinstance(values, pd.Series | pd.Index | pd.Categorical):
+        missing = int(pd.isna(values).sum())
+        _refuse_missing(name, missing)
+        values = np.asarray(values)
+    labels = np.array(values, dtype=object) if _is_flat(values) else on_host(values)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not labels.size:
+        raise InputError(f"`{name}` must hold one label a sample, got {described(values)}; give a vector")
+    labels = _plain(name, labels)
+    if labels.size < LEAST:
+        raise InputError(
+            f"there must be at least {LEAST} samples, got {labels.size} (n_samples={labels.size}); with so few, "
+            "look at each label yourself"
+        )
+    classes, positions = np.unique(labels, return_inverse=True)
+    if classes.size < 2:
+        raise InputError(
+            f"`{name}` must hold two classes or more, got 1 class, {classes[0]!s}; where all labels are the same no "
+            "label can look wrong"
+        )
+    if classes.size > MANY * labels.size:
+        raise InputError(
+            f"`{name}` must hold classes, got {classes.size} different values for {labels.size} samples; give the "
+            "column of the class, not of a name or a number"
+        )
+    return GivenLabels(classes, positions)
+
+
+def _is_flat(values: Any) -> bool:
+    """Whether it is a list of single values, of which NumPy would make texts if one of them is a text."""
+    single = (str, int, float, bool, type(None))
+    return isinstance(values, list | tuple) and all(isinstance(value, single) for value in values)
+
+
+def _plain(name: str, labels: np.ndarray) -> np.ndarray:
+    """Labels as integers or texts."""
+    if labels.dtype.kind == "O":
+        _refuse_missing(name, int(pd.isna(labels).sum()))
+        if all(isinstance(value, str) for value in labels):
+            return labels.astype(str)
+        if all(isinstance(value, bool | int | np.integer | np.bool_) for value in labels):
+            return labels.astype(np.int64)
+        if not all(isinstance(value, bool | int | float | np.number | np.bool_) for value in labels):
+            raise InputError(
+                f"`{name}` must hold texts or integers throughout, got {described(list(labels[:3]))}; make them alike"
+            )
+        labels = labels.astype(float)
+    if labels.dtype.kind == "f":
+        _refuse_missing(name, int(np.isnan(labels).sum()))
+        if not (np.isfinite(labels) & (labels == np.round(labels))).all():
+            wrong = labels[~(np.isfinite(labels) & (labels == np.round(labels)))][0]
+            raise InputError(
+                f"`{name}` must hold classes, got floats such as {wrong:g} (Unknown label type: continuous); classes "
+                "have no fractions: sort the values into classes first"
+            )
+        return labels.astype(np.int64)
+    if labels.dtype.kind not in "iubU":
+        raise InputError(f"`{name}` must hold texts or integers, got {described(labels)}; convert them first")
+    return labels
+
+
+def _refuse_missing(name: str, missing: int) -> None:
+    if missing:
+        raise InputError(
+            f"`{name}` must have no missing value, got NaN or None in {missing} samples; leave those samples out, or "
+            "give them a class"
+        )

@@ -1,0 +1,192 @@
+"""What the samples are: a table, texts, dense vectors or images, made ready for the model of their kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.audit.labels import LEAST
+from labelnoise.errors import InputError, described
+from labelnoise.record.inputs import on_host
+
+MaterialKind = Literal["table", "text", "dense", "image"]
+
+WIDE = 64
+"""Columns of numbers from which on a row is a dense vector, such as an embedding, and not a table."""
+MOST_CATEGORIES = 254
+"""Categories that boosting tells apart in one column; a column of more counts by the order of its values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Samples, and what was noticed about them."""
+
+    kind: MaterialKind
+    samples: Any
+    """A DataFrame of numbers and categories, a list of texts, vectors (n, d) float32 or images (n, C, H, W) uint8."""
+    notes: tuple[str, ...] = ()
+    """A sentence each: what was left out, and what leaks."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.samples)
+
+
+def read_material(X: Any) -> Material:
+    """Read samples of any kind.
+
+    Args:
+        X: a DataFrame; texts (a list, a Series or an array of them); numbers (n, d), from 64 columns on taken for dense
+            vectors; or uint8 images (n, H, W), (n, C, H, W) or (n, H, W, C) with C = 1 or 3.
+
+    Raises:
+        InputError: anything else, no columns, or infinite values.
+    """
+    if isinstance(X, pd.DataFrame):
+        return _table(X)
+    if hasattr(X, "toarray"):  # a sparse matrix
+        raise InputError("`X` must be dense, got a sparse matrix; give `X.toarray()`, or the texts that it was made of")
+    if isinstance(X, pd.Series) or (isinstance(X, list | tuple) and X and isinstance(X[0], str)):
+        return _texts(list(X))
+    array = on_host(X)
+    if array.ndim == 1 and array.dtype.kind in "OU" and array.size and isinstance(array[0], str):
+        return _texts(array.tolist())
+    if array.dtype.kind == "c":
+        raise InputError("`X` must hold real numbers, got complex ones (Complex data not supported); give real parts")
+    if array.ndim in (3, 4) and array.dtype == np.uint8:
+        return Material("image", _images(array))
+    if array.ndim == 2 and array.dtype.kind == "O":
+        try:
+            array = array.astype(float)
+        except (TypeError, ValueError):
+            if any(not isinstance(value, str | int | float | type(None)) for value in array.flat):
+                wrong = next(value for value in array.flat if not isinstance(value, str | int | float | type(None)))
+                raise TypeError(f"argument must be a string or a number, got {described(wrong)} in `X`") from None
+            return _table(pd.DataFrame(array))
+    if array.ndim != 2 or array.dtype.kind not in "iufb":
+        raise InputError(
+            f"`X` must be a table, texts, vectors (n, d) or uint8 images, got {described(X)}; reshape your data to "
+            "one row a sample (Reshape your data)"
+        )
+    if array.shape[1] < WIDE:
+        return _table(pd.DataFrame(array))
+    return _dense(array)
+
+
+def _table(frame: pd.DataFrame) -> Material:
+    """Numbers as float32 and everything else as categories; constant columns are left out."""
+    if frame.shape[1] == 0:
+        raise InputError(
+            f"`X` must have a column, got 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required; add some"
+        )
+    _check_size(len(frame))
+    if frame.columns.has_duplicates:
+        frame = frame.set_axis(range(frame.shape[1]), axis=1)
+    columns, constant = {}, []
+    for name in frame.columns:
+        column = frame[name]
+        if column.nunique(dropna=False) <= 1:
+            constant.append(str(name))
+        else:
+            columns[str(name)] = _column(str(name), column)
+    notes = []
+    if constant:
+        which = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
+        notes.append(f"{len(constant)} of {frame.shape[1]} columns are constant and say nothing: {which}")
+    if not columns:
+        raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
+    return Material("table", pd.DataFrame(columns), (*notes,))
+
+
+def _check_size(n: int) -> None:
+    """Refuse samples that are too few."""
+    if n < LEAST:
+        raise InputError(
+            f"there must be at least {LEAST} samples, got {n} sample(s) (n_samples={n}); with so few, look at each "
+            "label yourself"
+        )
+
+
+def _column(name: str, column: pd.Series) -> np.ndarray | pd.Series:
+    if pd.api.types.is_complex_dtype(column.dtype):
+        raise InputError(f"`X` must hold real numbers, got complex ones (Complex data not supported) in {name!r}")
+    if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
+        return np.where(column.isna(), np.nan, column.astype("int64").to_numpy(dtype=float))
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        values = column.to_numpy(dtype=float, na_value=np.nan)
+        if np.isinf(values).any():
+            raise InputError(f"`X` must hold no infinity, got one in column {name!r}; leave such values empty")
+        return values
+    codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
+    if len(words) > MOST_CATEGORIES:
+        return np.where(codes < 0, np.nan, codes.astype(float))
+    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(words, dtype=object)))
+
+
+def _texts(texts: Sequence[Any]) -> Material:
+    _check_size(len(texts))
+    missing = sum(not isinstance(text, str) for text in texts)
+    texts = [text if isinstance(text, str) else "" for text in texts]
+    if not any(text.strip() for text in texts):
+        raise InputError("`X` must hold texts, got none that is not empty; give the column of the texts")
+    notes = (f"{missing} samples have no text and are judged by nothing but their class",) if missing else ()
+    return Material("text", texts, notes)
+
+
+def _images(array: np.ndarray) -> np.ndarray:
+    """Images (n, C, H, W)."""
+    _check_size(len(array))
+    images = array[:, None] if array.ndim == 3 else array
+    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = np.moveaxis(images, 3, 1)
+    if images.shape[1] not in (1, 3):
+        raise InputError(f"`X` must hold images of one or three channels, got shape {array.shape}; convert them")
+    return np.ascontiguousarray(images)
+
+
+def _dense(array: np.ndarray) -> Material:
+    """Vectors (n, d) as float32; columns that are constant say nothing and do no harm."""
+    _check_size(len(array))
+    values = array if array.dtype == np.float32 else array.astype(np.float32)
+    for start in range(0, len(values), 8192):  # no copy of the whole
+        part = values[start : start + 8192]
+        if not np.isfinite(part).all():
+            at = start + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
+            raise InputError(f"`X` must hold finite numbers, got NaN or infinity in row {at}; fill or drop such rows")
+    constant = int((values.min(axis=0) == values.max(axis=0)).sum())
+    notes = (f"{constant} of {values.shape[1]} columns are constant and say nothing",) if constant else ()
+    if constant == values.shape[1]:
+        raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
+    return Material("dense", values, notes)
+
+
+def duplicate_notes(material: Material, given: np.ndarray) -> list[str]:
+    """Return what equal samples mean: they leak from the training into the held-out part, and may contradict."""
+    keys = _keys(material)
+    _, group, count = np.unique(keys, return_inverse=True, return_counts=True)
+    extra = len(keys) - len(count)
+    if not extra:
+        return []
+    pairs = np.unique(np.stack([group, given]), axis=1)
+    labels = np.bincount(pairs[0], minlength=len(count))
+    clash = int((labels > 1).sum())
+    words = (
+        f"{extra} samples repeat another one: copies of a held-out sample are trained on, so that it looks surer than "
+        "it is (they leak); remove them for sharper results"
+    )
+    return [words + (f"; {clash} groups of equal samples bear different labels" if clash else "")]
+
+
+def _keys(material: Material) -> np.ndarray:
+    """A number for each sample, equal for equal ones."""
+    if material.kind == "table":
+        return pd.util.hash_pandas_object(material.samples, index=False).to_numpy()
+    if material.kind == "text":
+        return pd.util.hash_array(np.array(material.samples, dtype=object))
+    rows = material.samples.reshape(material.n, -1)
+    return np.array([hash(row.tobytes()) for row in rows])

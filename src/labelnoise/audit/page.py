@@ -1,0 +1,201 @@
+"""What the page shows of an audit: how many labels are wrong, what to review first, and what it cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from labelnoise.audit.figures import suspects_figure
+from labelnoise.report.tables import NOTHING
+from labelnoise.runs.files import read_json
+from labelnoise.runs.pages import Cell, Page, Panel, Picture, Quote, Table
+from labelnoise.runs.reading import Run
+
+MARGINS = (
+    "What to look for: before the stop the suspects lie below 0, where the model rejects their given label, and the "
+    "rest above; suspects that rise later are memorised. The stop: "
+)
+
+CANNOT = (
+    ("Wrong labels that are the rule in a part of a class", "The model learns them as if they were right: no label "
+     "there looks wrong. Look at some samples of each class yourself."),
+    ("Wrong labels that are learnt early", "Errors that follow a pattern that it finds easy (a watermark, a word, "
+     "a source) are fitted before the stop."),
+    ("Right labels of rare or hard samples", "The model errs on them, and some are flagged: a suspect is to be "
+     "reviewed, not deleted."),
+    ("Samples that belong to no class, or to several", "One of the classes is suggested all the same."),
+)  # fmt: skip
+"""What an audit does not see, and why."""
+
+
+def _quotes(panel: Panel) -> list[Quote]:
+    summary = panel.runs[0].summary
+    n = summary["samples"]
+    if summary["rate"] is None:
+        wrong = Quote("Estimated wrong labels", NOTHING, "nothing can be said of their number; see the notes")
+    else:
+        count, low, high = (round(value) for value in summary["wrong"])
+        words = f"{summary['rate']:.1%} of {n:,}; 90 % interval {low:,} to {high:,}, from {summary['rate_reason']}"
+        wrong = Quote("Estimated wrong labels", f"{count:,}", words)
+    flagged = Quote("Suspects", f"{summary['flagged']:,}", f"{summary['flagged'] / max(n, 1):.1%} of the samples")
+    first = summary["yield"][0] if summary["yield"] else None
+    expected = NOTHING if first is None else f"{100 * first['expected']:.0f} of 100"
+    review = Quote(
+        "Expected to be wrong among the first 100", expected, "what a review in the order of the list yields"
+    )
+    stops = "; ".join(map(str, sorted(set(summary["stop_epochs"]))))
+    return [wrong, flagged, review, Quote("Trained", f"stop at {stops}", summary["model"])]
+
+
+def _pictures(panels: Sequence[Panel]) -> list[Picture]:
+    reason = panels[0].runs[0].summary["stop_reason"]
+    return [
+        Picture(
+            "margins", partial(suspects_figure, panels), "Suspects along training", MARGINS + reason + ".", below=True
+        )
+    ]
+
+
+def _tables(panels: Sequence[Panel]) -> list[Table]:
+    tables = []
+    for run in (run for panel in panels for run in panel.runs):
+        tables += [*_notes(run), *_worst(run), _yield(run), _pairs(run), _classes(run), _basis(run)]
+    return [*tables, Table("What this cannot see", ("not seen", "why"), CANNOT)]
+
+
+def _notes(run: Run) -> list[Table]:
+    notes = run.summary["notes"]
+    if not notes:
+        return []
+    return [Table("Read this first", ("", "note"), tuple((str(at + 1), note) for at, note in enumerate(notes)))]
+
+
+def _worst(run: Run) -> list[Table]:
+    """The most suspicious samples, what is known of each, and its neighbours."""
+    run.verify("worst.json")
+    rows = read_json(run.path / "worst.json")["rows"]
+    if not rows:
+        return []
+    shown = [name for name in ("file", "image", "fields", "neighbours") if any(name in row for row in rows)]
+    words = {"file": "file", "image": "image", "fields": "sample", "neighbours": "nearest samples"}
+    head = ("sample no.", "given", "suggested", "wrong with", *(words[name] for name in shown), "flagged")
+    text = (
+        f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. Click a "
+        "heading to sort. Review them from the top: is the given label right, the suggested one, or neither?"
+    )
+    tables = [Table("What to review first", head, tuple(_row(row, shown) for row in rows[:FIRST]), text, sortable=True)]
+    rest = tuple(_row(row, shown) for row in rows[FIRST:])
+    return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True)] * bool(rest)
+
+
+FIRST = 20
+"""Samples that are shown at once; the others are folded."""
+
+
+def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
+    cells: list[str | Cell] = [
+        str(row["index"]), Cell(row["given"], mark="name"), Cell(row["suggested"], mark="name"),
+        Cell(f"{row['confidence']:.0%}", mark="number"),
+    ]  # fmt: skip
+    for name in shown:
+        value = row.get(name)
+        if value is None:
+            cells.append("")
+        elif name == "image":
+            cells.append(Cell("", image=value))
+        elif name == "fields":
+            words = value[0][1] if len(value) == 1 else ", ".join(f"{key} {text}" for key, text in value)
+            cells.append(Cell("", (words,)))
+        elif name == "neighbours":
+            cells.append(_neighbours(value))
+        else:
+            cells.append(str(value))
+    return (*cells, "yes" if row["flagged"] else "no")
+
+
+def _neighbours(near: dict[str, Any]) -> Cell:
+    counts = f"{near['suggested']} of {near['number']} bear the suggested label, {near['given']} the given one"
+    nearest = f"nearest with another label: no. {near['nearest']} ({near['nearest_label']})"
+    return Cell(counts, (nearest, near.get("text", "")))
+
+
+def _yield(run: Run) -> Table:
+    rows = tuple(
+        (f"{entry['first']} to {entry['last']}", Cell(f"{100 * entry['expected']:.0f}", mark="number"))
+        for entry in run.summary["yield"]
+    )
+    text = (
+        "Expected wrong labels in each hundred of suspects.csv, from the top: stop reviewing where it no longer pays."
+    )
+    return Table("What a review yields", ("place in the list", "wrong per 100"), rows, text)
+
+
+def _pairs(run: Run) -> Table:
+    """Suspects by given and suggested label: the whole matrix of few classes, the most frequent pairs of many."""
+    names, pairs = run.summary["classes"], run.summary["pairs"]
+    title = "Suspects by given and suggested label"
+    if len(names) <= 12:
+        counts = {(pair["given"], pair["suggested"]): pair["count"] for pair in pairs}
+        matrix: list[tuple[str | Cell, ...]] = [
+            (Cell(given, mark="name"), *(str(counts.get((given, other), "")) for other in names)) for given in names
+        ]
+        return Table(
+            title, ("given \\ suggested", *names), tuple(matrix), "A row a given label, a column a suggested one."
+        )
+    rows = tuple((pair["given"], pair["suggested"], str(pair["count"])) for pair in pairs[:20])
+    return Table(title, ("given", "suggested", "suspects"), rows, "The most frequent pairs.", sortable=True)
+
+
+def _classes(run: Run) -> Table:
+    summary = run.summary
+    rows = tuple(
+        (Cell(name, mark="name"), str(count), str(flagged), f"{wrong:.0f}")
+        for name, count, flagged, wrong in zip(
+            summary["classes"], summary["class_counts"], summary["class_flagged"], summary["class_wrong"], strict=True
+        )
+    )
+    head = ("given label", "samples", "suspects", "estimated wrong")
+    return Table("By given label", head, rows, "Estimated wrong: the sum of the chances.", sortable=True)
+
+
+def _basis(run: Run) -> Table:
+    """What was trained, where it stopped, and what the number of wrong labels rests on."""
+    summary = run.summary
+    stops = ", ".join(map(str, summary["stop_epochs"]))
+    rows = (
+        ("trained", summary["model"]),
+        ("the stop", f"{summary['stop_reason']}; of each training: {stops}"),
+        ("the number of wrong labels", summary["rate_reason"]),
+    )
+    return Table("What this is based on", ("", ""), rows)
+
+
+WORDS = {
+    "Suspect": "a sample whose given label the model rejects around the stop, among the most suspicious as many as the "
+    "interval of the number of wrong labels allows.",
+    "Wrong with": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
+    "number of wrong labels.",
+}
+SUSPECTS = {
+    "": "a row a sample, the most suspicious first",
+    "index": "its position in the data, from 0",
+    "given, suggested": "its label, and the class that the model predicts around the stop",
+    "score": "larger is more suspicious",
+    "confidence": "the estimated chance that the given label is wrong",
+    "flagged": "whether it is a suspect",
+    "file": "its file, where there is one",
+}
+HISTORY = {
+    "": "a row an epoch, pass or stage",
+    "suspects_low, suspects_median, suspects_high": "5 %, 50 % and 95 % quantile of the suspects' margins",
+    "rest_low, rest_median, rest_high": "the same of all others",
+}
+PAGE = Page(
+    look="Labels that a model rejects before it memorises them are probably wrong.",
+    pictures=_pictures,
+    quotes=_quotes,
+    section_tables=_tables,
+    words=WORDS,
+    files={"suspects.csv": SUSPECTS, "history.csv": HISTORY},
+)

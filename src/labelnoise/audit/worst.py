@@ -1,0 +1,126 @@
+"""The most suspicious samples as a page shows them: fields, text or thumbnail, and neighbours that disagree."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.audit.materials import read_material
+from labelnoise.audit.recording import encoded, tfidf
+
+if TYPE_CHECKING:
+    from labelnoise.audit.judging import Verdict
+    from labelnoise.audit.sources import AuditSource
+
+LONGEST = 300
+"""Letters of a text, or of a field, that a page shows."""
+FIELDS = 8
+"""Fields of a row that a page shows."""
+NEIGHBOURS = 10
+
+
+def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top: int) -> dict[str, Any]:
+    """Return the `top` most suspicious samples, each a table of what is shown of it.
+
+    Args:
+        source: the data.
+        verdict: of each sample.
+        names: of the classes.
+        top: how many; flagged ones come first in the list as they do in `suspects.csv`.
+    """
+    frame = verdict.to_frame().head(top)
+    at = frame["index"].to_numpy()
+    near = _neighbours(source, verdict, at)
+    fields = [] if source.rows is None else _telling(source)
+    rows = []
+    for place, (position, given, suggested, _, chance, flagged) in enumerate(frame.itertuples(index=False)):
+        row = {
+            "index": int(position if source.index is None else source.index[position]),
+            "given": names[given],
+            "suggested": names[suggested],
+            "confidence": float(chance),
+            "flagged": bool(flagged),
+        }
+        if source.files is not None:
+            row["file"] = source.files[position]
+        if source.rows is not None:
+            values = source.rows.iloc[position]
+            row["fields"] = [[name, str(value)[:LONGEST]] for name, value in _shown(values, fields)]
+        if source.images is not None:
+            row["image"] = _thumbnail(source.images[position])
+        if near is not None:
+            labels, other = near[place]
+            row["neighbours"] = {
+                "number": len(labels),
+                "given": int((labels == given).sum()),
+                "suggested": int((labels == suggested).sum()),
+                "nearest": int(other) if source.index is None else int(source.index[other]),
+                "nearest_label": names[verdict.given[other]],
+            }
+            if source.rows is not None and source.rows.shape[1] == 1:
+                row["neighbours"]["text"] = str(source.rows.iloc[other, 0])[:LONGEST]
+        rows.append(row)
+    return {"rows": rows}
+
+
+def _telling(source: AuditSource) -> list[str]:
+    """The first fields that are not the same for all; all that there are where they are few."""
+    assert source.rows is not None
+    head = source.rows.head(1000)
+    return [str(name) for name in source.rows if head[name].nunique(dropna=False) > 1 or source.rows.shape[1] == 1][
+        :FIELDS
+    ]
+
+
+def _shown(values: pd.Series, fields: list[str]) -> list[tuple[str, Any]]:
+    """Fields and values of a row; a table without names counts its columns."""
+    return [(name, value) for name, value in zip(map(str, values.index), values, strict=True) if name in fields]
+
+
+def _thumbnail(image: np.ndarray) -> str:
+    """An image (C, H, W) as the data address of a PNG."""
+    from PIL import Image
+
+    pixels = image[0] if len(image) == 1 else np.moveaxis(image, 0, 2)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _neighbours(source: AuditSource, verdict: Verdict, at: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
+    """Of each sample, the labels of its nearest ones, and the nearest of all that bears another label than its own.
+
+    Nearest by the distance of standardised columns, of texts by the cosine of TF-IDF. Images are left out: pixels that
+    are near do not look alike.
+    """
+    if source.samples is None or source.images is not None:
+        return None
+    material = read_material(source.samples)
+    if material.kind == "text":
+        vectors = tfidf(material.samples)
+        distances = 1 - (vectors[at] @ vectors.T).toarray()
+    else:
+        distances = _distances(encoded(material), at)
+    distances[np.arange(at.size), at] = np.inf
+    found = []
+    for row, own in zip(distances, verdict.given[at], strict=True):
+        nearest = np.argsort(row, kind="stable")[: min(NEIGHBOURS, row.size - 1)]
+        other = np.where(verdict.given == own, np.inf, row)
+        found.append((verdict.given[nearest], int(np.argmin(other))))
+    return found
+
+
+def _distances(vectors: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Squared distances (top, n) of standardised columns, without a copy of the whole."""
+    mean, std = vectors.mean(axis=0), vectors.std(axis=0)
+    std = np.where(std > 0, std, 1)
+    chosen = (vectors[at] - mean) / std
+    blocks = []
+    for start in range(0, len(vectors), 4096):
+        part = (vectors[start : start + 4096] - mean) / std
+        blocks.append((part**2).sum(axis=1)[None] - 2 * chosen @ part.T)
+    return np.concatenate(blocks, axis=1) + (chosen**2).sum(axis=1)[:, None]

@@ -1,0 +1,75 @@
+"""How sure a stop is: what the same held-out samples say of the chosen record, of its neighbours and of the end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from labelnoise.record.evidence import Evidence
+from labelnoise.record.stopping import Stop, paired_fall
+
+
+def stop_at(evidence: Evidence, chosen: int, stopped: int | None, said: str = "") -> Stop:
+    """Return the stop at a record: whether it avoids a fall, and which records cannot be told from it.
+
+    A fall is one of held-out accuracy (`paired_fall`); where only losses are observed, a rise of theirs by more than
+    two paired standard errors; without held-out samples no fall is ever seen.
+
+    Args:
+        evidence: of the records so far; those after `stopped` are left out.
+        chosen: the record to keep.
+        stopped: the record at which the run ends, if it does.
+        said: what the rule says of itself.
+    """
+    end = evidence.records - 1 if stopped is None else stopped
+    if evidence.fitted.shape[1]:
+        fall = paired_fall(evidence.fitted[chosen], evidence.fitted[end])
+        seen, words = fall.seen, fall.reason
+    else:
+        fall, (seen, words) = None, _loss_rise(evidence, chosen, end)
+    reason = f"{said}; {words}" if said else words
+    return Stop(chosen, stopped, seen, reason, fall, _alike(evidence, chosen, end))
+
+
+def not_applicable(evidence: Evidence, why: str) -> Stop:
+    """Return what a rule says that has nothing to go by: the last record, and no end."""
+    last = evidence.records - 1
+    return Stop(last, None, False, f"not applicable: {why}", None, (0, last), applicable=False)
+
+
+def _loss_rise(evidence: Evidence, chosen: int, end: int) -> tuple[bool, str]:
+    """Whether the loss of the same held-out samples rose from a record to the end by more than chance, and words."""
+    if not evidence.loss.shape[1]:
+        return False, "without held-out samples it is not known whether there is a Stage II to avoid"
+    mean, error = _difference(evidence.loss[end], evidence.loss[chosen])
+    start, last = (float(evidence.loss[at].mean(dtype=float)) for at in (chosen, end))
+    limit = f"two paired standard errors ({2 * error:.3f}) of {evidence.loss.shape[1]} samples"
+    seen = bool(mean > 2 * error)
+    verdict = f"a rise of more than {limit}" if seen else f"within {limit}, no reason to stop is seen"
+    return seen, f"held-out loss {start:.3f}, at the end {last:.3f}: {verdict}"
+
+
+def _difference(values: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Mean and standard error of a difference of the same samples; an infinite error of one sample."""
+    with np.errstate(invalid="ignore"):
+        difference = values.astype(float) - others
+    if difference.size < 2 or not np.isfinite(difference).all():
+        return 0.0, np.inf
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(difference.size))
+
+
+def _alike(evidence: Evidence, chosen: int, end: int) -> tuple[int, int]:
+    """First and last record around the chosen one whose held-out loss is within two paired standard errors of its own.
+
+    By the fitted samples where there are no losses, all records where there is neither.
+    """
+    values = evidence.loss if evidence.loss.shape[1] else evidence.fitted
+    if not values.shape[1]:
+        return 0, end
+
+    def differs(at: int) -> bool:
+        mean, error = _difference(values[at], values[chosen])
+        return abs(mean) > 2 * error
+
+    first = next((at + 1 for at in range(chosen - 1, -1, -1) if differs(at)), 0)
+    last = next((at - 1 for at in range(chosen + 1, end + 1) if differs(at)), end)
+    return first, last

@@ -1,0 +1,169 @@
+"""What cannot be trained is refused before anything is written."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from labelnoise.devices import find_device
+from labelnoise.errors import InputError
+from labelnoise.images.data import Data
+from labelnoise.record.inputs import as_mask
+from labelnoise.record.stop_rules import HeldOutLoss, StopRule
+from labelnoise.training.config import TrainConfig
+
+
+def check_training(
+    model: nn.Module,
+    data: Data,
+    config: TrainConfig,
+    stop: bool | StopRule = False,
+    held_out: Any = None,
+) -> int:
+    """Refuse what cannot be trained, before anything is written; return the number of outputs of the network.
+
+    The model is left on the device and in the mode that it had.
+
+    Raises:
+        InputError: see `fit`.
+    """
+    for name, value, kind, words in (
+        ("model", model, nn.Module, "a torch module, got {}; use for example build_model"),
+        ("data", data, Data, "what load_data returns, got {}; use for example load_data('digits')"),
+        ("config", config, TrainConfig, "a TrainConfig or None, got {}; use for example TrainConfig(epochs=30)"),
+        ("stop", stop, (bool, StopRule), "True, False or a stop rule, got {}; leave it out for a run of all epochs"),
+    ):
+        if not isinstance(value, kind):
+            raise InputError(f"`{name}` must be " + words.format(one_line(reprlib.repr(value))))
+    _check_held_out(config, data, find_rule(stop, config), held_out)
+    if len(data.y_given) < 3:
+        raise InputError(f"there must be three training images or more, got {len(data.y_given)}; add images")
+    if config.augment and data.x_train.ndim != 4:
+        raise InputError(f"`augment` shifts images (n, C, H, W), got data of shape {data.x_train.shape}; leave it out")
+    for name in ("x_train", "x_test"):  # of data that nobody has checked
+        if not np.isfinite(getattr(data, name)).all():
+            raise InputError(f"`data.{name}` must hold finite numbers, got NaN or infinity; fill missing values first")
+    _check_weights(model, config)
+    logits = _first_outputs(model, data, find_device(config.device))
+    if not isinstance(logits, torch.Tensor):
+        raise InputError(
+            f"`model` must return a tensor of logits, got a {type(logits).__name__} for two images; return the logits "
+            "alone"
+        )
+    shape = tuple(logits.shape)
+    if len(shape) != 2 or shape[0] != 2 or shape[1] < data.n_classes:
+        raise InputError(
+            f"`model` must return at least {data.n_classes} logits an image, got outputs of shape {shape} for "
+            f"two images; build it with n_classes={data.n_classes}"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            "`model` must return finite logits, got NaN or infinity for two images before any training; check its "
+            "initial weights"
+        )
+    return shape[1]
+
+
+def find_rule(stop: bool | StopRule, config: TrainConfig) -> StopRule | None:
+    """The rule that ends a run: the default one for True, none for False."""
+    if isinstance(stop, StopRule):
+        return stop
+    return HeldOutLoss(config.patience) if stop else None
+
+
+def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held_out: Any) -> None:
+    """Refuse a mask that does not fit the data, and a rule that lacks held-out images."""
+    looks_at = bool(rule and set(rule.needs) & {"loss", "fitted"})
+    if held_out is None:
+        if looks_at and not config.held_out:
+            raise InputError(
+                f"`stop` needs held-out images, got none with held_out={config.held_out}; use for example 0.1"
+            )
+        return
+    mask, n = as_mask("held_out", held_out, "give a truth value a training image"), len(data.y_given)
+    if mask.shape != (n,):
+        raise InputError(
+            f"`held_out` must hold a truth value a training image ({n}), got shape {mask.shape}; give one for each"
+        )
+    if n - mask.sum() < 2:
+        raise InputError(f"`held_out` must leave two images to train on, got {n - mask.sum()}; hold fewer out")
+    if looks_at and not mask.any():
+        raise InputError("`stop` needs held-out images, got a mask `held_out` without any; hold some out")
+
+
+def _check_weights(model: nn.Module, config: TrainConfig) -> None:
+    """Refuse a network without weights that an optimiser could move, or whose batch norm would see single images."""
+    weights = list(model.parameters())
+    if not weights:
+        raise InputError("`model` must have weights to train, got a network without any; build it with build_model")
+    if not any(weight.requires_grad for weight in weights):
+        raise InputError(
+            f"`model` must have weights to train, got {len(weights)} that are all frozen; call "
+            "model.requires_grad_(True) on it or on its last layer"
+        )
+    if config.batch_size == 1 and any(isinstance(layer, BATCH_NORMS) for layer in model.modules()):
+        raise InputError("`batch_size` must be 2 or more for batch norm, got 1; use for example 32")
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Layers that cannot be trained on a batch of one image."""
+
+
+def _first_outputs(model: nn.Module, data: Data, device: str) -> Any:
+    """What the network returns in eval mode for the first two images; it is left where and as it was."""
+    two = replace(data, **{name: getattr(data, name)[:2] for name in ("x_train", "x_test", "y_given", "y_test")})
+    images, shape = two.on(device), tuple(data.x_train.shape[1:])
+    modes, place = [(layer, layer.training) for layer in model.modules()], next(model.parameters()).device
+    try:
+        with torch.no_grad():
+            return model.to(device).eval()(images.normalise(images.x_train))
+    except InputError:  # of our own networks
+        raise
+    except Exception as error:  # somebody's network may raise anything
+        why = one_line(f"{type(error).__name__}: {error}")
+        raise InputError(f"`model` must take {_takes(shape)}, but fails: {why}; {_remedy(shape)}") from None
+    finally:
+        model.to(place)
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def _takes(shape: tuple[int, ...]) -> str:
+    return f"images {shape}" if len(shape) == 3 else f"samples {shape}"
+
+
+def _remedy(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3:
+        return f"build it with in_channels={shape[0]} and image_size={shape[1:]}"
+    return f"its first layer must take {shape[0]} features" if len(shape) == 1 else "build it for that shape"
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks."""
+    return " ".join(text.split())
+
+
+def describe_divergence(where: str, config: TrainConfig, untrained: bool) -> str:
+    """Why a run ends whose loss is not finite, and what to do.
+
+    Args:
+        where: at which batch, or after which epoch.
+        config: its learning rate.
+        untrained: whether the loss broke before any step was made, which no learning rate is to blame for.
+    """
+    if not untrained:
+        return f"the loss is not finite {where}; lower `lr` (now {config.lr:g})"
+    return (
+        f"the loss is not finite {where}, before any step was made; the learning rate is not the cause: check the "
+        "values of the images for NaN and infinity, and what the network computes of them in train mode"
+    )
+
+
+def held_out_mask(held_out: Any) -> np.ndarray | None:
+    """The mask of a caller, as truth values; None for none."""
+    return None if held_out is None else as_mask("held_out", held_out)

@@ -1,0 +1,220 @@
+"""The auditor on small tables, texts, vectors and images whose wrong labels are known, and on input that is none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import labelnoise as ln
+from labelnoise.audit.labels import read_labels
+from labelnoise.audit.materials import read_material
+from labelnoise.audit.recording import held_out_masks
+from made_records import f1
+
+
+def flipped(true, rate=0.15, seed=1):
+    rng = np.random.default_rng(seed)
+    k = true.max() + 1
+    return np.where(rng.random(true.size) < rate, (true + rng.integers(1, k, size=true.size)) % k, true)
+
+
+def table(n=400, seed=0):
+    """Numbers with gaps, words with gaps, a truth value and a date, all of which say something of the class."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(2, size=n)
+    frame = pd.DataFrame(
+        {
+            "age": np.where(rng.random(n) < 0.1, np.nan, rng.normal(40 + 30 * true, 5)),
+            "job": pd.Series(np.where(true == 1, "clerk", "smith"), dtype=object).mask(rng.random(n) < 0.1),
+            "rich": true == 1,
+            "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, n), "D"),
+        }
+    )
+    return frame, true
+
+
+def found(auditor, given, true):
+    return f1(auditor.flagged_, given != true)
+
+
+@pytest.fixture(scope="module")
+def people():
+    frame, true = table()
+    given = flipped(true)
+    return frame, true, given, ln.LabelAuditor(folds=2).fit(frame, np.array(["no", "yes"])[given])
+
+
+def test_a_mixed_table(people):
+    frame, true, given, auditor = people
+    assert found(auditor, given, true) > 0.9
+    assert abs(auditor.noise_rate_ - (given != true).mean()) < 0.05
+    low, high = auditor.noise_rate_interval_
+    assert low <= auditor.noise_rate_ <= high
+    assert list(auditor.suspects_) == ["index", "given", "suggested", "score", "confidence", "flagged"]
+    assert set(auditor.suspects_["given"]) == {"no", "yes"} == set(auditor.classes_)
+    assert auditor.transition_.loc["no"].sum() == pytest.approx(1)
+    assert list(auditor.feature_names_in_) == list(frame) and auditor.n_features_in_ == 4
+    flags = auditor.suspects_.set_index("index")["flagged"].sort_index().to_numpy()
+    assert (flags == auditor.flagged_).all()
+
+
+def test_clean_labels_replace_the_flagged_ones_only(people):
+    _, true, given, auditor = people
+    words = np.array(["no", "yes"])
+    clean = auditor.clean_labels()
+    assert (clean[~auditor.flagged_] == words[given][~auditor.flagged_]).all()
+    assert (clean == words[true]).mean() > (given == true).mean() + 0.1
+    with pytest.raises(ValueError, match="not fitted"):
+        ln.LabelAuditor().clean_labels()
+
+
+def test_texts():
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=300)
+    common = ["the", "a", "and", "of"]
+    own = [["goal", "match", "team"], ["vote", "law", "party"], ["star", "planet", "orbit"]]
+    texts = [" ".join(rng.choice(common, 4).tolist() + rng.choice(own[k], 3).tolist()) for k in true]
+    given = flipped(true)
+    auditor = ln.LabelAuditor().fit(texts, given)
+    assert found(auditor, given, true) > 0.9
+    assert not hasattr(auditor, "n_features_in_")
+
+
+def test_vectors_and_any_classifier():
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=300)
+    X = rng.normal(0, 1, (300, 70)) + 2 * rng.normal(0, 1, (3, 70))[true]
+    given = flipped(true)
+    for model in (None, LogisticRegression(C=0.01), SGDClassifier(random_state=0)):
+        auditor = ln.LabelAuditor(model, folds=2).fit(X, given)
+        assert found(auditor, given, true) > 0.75, model
+
+
+def test_images_and_a_module(monkeypatch):
+    import torch
+
+    rng = np.random.default_rng(0)
+    true = rng.integers(2, size=120)
+    X = rng.integers(0, 60, (120, 8, 8)).astype(np.uint8)
+    monkeypatch.setattr("labelnoise.audit.recording.EPOCHS", 4)
+    X[true == 1, :4] += 150
+    given = flipped(true)
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    before = linear[1].weight.detach().clone()
+    for model in (None, linear):
+        auditor = ln.LabelAuditor(model).fit(X, given)
+        assert found(auditor, given, true) > 0.8, model
+    assert torch.equal(before, linear[1].weight)  # copies were trained
+
+
+def test_equal_fits_are_equal_and_seeds_are_not(people):
+    frame, _, given, _ = people
+    one, two, three = (ln.LabelAuditor(folds=2, random_state=seed).fit(frame, given).suspects_ for seed in (4, 4, 5))
+    pd.testing.assert_frame_equal(one, two)
+    assert not one["score"].equals(three["score"])
+
+
+def test_masks_hold_each_sample_out_once():
+    labels = read_labels("y", np.array([0] * 100 + [1] * 30 + [2]))
+    masks = held_out_masks(labels, 4, seed=0)
+    assert (np.sum(masks, axis=0)[:130] == 1).all() and not np.any(masks, axis=0)[130]
+    for mask in masks:
+        assert mask[:100].sum() == 25 and 7 <= mask[100:130].sum() <= 8
+    (single,) = held_out_masks(labels, 1, seed=0)
+    assert single[:100].sum() == 10 and single[100:130].sum() == 3 and not single[130]
+
+
+EXPECTED = {
+    "check_n_features_in_after_fitting": "fits 15 samples, and at least 20 are needed",
+    "check_fit2d_1feature": "fits 10 samples, and at least 20 are needed",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_is_an_estimator_of_scikit_learn():
+    failed = {}
+    for estimator, check in estimator_checks_generator(ln.LabelAuditor(folds=2), mark=None):
+        name = getattr(check, "func", check).__name__
+        try:
+            check(estimator)
+        except Exception as error:
+            if "Skip" not in type(error).__name__:
+                failed[name] = str(error)
+    assert set(failed) == set(EXPECTED), failed
+    assert all("at least 20 samples" in words for words in failed.values())
+
+
+Y = np.arange(40) % 2
+X = np.random.default_rng(0).normal(size=(40, 3)) + 2.0 * Y[:, None]
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda a: a.fit(X, np.zeros(40, int)), "two classes or more, got 1 class"),
+        (lambda a: a.fit(X[:19], Y[:19]), "at least 20 samples, got 19"),
+        (lambda a: a.fit(X, Y + 0.5), "got floats such as 0.5"),
+        (lambda a: a.fit(X, np.where(Y, np.nan, 1.0)), "no missing value, got NaN or None in 20 samples"),
+        (lambda a: a.fit(X, pd.Series(["a", None] * 20)), "no missing value"),
+        (lambda a: a.fit(X, np.arange(40)), "40 different values for 40 samples"),
+        (lambda a: a.fit(X, Y[:30]), "one label a sample of `X` \\(40\\), got 30"),
+        (lambda a: a.fit(np.ones((40, 3)), Y), "a column that is not constant"),
+        (lambda a: a.fit(np.ones((40, 80)), Y), "a column that is not constant"),
+        (lambda a: a.fit(np.full((40, 80), np.nan), Y), "NaN or infinity in row 0"),
+        (lambda a: a.fit(np.where(X > 0, np.inf, X), Y), "no infinity"),
+        (lambda a: a.fit(X), "requires y to be passed"),
+        (lambda a: a.fit([""] * 40, Y), "none that is not empty"),
+        (lambda a: a.set_params(folds=0).fit(X, Y), "`folds` must be an integer >= 1"),
+        (lambda a: a.set_params(folds=21).fit(X, Y), "at most the size of the largest class \\(20\\)"),
+        (lambda a: a.set_params(score="aums").fit(X, Y), "did you mean 'aum'"),
+        (lambda a: a.set_params(model=LogisticRegression).fit(X, Y), "must be a classifier of scikit-learn"),
+        (lambda a: a.set_params(random_state=-1).fit(X, Y), "`seed` must be an integer >= 0"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(call, words):
+    with pytest.raises(ln.InputError, match=words) as refusal:
+        call(ln.LabelAuditor())
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_model_that_fails_is_named():
+    class Fails(LogisticRegression):
+        def fit(self, X, y):
+            raise RuntimeError("out of\nsorts")
+
+    with pytest.raises(ln.InputError, match="fails: RuntimeError: out of sorts"):
+        ln.LabelAuditor(Fails()).fit(X, Y)
+
+
+def test_what_leaks_or_says_nothing_is_noted():
+    frame, true = table(60)
+    frame = pd.concat([frame, frame.head(3)], ignore_index=True).assign(same=1)
+    given = np.concatenate([true, true[:2], 1 - true[2:3]])
+    given[5] = 2  # a class of one
+    notes = " | ".join(ln.LabelAuditor(folds=2).fit(frame, given).notes_)
+    assert "3 samples repeat another one" in notes and "1 groups of equal samples bear different labels" in notes
+    assert "1 of 5 columns are constant and say nothing: same" in notes
+    assert "1 classes have one sample, so that no label of theirs can be checked: 2" in notes
+
+
+def test_labels_of_many_forms():
+    for values in (["a", "b"] * 20, [True, False] * 20, [1.0, 2.0] * 20, pd.Categorical(["x", "y"] * 20)):
+        assert read_labels("y", values).counts.tolist() == [20, 20]
+    with pytest.raises(ln.InputError, match="throughout"):
+        read_labels("y", ["a", 1] * 20)
+
+
+def test_kinds_of_samples():
+    kinds = [
+        (np.zeros((20, 64)) + np.arange(20)[:, None], "dense"),
+        (np.arange(40.0).reshape(20, 2), "table"),
+        (np.zeros((20, 4, 4, 3), np.uint8), "image"),
+        (["one", "two"] * 10, "text"),
+        (pd.Series(["one", None] * 10), "text"),
+    ]
+    for samples, kind in kinds:
+        assert read_material(samples).kind == kind
+    assert read_material(np.zeros((20, 4, 4, 3), np.uint8)).samples.shape == (20, 3, 4, 4)
+    many = pd.DataFrame({"name": [f"n{i:03}" for i in range(300)]})
+    assert read_material(many).samples["name"].dtype == float

@@ -1,0 +1,233 @@
+"""Rates, decisions and the list of suspects, on records whose truth is known."""
+
+import numpy as np
+import pytest
+
+import labelnoise as ln
+from helpers import assert_close
+from labelnoise.audit.chances import confidence, held_out_chances
+from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.evidence import Evidence, find_stop, read_evidence
+from labelnoise.audit.judging import judge
+from labelnoise.audit.rates import class_factors, estimate_rates
+from made_records import average_precision, f1, labels, two_stages
+
+COLUMNS = ["index", "given", "suggested", "score", "confidence", "flagged"]
+
+
+@pytest.fixture(scope="module")
+def case():
+    return two_stages()
+
+
+def test_the_list_finds_the_wrong_labels(case):
+    recorder, true, held_out = case
+    frame = ln.suspects(recorder, held_out=held_out)
+    noisy = recorder.given != true
+    assert list(frame) == COLUMNS and sorted(frame["index"]) == list(range(1000))
+    assert frame["score"].is_monotonic_decreasing
+    flagged = np.zeros(1000, bool)
+    flagged[frame.loc[frame["flagged"], "index"]] = True
+    assert f1(flagged, noisy) > 0.85
+    right = frame["suggested"].to_numpy() == true[frame["index"]]
+    assert right[frame["flagged"].to_numpy()].mean() > 0.8
+    assert frame["confidence"].between(0, 1).all()
+    assert_close(frame["confidence"].sum() / 1000, frame.attrs["rate"], rtol=1e-3)
+    low, high = frame.attrs["interval"]
+    assert low <= noisy.mean() <= high and abs(frame.attrs["rate"] - noisy.mean()) < 0.06
+
+
+def test_the_stop_is_the_least_held_out_loss(case):
+    recorder, _, held_out = case
+    evidence = read_evidence(recorder, held_out)
+    assert evidence.stop_known and 3 <= evidence.stop <= 11
+    assert f"epoch {evidence.stop} of 20" in evidence.reason
+    assert read_evidence(recorder, held_out, stop=4).stop == 4
+    loss = np.array([[5.0], [1.0], [4.0], [2.0], [2.0], [2.0], [6.0]])  # the least single one is the second
+    assert find_stop(loss, np.array([True]))[0] == 5
+
+
+def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
+    recorder, true, _ = case
+    frame = ln.suspects(recorder)
+    share = (recorder.prediction != recorder.given).mean(axis=0)
+    assert_close(frame["score"].to_numpy(), np.sort(share)[::-1], rtol=1e-9)
+    assert "no samples were held out" in frame.attrs["notes"][0] and np.isnan(frame.attrs["rate"])
+
+
+def test_clean_labels_leave_few_suspects():
+    """Of 2,000 right labels of which the network errs on one in twenty: fewer are flagged than it rejects."""
+    recorder, _, held_out = two_stages(n=2000, rate=0.0, hard=0.1, n_classes=2)
+    capped, rejected = (judge([read_evidence(recorder, held_out)], decision=d) for d in ("capped", "rejected"))
+    assert capped.flagged.mean() <= capped.rates.high <= 0.02 < rejected.flagged.mean()
+
+
+def test_rates_of_two_classes_are_told_apart():
+    """Flips of 5 % and 30 %: within the bootstrap's interval, and the factor of the class that is wrong more often."""
+    rng = np.random.default_rng(5)
+    true = rng.integers(2, size=6000)
+    given = np.where(rng.random(6000) < np.where(true == 0, 0.05, 0.3), 1 - true, true)
+    sure = rng.random(6000)
+    predicted = np.where(rng.random(6000) < 0.5 * (1 - sure) ** 2, 1 - true, true)  # the surest are right
+    rates = estimate_rates(predicted, sure, given, np.ones(6000, bool), predicted != given, 2)
+    assert rates.transition_low[0, 1] <= 0.05 + 0.02 and abs(rates.transition[0, 1] - 0.05) < 0.03
+    assert abs(rates.transition[1, 0] - 0.3) < 0.06
+    assert rates.low - 0.01 <= (given != true).mean() <= rates.high + 0.01
+    assert rates.anchors == pytest.approx(1500, abs=3)
+    factors = class_factors(rates)
+    assert factors[0] > 2 > 0.5 > factors[1] and factors.prod() == pytest.approx(1)
+
+
+def test_rejections_refine_the_rate_only_where_they_agree():
+    given = np.zeros(400, int)
+    given[:80] = 1
+    predicted, sure, everyone = np.zeros(400, int), np.linspace(0, 1, 400)[::-1], np.ones(400, bool)
+    agree = estimate_rates(predicted, np.random.default_rng(0).random(400), given, everyone, given == 1, 2)
+    assert agree.rate == 0.2 and "agrees" in agree.reason
+    rejected = np.ones(400, bool)
+    other = estimate_rates(predicted, np.random.default_rng(0).random(400), given, everyone, rejected, 2)
+    assert other.rate == pytest.approx(other.wrong.sum()) and other.rate < 0.4 and "agrees" not in other.reason
+    surest_are_wrong = estimate_rates(predicted, sure, given, everyone, given == 1, 2)
+    assert surest_are_wrong.rate > 0.3
+    few = estimate_rates(predicted[:15], sure[:15], given[:15], everyone[:15], given[:15] == 1, 2)
+    assert not few.known and "too few" in few.reason
+
+
+def test_decisions_by_hand():
+    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, np.nan])
+    rejected, given = np.array([True, True, True, False, True, True]), np.array([0, 0, 1, 1, 1, 0])
+    rates = estimate_rates(given, score, given, np.zeros(6, bool), rejected, 2)
+    assert [name for name in DECISIONS] == ["capped", "rejected", "counted", "mixture"]
+    for name in ("capped", "rejected", "counted"):  # without a rate nothing but the margins is known
+        assert DECISIONS[name](score, rejected, given, rates).tolist() == [True, True, True, False, True, False]
+    known = estimate_rates(
+        np.zeros(40, int), np.arange(40.0), np.zeros(40, int), np.ones(40, bool), np.zeros(40) > 1, 2
+    )
+    object.__setattr__(known, "rate", 0.4)
+    object.__setattr__(known, "high", 0.6)
+    object.__setattr__(known, "wrong_high", np.array([0.2, 0.3]))
+    assert DECISIONS["capped"](score, rejected, given, known).tolist() == [True, False, True, False, True, False]
+    assert DECISIONS["counted"](score, rejected, given, known).tolist() == [True, True, False, False, False, False]
+    object.__setattr__(known, "high", 0.3)
+    assert DECISIONS["capped"](score, rejected, given, known).tolist() == [True, False, True, False, False, False]
+
+
+def test_the_mixture_splits_two_heaps():
+    rng = np.random.default_rng(0)
+    score = np.concatenate([rng.normal(0, 1, 800), rng.normal(8, 1, 200)])
+    flagged = DECISIONS["mixture"](score, score > 0, np.zeros(1000, int), None)
+    assert 190 <= flagged.sum() <= 210 and flagged[800:].mean() > 0.95
+    assert not DECISIONS["mixture"](np.ones(5), score[:5] > 0, np.zeros(5, int), None).any()
+
+
+def test_chances_add_up_and_are_as_sharp_as_the_held_out_samples():
+    rng = np.random.default_rng(0)
+    wrong = rng.random(4000) < 0.25
+    score = np.clip(np.where(wrong, 0.62, 0.38) + rng.normal(0, 0.04, 4000), 0, 1)  # told apart, but near one half
+    dull = confidence(score, 0.25)
+    sharp = confidence(score, 0.25, np.ones(4000, bool), wrong.astype(float))
+    for chance in (dull, sharp):
+        assert chance.mean() == pytest.approx(0.25, abs=1e-6) and chance.min() >= 0 and chance.max() <= 1
+    assert ((sharp - wrong) ** 2).mean() < 0.5 * ((dull - wrong) ** 2).mean()
+    assert (np.argsort(sharp, kind="stable") == np.argsort(score, kind="stable")).all()
+    assert np.isnan(confidence(np.array([np.nan, 0.5]), 0.1)[0])
+
+
+def test_held_out_chances_are_those_of_the_model(case):
+    recorder, true, held_out = two_stages(n=6000, n_classes=2, rate=0.3, seed=3, held_out=0.5)
+    evidence = read_evidence(recorder, held_out)
+    predicted, sure = evidence.predicted()
+    rates = estimate_rates(predicted, sure, recorder.given, held_out, evidence.margins() < 0, 2)
+    chances = held_out_chances(predicted, sure, recorder.given, held_out, rates)
+    assert (chances[~held_out] == 0).all()
+    assert abs(chances[held_out].mean() - (recorder.given != true)[held_out].mean()) < 0.04
+
+
+def test_several_trainings_are_averaged(case):
+    runs = [two_stages(seed=0), two_stages(seed=0, held_out=0.5)]
+    single = [ln.suspects(r, held_out=h).set_index("index")["score"].sort_index() for r, _, h in runs]
+    both = judge([read_evidence(r, h) for r, _, h in runs])
+    assert len(both.stops) == 2 and both.rates.anchors > 0
+    raw = judge([read_evidence(r, h) for r, _, h in runs], score="aum").score
+    mean = np.mean([-r.margin.mean(axis=0) for r, _, _ in runs], axis=0)
+    assert_close(raw, mean.astype(float), rtol=1e-4)
+    assert both.score.min() <= np.max(single)
+
+
+def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
+    recorder = ln.Recorder(2, 2)
+    recorder.update([0, 1], [[2.0, 0.0], [2.0, 0.0]], [0, 0])
+    recorder.end_epoch()
+    other = ln.Recorder(2, 2)
+    other.update([0, 1], [[0.0, 2.0], [0.0, 3.0]], [0, 0])
+    other.end_epoch()
+    from labelnoise.audit.judging import _pooled
+
+    basis = _pooled([read_evidence(recorder, [True, False]), read_evidence(other, [False, True])])
+    assert basis.predicted.tolist() == [0, 1] and basis.held_out.all()
+    assert_close(basis.sure, 1 / (1 + np.exp([-2.0, -3.0])), rtol=1e-6)
+
+
+def test_the_prediction_of_most_epochs_and_its_probability():
+    rng = np.random.default_rng(1)
+    logits, given = rng.normal(0, 2, (5, 50, 4)), rng.integers(4, size=50)
+    recorder = ln.Recorder(50, 4)
+    for rows in logits:
+        recorder.update(np.arange(50), rows, given)
+        recorder.end_epoch()
+    predicted, sure = read_evidence(recorder).predicted()
+    votes = np.array([np.bincount(logits.argmax(2)[:, i], minlength=4).argmax() for i in range(50)])
+    assert (predicted == votes).all()
+    chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    assert_close(sure, chances.max(axis=2).mean(axis=0), rtol=1e-5)
+
+
+def test_a_sample_that_was_never_seen_is_left_out():
+    recorder = ln.Recorder(3, 2)
+    recorder.update([0, 2], [[2.0, 0.0], [0.0, 1.0]], [0, 0])
+    recorder.end_epoch()
+    frame = ln.suspects(recorder)
+    assert frame["index"].tolist() == [2, 0] and "1 samples were never seen" in frame.attrs["notes"][-1]
+
+
+def test_nothing_is_decided_where_the_network_learns_nothing():
+    true, given = labels(600, 2, 0.5)
+    recorder, _, held_out = two_stages(n=600, n_classes=2, flips=(true, given))
+    verdict = judge([read_evidence(recorder, held_out)])
+    assert not verdict.flagged.any() and not verdict.rates.known and verdict.rates.high == 1
+    assert "nothing can be decided" in verdict.notes[0] and "more than half" in verdict.notes[0]
+
+
+def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():
+    rng = np.random.default_rng(7)
+    true = rng.integers(2, size=6000)
+    given = np.where(rng.random(6000) < np.where(true == 0, 0.02, 0.4), 1 - true, true)
+    recorder, _, held_out = two_stages(n=6000, n_classes=2, flips=(true, given), hard=0.4)
+    evidence = read_evidence(recorder, held_out)
+    corrected = judge([evidence]).score
+    from labelnoise.audit.scores import given_probability
+
+    plain, noisy = given_probability(*evidence.scored), given != true
+    assert average_precision(corrected, noisy) > average_precision(plain, noisy) + 0.01
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda r, h: ln.suspects(None), "must be a Recorder"),
+        (lambda r, h: ln.suspects(ln.Recorder(3, 2)), "must hold an epoch"),
+        (lambda r, h: ln.suspects(r, held_out=h[:5]), "take the mask of these data"),
+        (lambda r, h: ln.suspects(r, held_out=[0.5]), "mask of truth values"),
+        (lambda r, h: ln.suspects(r, stop=21), "at most the number of epochs"),
+        (lambda r, h: ln.suspects(r, score="aums"), "did you mean 'aum'"),
+        (lambda r, h: ln.suspects(r, decision=3), "must be one of capped"),
+        (lambda r, h: ln.suspects([r], held_out=[h, h]), "a list of a mask a recorder"),
+        (lambda r, h: ln.suspects([r, two_stages(n=10)[0]]), "records must be of the same data"),
+        (lambda r, h: ln.suspects([r, two_stages(seed=9)[0]]), "records must be of the same labels"),
+    ],
+)
+def test_bad_input_is_refused(case, call, words):
+    recorder, _, held_out = case
+    with pytest.raises(ln.InputError, match=words):
+        call(recorder, held_out)
+    assert isinstance(read_evidence(recorder), Evidence)
