@@ -180,7 +180,7 @@ def test_rates_that_differ_between_the_classes_have_the_stated_mean(bench):
 def test_a_stop_is_the_least_smooth_loss(bench):
     held_out = np.array([True, False])
     loss = np.array([[9, 0], [5, 0], [1, 0], [6, 0], [3, 0], [2, 0], [3, 0]], float)
-    assert bench["records"].smooth_loss_stop(loss, held_out) == 5
+    assert bench["records"].stage_one(loss, held_out) == 5
 
 
 # ------------------------------------------------------------------------------------------------------- all of it
@@ -254,10 +254,17 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
     bench["run"].main()
     table, said = (out / "table.md").read_text(), capsys.readouterr().out
     assert "left out: adult" in said and "left out, for want of data: adult" in table.lower()
-    for words in ("flags nothing", "## Rate", "## Stops", "## Cost", "fifths, to the stop", "cleanlab"):
+    for words in ("flags nothing", "## Rate", "## Stops", "## Seconds", "fifths, to the stop", "cleanlab"):
         assert words in table
     if noise != "none":
-        for words in ("5 folds", "2 trainings: mean rank", "cleanlab self_confidence", "AUM", "where folds are"):
+        for words in (
+            "5 folds",
+            "2 trainings: mean rank",
+            "cleanlab self_confidence",
+            "`aum`",
+            "`suspects`, capped",
+            "where folds are",
+        ):
             assert words in table
     monkeypatch.setattr(sys, "argv", ["run.py", "--stored", "--members", "2", "--out", str(out)])
     bench["run"].main()
