@@ -33,6 +33,7 @@ CASES = {
     "simulate over another": Case(f"{SIMULATE} 0 1 {OVERWRITE}", (f"{SIMULATE} 5", REPORT), least=33, few=3),
     "train": Case(f"{TRAIN} 0", least=53, few=4),
     "train going on": Case(f"{TRAIN} 0", (f"{TRAIN} 0",), cut="cut checkpoints/.epoch-0003.pt.tmp", least=37, few=2),
+    "train, stopped": Case(f"{TRAIN} 0 --stop", least=56, few=3),
     "train over another": Case(f"{TRAIN} 0 {OVERWRITE}", (f"{TRAIN} 5", EXPLAIN), least=71),
     "explain": Case(EXPLAIN, (f"{TRAIN} 0",), least=56, few=1),
     "explain again": Case(f"{EXPLAIN} --seed 1", (f"{TRAIN} 0", EXPLAIN), least=55),

@@ -16,16 +16,22 @@ import torch
 import labelnoise as ln
 
 RESULTS = {
-    "Attribution", "Check", "Data", "Draw", "InputError", "NoisyLabels", "Outcome", "Run", "Selection", "Stages",
-    "Stop", "TrainLog", "Trajectory", "TrajectoryBatch",
+    "Attribution", "Check", "Data", "Draw", "EpochProgress", "EpochStop", "InputError", "NoisyLabels", "Outcome", "Run",
+    "RunningSums", "Selection", "Stages", "Stop", "StopRule", "Stops", "TrainLog", "Trajectory", "TrajectoryBatch",
 }  # fmt: skip
 """What the package returns."""
 METHODS = {
     "Draw.from_vectors": ln.Draw.from_vectors,
     "SignalNoise.sample": ln.SignalNoise(n=4, d=9, m=1).sample,
     "Recorder.update": ln.Recorder(4, 2).update,
+    "Recorder.update_proba": ln.Recorder(4, 2).update_proba,
+    "Recorder.merge": ln.Recorder(4, 2).merge,
     "Recorder.load_state_dict": ln.Recorder(4, 2).load_state_dict,
     "HeldOut.__call__": ln.HeldOut(10),
+    "Watch.observe": ln.Watch(ln.HeldOutLoss() | ln.LabelWave()).observe,
+    "Watch.load_state_dict": ln.Watch(ln.HeldOutLoss()).load_state_dict,
+    "KeptWeights.load_state_dict": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_state_dict,
+    "KeptWeights.load_average": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_average,
     "Trajectory.read": ln.Trajectory.read,
 }
 PUBLIC = {name: getattr(ln, name) for name in ln.__all__ if callable(getattr(ln, name)) and name not in RESULTS}

@@ -32,6 +32,12 @@ frame = log.to_frame()
 seconds = frame["seconds"]
 recorder = ln.Recorder(3, 2)
 recorder.update(np.arange(3), np.zeros((3, 2)), np.zeros(3, dtype=int))
+recorder.update_proba(np.arange(3), np.full((3, 2), 0.5), np.zeros(3, dtype=int))
+margins: np.ndarray = np.asarray(recorder.margin)
+epochs, n = recorder.margin.shape
+sums: ln.RunningSums = ln.Recorder(3, 2, held_out=np.zeros(3, bool), history=False, budget=2**20).sums
+seen: np.ndarray = sums.seen
+recorder.merge(recorder)
 outcome = ln.run_experiment(ln.SimulateRun(problem, seeds=(0,)), "runs/a")
 grid = ln.sweep({"grid": "d=100,200"}, workers=2)
 share = grid["stage_one"].mean("seed")
@@ -47,6 +53,8 @@ ln.simulate(draw, engine="spam")  # wrong
 statuses_of_one: tuple[str, ...] = run.status  # wrong
 len(run)  # wrong
 recorder.update(np.arange(3), "logits", np.zeros(3, dtype=int))  # wrong
+recorder.merge(3)  # wrong
+ln.Recorder(3, 2, budget="1 GB")  # wrong
 ln.HeldOut(n=100)("accuracies").chosen.nothing  # wrong
 ln.TrainConfig(optimizer="sdg")  # wrong
 ln.Symmetric("0.2")  # wrong
@@ -76,7 +84,7 @@ def output(tmp_path_factory):
 
 def test_a_program_fails_in_the_lines_that_are_wrong_and_in_no_other(output):
     wrong = {at for at, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# wrong")}
-    assert len(wrong) == 17
+    assert len(wrong) == 19
     assert {int(at) for at in re.findall(r"^user\.py:(\d+): error", output, flags=re.MULTILINE)} == wrong, output
 
 

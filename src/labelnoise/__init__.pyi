@@ -7,6 +7,8 @@ from .images.data import Data as Data
 from .images.data import load_data as load_data
 from .images.from_arrays import data_from_arrays as data_from_arrays
 from .images.networks import build_model as build_model
+from .noise.features import InstanceDependent as InstanceDependent
+from .noise.features import SubclassDominant as SubclassDominant
 from .noise.files import FromFile as FromFile
 from .noise.flipping import NoisyLabels as NoisyLabels
 from .noise.flipping import flip_labels as flip_labels
@@ -28,6 +30,7 @@ from .record.stop_rules import RunningMean as RunningMean
 from .record.stop_rules import StopRule as StopRule
 from .record.stopping import HeldOut as HeldOut
 from .record.stopping import Stop as Stop
+from .record.sums import RunningSums as RunningSums
 from .record.watching import Watch as Watch
 from .record.watching import find_stop as find_stop
 from .report.page import write_report as write_report

@@ -19,7 +19,8 @@ Array = Any
 
 STREAMS = (
     "data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out",
-    "subset", "augment", "explain", "patches", "bias", "fresh_flips", "bootstrap", "audit",
+    "subset", "augment", "explain", "patches", "bias", "fresh_flips", "scores",
+    "bootstrap", "audit",
 )  # fmt: skip
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 

@@ -12,11 +12,14 @@ from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 
-FORMS = {"numpy": np.asarray, "torch": torch.as_tensor}
+FORMS = {"numpy": np.asarray, "torch": torch.as_tensor, "device": torch.as_tensor}
 
 
 @pytest.fixture(params=FORMS)
-def form(request):
+def form(request, monkeypatch):
+    """Arrays, tensors of the host, and tensors that stay tensors as those of a GPU do."""
+    if request.param == "device":
+        monkeypatch.setattr("labelnoise.record.measures._on_its_device", lambda values: values)
     return FORMS[request.param]
 
 
@@ -111,7 +114,17 @@ def test_infinite_logits_keep_their_values(form):
     recorder.update(form(np.arange(3)), form(logits), form(np.zeros(3, dtype=np.int64)))
     record = recorder.end_epoch()
     np.testing.assert_array_equal(record.margin, np.array([inf, -inf, nan], np.float32))
-    assert record.loss[0] == 0 and np.isnan(record.loss[2])
+    np.testing.assert_array_equal(record.loss, np.array([0, inf, nan], np.float32))
+
+
+def test_logits_beyond_single_precision(form):
+    recorder = Recorder(2, 3)
+    recorder.update(
+        form(np.arange(2)), form(np.array([[2e300, 1e300, 0], [-1e300, -2e300, -3e300]])), form(np.zeros(2, int))
+    )
+    record = recorder.end_epoch()
+    np.testing.assert_array_equal(record.margin, np.array([np.inf, np.inf], np.float32))
+    np.testing.assert_array_equal(record.loss, np.zeros(2, np.float32))
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128, bool])

@@ -1,5 +1,7 @@
 """Draws: the two sampling routes agree in distribution, streams stay apart, bad input is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -7,6 +9,7 @@ from scipy import stats
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Symmetric
+from labelnoise.theory import sampling
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.problem import SignalNoise
 
@@ -57,11 +60,9 @@ def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypat
         def chisquare(self, df):
             return self.rng.chisquare(np.asarray(df) + problem.n // 2)
 
-    import labelnoise.theory.problem as module
-
-    draw = module.stream
+    draw = sampling.stream
     monkeypatch.setattr(
-        module, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name)
+        sampling, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name)
     )
     p = p_values(problem)
     assert p.min() < FALSE_ALARM / p.size
@@ -95,6 +96,25 @@ def test_a_seed_fixes_labels_and_flips_on_both_routes():
     assert (problem.sample(seed=6).y_true != short.y_true).any()
 
 
+@pytest.mark.parametrize("vectors", [False, True])
+def test_a_run_is_drawn_the_same_alone_and_among_others(vectors):
+    """Runs of other signals, flips (also counted ones) and, without vectors, dimensions beside it."""
+    dimensions = (9, 9, 9) if vectors else (3, 40, 10**9)
+    noise = (ClassConditional(0.2, 0.4), Symmetric(0.3, exact=True), Symmetric(0.3, exact=True))
+    problems = [
+        SignalNoise(
+            n=7, d=d, m=2, mu_norm=1.0 + d, noise_std=0.5, label_noise=flips, orthogonal_noise=d == 40, bias=True
+        )
+        for d, flips in zip(dimensions, noise, strict=True)
+    ]
+    problems[1] = replace(problems[1], orthogonal_noise=True)
+    together = sampling.sample_runs(problems, (4, 5, 6), vectors=vectors, n_holdout=3)
+    for problem, seed, run in zip(problems, (4, 5, 6), together, strict=True):
+        alone = problem.sample(seed=seed, vectors=vectors, n_holdout=3)
+        for name in ("inner", "y_true", "y_given", "held_out_true", "held_out_given", "bias0"):
+            assert (getattr(run, name) == getattr(alone, name)).all(), name
+
+
 def test_label_noise_moves_no_vector_and_no_true_label():
     noisy, clean = (
         SignalNoise(n=50, d=20, m=2, label_noise=noise).sample(seed=1)
@@ -105,8 +125,9 @@ def test_label_noise_moves_no_vector_and_no_true_label():
 
 
 def test_flips_follow_the_rate_of_each_class():
-    draw = SignalNoise(n=40_000, d=1, m=1, label_noise=ClassConditional(0.1, 0.4))
-    y_true, y_given = draw._labels(40_000, np.random.default_rng(0), np.random.default_rng(1))
+    problem = SignalNoise(n=40_000, d=1, m=1, label_noise=ClassConditional(0.1, 0.4))
+    generators = [np.random.default_rng(0)], [np.random.default_rng(1)]
+    y_true, y_given = sampling._labels([problem], *generators, 40_000)[:2, 0]
     for sign, tau in ((1, 0.1), (-1, 0.4)):
         flipped = (y_given != y_true)[y_true == sign]
         assert abs(flipped.mean() - tau) < 4 * np.sqrt(tau * (1 - tau) / flipped.size)

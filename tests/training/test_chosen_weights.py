@@ -1,4 +1,4 @@
-"""With `stop`, the network ends with the average of the weights around the chosen epoch; without, with the last ones."""
+"""With `stop`, the network ends with the average of the weights around the choice; without, with the last ones."""
 
 from unittest import mock
 
@@ -11,7 +11,7 @@ from helpers import assert_close
 from labelnoise.images.data import load_data
 from labelnoise.noise.models import Symmetric
 from labelnoise.record.recorder import Recorder
-from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss, LabelWave
+from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss, LabelWave, RunningMean
 from labelnoise.training import checkpoints, retention
 from labelnoise.training.averaging import copy_of
 from labelnoise.training.config import TrainConfig
@@ -72,6 +72,7 @@ RULES = {
     "loss": HeldOutLoss(4),
     "accuracy": HeldOutAccuracy(4),
     "wave": LabelWave(),
+    "running mean": RunningMean(4),
     "either": HeldOutLoss(4) | LabelWave(),
     "median": Combined((HeldOutLoss(4), HeldOutAccuracy(4), LabelWave())),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.errors import InputError, check_integer, described
-from labelnoise.record.inputs import as_mask, on_host
+from labelnoise.record.inputs import on_host, read_held_out
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ CHUNK = 2**22
 
 
 def record_stages(
-    model: Any, X: Any, y: Shaped[ArrayLike, " n"], *, held_out: Bool[ArrayLike, " n"] | None = None
+    model: Any,
+    X: Any,
+    y: Shaped[ArrayLike, " n"],
+    *,
+    held_out: Bool[ArrayLike, " n"] | None = None,
+    history: bool = True,
 ) -> Recorder:
     """Fit a boosting classifier, and record all samples after each of its stages.
 
@@ -33,6 +38,7 @@ def record_stages(
         X: n rows: an array, a sparse matrix or a DataFrame.
         y: (n,) given labels, numbers or texts.
         held_out: (n,) true for the samples that are recorded and not trained on; None trains on all.
+        history: whether every epoch is kept, as in `Recorder`.
 
     Returns:
         A record with as many epochs as the model has stages, of all n samples.
@@ -45,10 +51,10 @@ def record_stages(
     labels, classes, trained = _checked(X, y, held_out)
     model.fit(_rows(X, trained), classes[labels[trained]])
     last, inputs = _last(model), _prepared(model, X)
-    recorder = _recorder(labels, classes, held_out)
+    recorder = Recorder(len(labels), len(classes), held_out=held_out, history=history)
     everyone, columns = np.arange(len(labels)), np.searchsorted(classes, last.classes_)
     for probabilities in last.staged_predict_proba(inputs):
-        recorder.update(everyone, _logits(probabilities, columns, len(classes)), labels)
+        recorder.update_proba(everyone, _of_all_classes(probabilities, columns, len(classes)), labels)
         recorder.end_epoch()
     return recorder
 
@@ -60,6 +66,7 @@ def record_passes(
     passes: int,
     *,
     held_out: Bool[ArrayLike, " n"] | None = None,
+    history: bool = True,
 ) -> Recorder:
     """Train a classifier pass by pass, and record all samples after each.
 
@@ -70,6 +77,7 @@ def record_passes(
         y: (n,) given labels, numbers or texts.
         passes: how often the training samples are gone through, at least 1.
         held_out: (n,) true for the samples that are recorded and not trained on; None trains on all.
+        history: whether every epoch is kept, as in `Recorder`.
 
     Returns:
         A record with `passes` epochs of all n samples. A model without probabilities, such as a linear one with the
@@ -84,13 +92,14 @@ def record_passes(
     rows, given, last = _rows(X, trained), classes[labels[trained]], _last(model)
     if last is not model:
         rows = model[:-1].fit_transform(rows, given)
-    inputs, recorder = _prepared(model, X), _recorder(labels, classes, held_out)
+    inputs = _prepared(model, X)
+    recorder = Recorder(len(labels), len(classes), held_out=held_out, history=history)
     size = max(1, CHUNK // len(classes))
     for _ in range(passes):
         last.partial_fit(rows, given, classes=classes)
         for start in range(0, len(labels), size):
             part = np.arange(start, min(start + size, len(labels)))
-            recorder.update(part, _outputs(last, _rows(inputs, part)), labels[part])
+            _record(recorder, last, part, _rows(inputs, part), labels[part])
         recorder.end_epoch()
     return recorder
 
@@ -125,12 +134,8 @@ def _checked(X: Any, y: Any, held_out: Any) -> tuple[np.ndarray, np.ndarray, np.
         classes, labels = np.unique(given, return_inverse=True)
     except TypeError:
         raise InputError("`y` must hold labels of one kind, got integers beside texts; make them all texts") from None
-    trained = np.ones(given.size, bool)
-    if held_out is not None:
-        held_out = as_mask("held_out", held_out, "give true for each sample that is not trained on")
-        if held_out.shape != given.shape:
-            raise InputError(f"`held_out` must have shape ({given.size},), got {held_out.shape}; give one value a row")
-        trained = ~held_out
+    mask = None if held_out is None else read_held_out(held_out, given.size)
+    trained = np.ones(given.size, bool) if mask is None else ~mask
     if np.unique(labels[trained]).size < 2:
         raise InputError("`y` must hold two classes to train on, got fewer; hold fewer samples out, or add classes")
     return labels, classes, np.flatnonzero(trained)
@@ -151,22 +156,18 @@ def _rows(X: Any, positions: np.ndarray) -> Any:
     return X[positions] if hasattr(X, "shape") else [X[at] for at in positions]
 
 
-def _recorder(labels: np.ndarray, classes: np.ndarray, held_out: Any) -> Recorder:
-    return Recorder(len(labels), len(classes))
-
-
-def _outputs(model: Any, rows: Any) -> np.ndarray:
-    """Logits (b, K) of a model that knows all classes."""
+def _record(recorder: Recorder, model: Any, index: np.ndarray, rows: Any, labels: np.ndarray) -> None:
+    """A batch, by its probabilities; by its decision function where the model has none."""
     if hasattr(model, "predict_proba"):
-        columns = np.arange(len(model.classes_))
-        return _logits(model.predict_proba(rows), columns, columns.size)
-    decision = model.decision_function(rows)
-    return np.stack([np.zeros_like(decision), decision], axis=1) if decision.ndim == 1 else decision
+        recorder.update_proba(index, model.predict_proba(rows), labels)
+    else:
+        recorder.update(index, model.decision_function(rows), labels)
 
 
-def _logits(probabilities: np.ndarray, columns: np.ndarray, n_classes: int) -> np.ndarray:
-    """Log-probabilities (b, K); a class that the model has never seen has the least that there is."""
-    least = np.finfo(np.float32).tiny
-    wide = np.full((len(probabilities), n_classes), least)
-    wide[:, columns] = np.maximum(probabilities, least)
-    return np.log(wide)
+def _of_all_classes(probabilities: np.ndarray, columns: np.ndarray, n_classes: int) -> np.ndarray:
+    """Probabilities (b, K), 0 for a class that the model has never seen."""
+    if columns.size == n_classes:
+        return probabilities
+    wide = np.zeros((len(probabilities), n_classes), probabilities.dtype)
+    wide[:, columns] = probabilities
+    return wide

@@ -17,6 +17,7 @@ from labelnoise.errors import InputError, check_integer
 from labelnoise.images.archives import Fetched
 from labelnoise.images.choosing import choose_classes, choose_images, positions, read_given
 from labelnoise.images.datasets import read_source
+from labelnoise.noise.features import FeatureNoise
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.flipping import NoisyLabels, flip_labels
 from labelnoise.noise.models import LabelNoise
@@ -123,7 +124,7 @@ class DeviceData:
     """(1, C, 1, 1) float32, in units of a pixel value; (1, d) of a table."""
 
     def normalise(self, pixels: Array) -> Array:
-        """Return images (b, C, H, W), or rows of a table, as float32: mean 0, standard deviation 1 over the training set."""
+        """Return images (b, C, H, W), or rows of a table, as float32: mean 0, standard deviation 1 over training."""
         return (pixels.float() - self.mean) / self.std
 
     def augment(self, pixels: Array, shifts: Array) -> Array:
@@ -150,7 +151,7 @@ def load_data(
     *,
     root: str | Path = "data",
     classes: Sequence[int | str] | None = None,
-    label_noise: LabelNoise | FromFile | None = None,
+    label_noise: LabelNoise | FeatureNoise | FromFile | None = None,
     seed: int = 0,
     per_class: int | None = None,
     download: bool = False,
@@ -173,7 +174,8 @@ def load_data(
         classes: original class ids, or class names where the data set has them, two or more; their order gives the
             positions 0..K-1. Where each of them is a name, they are names, also numbers: (3, 7) are the folders 3 and
             7, if there are such, and else the fourth and the eighth one. None takes all, ascending.
-        label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are.
+        label_noise: a model of `labelnoise.noise`, or `FromFile`; None leaves the labels as they are. Noise that
+            depends on the sample takes the pixels for its features.
         seed: a non-negative integer.
         per_class: number of training images drawn of each class; None takes all.
         download: fetch the official archive into `root / name` if it is not at hand.
@@ -196,12 +198,11 @@ def load_data(
     label, source = read_source(name, root, seed, download, progress)
     chosen = choose_classes(source, classes)
     keep = choose_images(source, chosen, per_class, seed)
-    y_true = positions(source.y_train[keep], chosen)
+    y_true, x_train = positions(source.y_train[keep], chosen), _take(source.x_train, keep)
     if isinstance(label_noise, FromFile):
         labels = NoisyLabels(y_true, positions(read_given(label_noise, source, keep, chosen), chosen), len(chosen))
     else:
-        labels = flip_labels(y_true, label_noise, len(chosen), seed)
-    x_train = _take(source.x_train, keep)
+        labels = flip_labels(y_true, label_noise, len(chosen), seed, x_train)
     mean, std = _channel_scale(x_train)
     test = np.flatnonzero(np.isin(source.y_test, chosen))
     return Data(

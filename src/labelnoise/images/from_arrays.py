@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def data_from_arrays(
-    x: Shaped[ArrayLike, n * shape],
+    x: Shaped[ArrayLike, "n ..."],
     y: Shaped[ArrayLike, " n"],
     *,
-    x_test: Shaped[ArrayLike, n_test * shape] | None = None,
+    x_test: Shaped[ArrayLike, "n_test ..."] | None = None,
     y_test: Shaped[ArrayLike, " n_test"] | None = None,
     y_true: Shaped[ArrayLike, " n"] | None = None,
     normalise: bool = True,
@@ -104,7 +104,8 @@ def _samples(name: str, values: Any) -> np.ndarray:
         raise InputError(f"`{name}` must have a row a sample and one feature or more, got shape {array.shape}; reshape")
     if array.dtype == np.uint8 and array.ndim == 4:
         return array
-    floats = array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        floats = array.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(floats))
     if len(wrong):
         at, value = tuple(wrong[0].tolist()), array[tuple(wrong[0])]

@@ -10,11 +10,12 @@ import numpy as np
 
 from labelnoise.arrays import stream, to_numpy
 from labelnoise.errors import InputError, check_integer, described
+from labelnoise.noise.features import FEATURE_MODELS, FeatureNoise, Features
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.models import TRANSITIONS, LabelNoise, Pair, Symmetric
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Bool, Float, Int, Real
     from numpy.typing import ArrayLike
 
 
@@ -50,21 +51,23 @@ class NoisyLabels:
 
 def flip_labels(
     y_true: Int[ArrayLike, " n"],
-    noise: LabelNoise | FromFile | None,
+    noise: LabelNoise | FeatureNoise | FromFile | None,
     n_classes: int,
     seed: int | np.random.Generator = 0,
+    features: Real[ArrayLike, "n ..."] | None = None,
 ) -> NoisyLabels:
     """Draw given labels for `y_true` under `noise` (None leaves them as they are).
 
     Independent flips: sample i is flipped where u_i < 1 - T[y_i, y_i], so with one seed the samples flipped at a
     low rate are among those flipped at a higher rate. `exact` takes the samples with the smallest u instead. Memory
-    is O(n + K^2).
+    is O(n + K^2), and one class of `features` where these are used.
 
     Args:
         y_true: (n,) integers in 0..K-1: an array, a list or a tensor.
-        noise: a model of `models`, or `FromFile`.
+        noise: a model of `models` or of `features`, or `FromFile`.
         n_classes: K, two or more where labels are to be flipped.
         seed: of the stream `flips`, which moves nothing else; or a generator of your own.
+        features: (n, ...) numbers, for noise that depends on the sample; other models leave them alone.
 
     Raises:
         InputError: labels, a model, a number of classes or a seed that is none or does not fit.
@@ -77,17 +80,29 @@ def flip_labels(
         return NoisyLabels(y_true, y_true.copy(), n_classes)
     if isinstance(noise, FromFile):
         return NoisyLabels(y_true, _read_positions(noise, y_true.size, n_classes), n_classes)
+    if isinstance(noise, FEATURE_MODELS):
+        return NoisyLabels(y_true, _flip_by_features(y_true, noise, n_classes, rng, features), n_classes)
     if not isinstance(noise, TRANSITIONS):
         raise InputError(f"`label_noise` must be a model such as Symmetric(0.2), got {noise!r}; parse_noise reads text")
+    return NoisyLabels(y_true, given_labels(y_true, noise, n_classes, *rng.random((2, y_true.size))), n_classes)
+
+
+def given_labels(
+    y_true: Int[np.ndarray, "*runs n"],
+    noise: LabelNoise,
+    n_classes: int,
+    whether: Float[np.ndarray, "*runs n"],
+    where: Float[np.ndarray, "*runs n"],
+) -> Int[np.ndarray, "*runs n"]:
+    """Given labels of true ones from uniform numbers: whether each is flipped, and where to; see `flip_labels`."""
     transition = noise.matrix(n_classes)
-    whether, where = rng.random((2, y_true.size))
     to_others = transition.copy()
     np.fill_diagonal(to_others, 0)
     if noise.exact:
         flip = _exact_flips(y_true, noise, to_others, whether)
     else:  # a row may miss 1 by rounding and lead to no other class
         flip = whether < np.where(to_others.any(axis=1), 1 - np.diag(transition), 0)[y_true]
-    return NoisyLabels(y_true, _targets(y_true, flip, to_others, where), n_classes)
+    return _targets(y_true, flip, to_others, where)
 
 
 def _positions(y_true: Any, n_classes: int) -> np.ndarray:
@@ -145,6 +160,22 @@ def _exact_flips(y_true: np.ndarray, noise: LabelNoise, to_others: np.ndarray, w
     for members, rate in groups:
         flip[members[np.argsort(whether[members])[: int((rate + ROUNDING) * members.size)]]] = True
     return flip
+
+
+def _flip_by_features(
+    y_true: np.ndarray, noise: FeatureNoise, n_classes: int, rng: np.random.Generator, features: Any
+) -> np.ndarray:
+    """Given labels (n,) under noise that depends on the sample: flipped where u_i < its own rate."""
+    whether = rng.random(y_true.size)
+    leave, target = noise.draw(Features.read(features, y_true), n_classes, rng)
+    if noise.exact:
+        against = np.divide(whether, leave, out=np.full(y_true.size, np.inf), where=leave > 0)
+        number = int((float(str(noise.rate)) + ROUNDING) * y_true.size)
+        flip = np.zeros(y_true.size, dtype=bool)
+        flip[np.argsort(against, kind="stable")[:number]] = True
+    else:
+        flip = whether < leave
+    return np.where(flip, target, y_true)
 
 
 def _by_class(y_true: np.ndarray, samples: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -51,7 +51,7 @@ class Symmetric:
     """Flip exactly int(rate n) of all labels, as the paper's release does."""
 
     def __post_init__(self) -> None:
-        _check_rate("rate", self.rate)
+        check_rate("rate", self.rate)
         if self.exact and self.include_true:
             raise InputError(
                 "`exact` counts wrong labels and `include_true` lets a redrawn label stay right, got both; drop one"
@@ -59,7 +59,7 @@ class Symmetric:
 
     def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (K, K): 1 - rate on the diagonal (include_true: + rate/K), the rest spread evenly."""
-        _check_classes("Symmetric", self.rate, n_classes)
+        check_classes("Symmetric", self.rate, n_classes)
         eye = np.eye(n_classes)
         if self.include_true:
             return (1 - self.rate) * eye + self.rate / n_classes
@@ -78,8 +78,8 @@ class ClassConditional:
     """Flip exactly int(tau n_class) labels of each class."""
 
     def __post_init__(self) -> None:
-        _check_rate("tau_plus", self.tau_plus)
-        _check_rate("tau_minus", self.tau_minus)
+        check_rate("tau_plus", self.tau_plus)
+        check_rate("tau_minus", self.tau_minus)
 
     def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (2, 2) = [[1 - tau_+, tau_+], [tau_-, 1 - tau_-]]."""
@@ -100,11 +100,11 @@ class Pair:
     """Flip exactly int(rate n) of all labels."""
 
     def __post_init__(self) -> None:
-        _check_rate("rate", self.rate)
+        check_rate("rate", self.rate)
 
     def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (K, K): 1 - rate on the diagonal, rate on the next class."""
-        _check_classes("Pair", self.rate, n_classes)
+        check_classes("Pair", self.rate, n_classes)
         eye = np.eye(n_classes)
         return (1 - self.rate) * eye + self.rate * np.roll(eye, 1, axis=1)
 
@@ -172,12 +172,14 @@ def _numbers(rows: Any) -> np.ndarray:
     return given
 
 
-def _check_classes(name: str, rate: float, n_classes: int) -> None:
+def check_classes(name: str, rate: float, n_classes: int) -> None:
+    """Refuse fewer than two classes where labels are to be flipped."""
     check_integer("n_classes", n_classes, 1, 2)
     if n_classes < 2 and rate > 0:
         raise InputError(f"`{name}` needs two classes or more at a rate of {rate}, got 1; choose more classes")
 
 
-def _check_rate(name: str, rate: float) -> None:
+def check_rate(name: str, rate: float) -> None:
+    """Refuse what is no probability."""
     if not is_number(rate) or not 0 <= rate <= 1:
         raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20 % write 0.2")

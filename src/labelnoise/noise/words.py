@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from labelnoise.errors import InputError, did_you_mean
+from labelnoise.noise.features import FeatureNoise, InstanceDependent, SubclassDominant
 from labelnoise.noise.files import FromFile, read_numbers
 from labelnoise.noise.models import ClassConditional, LabelNoise, Matrix, Pair, Symmetric
 
+Model = TypeVar("Model", bound=LabelNoise | FeatureNoise)
 
-def parse_noise(text: str) -> LabelNoise | FromFile | None:
+
+def parse_noise(text: str) -> LabelNoise | FeatureNoise | FromFile | None:
     """Read a model from the command line's form `kind:values[:exact]`, or `file:PATH[:KEY]`.
 
     Example:
@@ -38,8 +42,8 @@ def parse_noise(text: str) -> LabelNoise | FromFile | None:
         raise InputError(f"label noise {text!r} could not be read; write it like {like}") from None
 
 
-def _numbers(model: Callable[..., LabelNoise], **options: bool) -> Callable[[str], LabelNoise]:
-    def build(rest: str) -> LabelNoise:
+def _numbers(model: Callable[..., Model], **options: bool) -> Callable[[str], Model]:
+    def build(rest: str) -> Model:
         values, _, word = rest.partition(":")
         if word not in ("", "exact"):
             raise ValueError(word)
@@ -67,7 +71,7 @@ def _from_file(rest: str) -> FromFile:
     return FromFile(path, key) if colon and path.endswith(".npz") else FromFile(rest)
 
 
-FORMS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], *tuple[str, ...]]] = {
+FORMS: dict[str, tuple[Callable[[str], LabelNoise | FeatureNoise | FromFile | None], *tuple[str, ...]]] = {
     "none": (_none, "none"),
     "symmetric": (_numbers(Symmetric), "symmetric:0.2", "symmetric:0.2:exact"),
     "symmetric-including-true": (_numbers(Symmetric, include_true=True), "symmetric-including-true:0.2"),
@@ -75,6 +79,8 @@ FORMS: dict[str, tuple[Callable[[str], LabelNoise | FromFile | None], *tuple[str
         _numbers(ClassConditional), "class-conditional:0.1,0.3", "class-conditional:0.1,0.3:exact",
     ),
     "pair": (_numbers(Pair), "pair:0.2", "pair:0.2:exact"),
+    "instance": (_numbers(InstanceDependent), "instance:0.2", "instance:0.2:exact"),
+    "subclass": (_numbers(SubclassDominant), "subclass:0.2", "subclass:0.2:exact"),
     "matrix": (_matrix, "matrix:T.csv"),
     "file": (_from_file, "file:labels.npz", "file:labels.npz:y_given"),
 }  # fmt: skip

@@ -70,6 +70,12 @@ class History:
         held = (len(self) - self.spilt) * BYTES * self.n
         self._rows.append(record if held + BYTES * self.n <= self.budget else self._write(record))
 
+    def append_empty(self, epochs: int) -> None:
+        """Keep so many epochs in which no sample was seen."""
+        for _ in range(epochs):
+            fill = (np.full(self.n, -1 if dtype is np.int32 else np.nan, dtype) for dtype in COLUMNS.values())
+            self.append(EpochRecord(*fill))
+
     def drop_last(self) -> None:
         """Forget the last epoch."""
         self._rows.pop()

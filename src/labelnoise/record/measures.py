@@ -15,7 +15,7 @@ from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import plain
 
 Measures = tuple[Array, Array, Array]
-"""Margin (float32), loss (float32) and prediction (int32) of each row of a batch."""
+"""Margin, loss and prediction of each row of a batch."""
 
 LEAST = float(np.finfo(np.float32).tiny)
 """A probability below this counts as this: 0 has no logarithm."""
@@ -30,6 +30,10 @@ def read_outputs(name: str, outputs: Any, remedy: str) -> Array:
         InputError: they are no real numbers.
     """
     values = _on_its_device(plain(outputs))
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "iuf":
+            raise InputError(f"`{name}` must be real numbers, got {described(outputs)}; {remedy}")
+        return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
     xp = array_namespace(values)
     if not xp.isdtype(values.dtype, ("integral", "real floating")):
         raise InputError(f"`{name}` must be real numbers, got {described(outputs)}; {remedy}")
@@ -43,7 +47,9 @@ def read_integers(name: str, values: Any, like: Array) -> Array:
         InputError: they are no integers.
     """
     integers = _on_its_device(plain(values))
-    if not array_namespace(integers).isdtype(integers.dtype, "integral"):
+    host = isinstance(integers, np.ndarray)
+    whole = integers.dtype.kind in "iu" if host else array_namespace(integers).isdtype(integers.dtype, "integral")
+    if not whole:
         raise InputError(f"`{name}` must be integers, got {described(values)}; convert them first")
     if isinstance(like, np.ndarray):
         return to_numpy(integers).astype(np.int64, copy=False)
@@ -64,7 +70,7 @@ def _on_its_device(values: Array) -> Array:
 
 def both_classes(outputs: Array, zero: float | None) -> Array:
     """One output a sample, of the second class of two, as two: beside `zero`, or beside one minus itself."""
-    xp = array_namespace(outputs)
+    xp = _library(outputs)
     second = xp.reshape(outputs, (-1,))
     first = xp.zeros_like(second) + zero if zero is not None else 1 - second
     return xp.stack([first, second], axis=1)
@@ -76,21 +82,21 @@ def measure_logits(logits: Array, labels: Array) -> Measures:
     With the margin m and s = log sum over the other classes of exp(logit - best other logit), the cross-entropy is
     log(1 + exp(s - m)): no overflow, and a tiny loss keeps its digits, which log-sum-exp minus logit would not.
     """
-    xp = array_namespace(logits)
-    given, best_other, rival, others = _compared(logits, labels)
+    xp = _library(logits)
+    given, best_other, rival, others = _compared(xp, logits, labels)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         margin = given - best_other
         # -inf - -inf is no number: where every other class is masked, s is -inf, the log of an empty sum
-        shift = xp.where(best_other == -np.inf, xp.zeros_like(best_other), best_other)
-        others -= shift[:, None]
+        largest = float(xp.finfo(logits.dtype).max)
+        others -= xp.clip(best_other, -largest, largest)[:, None]
         spread = xp.log(xp.sum(xp.exp(others), axis=1))
         loss = xp.logaddexp(xp.zeros_like(margin), spread - margin)
-    return _measures(margin, loss, labels, rival)
+        return _measures(xp, margin, loss, labels, rival)
 
 
 def check_probabilities(proba: Array) -> None:
     """Refuse what is no probability, or rows that do not sum to 1; a row with NaN is none of both."""
-    xp = array_namespace(proba)
+    xp = _library(proba)
     total = xp.sum(proba, axis=1)
     wrong = (proba < 0) | (proba > 1 + ROUNDING) | (xp.abs(total - 1) > ROUNDING)[:, None]
     if not bool(xp.any(wrong)):
@@ -104,16 +110,19 @@ def check_probabilities(proba: Array) -> None:
 
 def measure_probabilities(proba: Array, labels: Array) -> Measures:
     """Margin log p_given - log best other p, loss -log p_given, and prediction, (b,) each, of probabilities (b, K)."""
-    xp = array_namespace(proba)
-    given, best_other, rival, _ = _compared(proba, labels)
-    least = xp.full_like(given, LEAST)
-    given, best_other = (xp.log(xp.where(value < LEAST, least, value)) for value in (given, best_other))
-    return _measures(given - best_other, -given, labels, rival)
+    xp = _library(proba)
+    given, best_other, rival, _ = _compared(xp, proba, labels)
+    given, best_other = (xp.log(xp.where(value < LEAST, LEAST, value)) for value in (given, best_other))
+    return _measures(xp, given - best_other, -given, labels, rival)
 
 
-def _compared(outputs: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
+def _library(values: Array) -> Any:
+    """NumPy itself, which is faster to call than its wrapper, or torch behind NumPy's names."""
+    return np if isinstance(values, np.ndarray) else array_namespace(values)
+
+
+def _compared(xp: Any, outputs: Array, labels: Array) -> tuple[Array, Array, Array, Array]:
     """The given class's output, the best other one and its class, (b,) each, and all outputs with -inf as given's."""
-    xp = array_namespace(outputs)
     rows = xp.arange(outputs.shape[0], device=outputs.device)
     given = outputs[rows, labels]
     others = xp.asarray(outputs, copy=True)
@@ -122,10 +131,11 @@ def _compared(outputs: Array, labels: Array) -> tuple[Array, Array, Array, Array
     return given, others[rows, rival], rival, others
 
 
-def _measures(margin: Array, loss: Array, labels: Array, rival: Array) -> Measures:
+def _measures(xp: Any, margin: Array, loss: Array, labels: Array, rival: Array) -> Measures:
     """In the types of the record; no prediction where the margin is no number."""
-    xp = array_namespace(margin)
     prediction = xp.where(margin > 0, labels, rival)
-    prediction = xp.where(xp.isnan(margin), xp.full_like(prediction, -1), prediction)
-    with np.errstate(over="ignore"):
-        return xp.astype(margin, xp.float32), xp.astype(loss, xp.float32), xp.astype(prediction, xp.int32)
+    prediction[xp.isnan(margin)] = -1
+    if xp is np:
+        with np.errstate(over="ignore"):
+            return margin.astype(np.float32, copy=False), loss.astype(np.float32, copy=False), prediction
+    return xp.astype(margin, xp.float32), xp.astype(loss, xp.float32), xp.astype(prediction, xp.int32)

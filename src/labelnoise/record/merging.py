@@ -34,9 +34,23 @@ def read_positions(index: Any, n: int, n_other: int) -> np.ndarray | slice:
             f"`index` must hold a position for each of the {n_other} samples of `other`, got {described(index)}; give "
             "integers"
         )
-    if positions.min() < 0 or positions.max() >= n or len(np.unique(positions)) < n_other:
+    named = np.zeros(n, bool)
+    if positions.min() >= 0 and positions.max() < n:
+        named[positions] = True
+    if named.sum() < n_other:
         raise InputError(f"`index` must hold different positions in 0..{n - 1}, got others; number the samples")
     return positions.astype(np.int64)
+
+
+def check_alike(**pairs: tuple[object, object]) -> None:
+    """Refuse two recorders that differ in what is named; each is (here, there).
+
+    Raises:
+        InputError: they do.
+    """
+    for name, (here, there) in pairs.items():
+        if here != there:
+            raise InputError(f"`other` must have the same {name} ({here}), got {there}; merge records of one training")
 
 
 def merge_labels(given: np.ndarray, other: np.ndarray, at: np.ndarray | slice) -> np.ndarray:

@@ -215,7 +215,8 @@ class Recorder:
         same held-out loss.
 
         Args:
-            other: a recorder of the same classes and as many epochs; both have ended their last one.
+            other: a recorder of the same classes and as many epochs; both have ended their last one. A recorder that
+                has none yet takes over the other's.
             index: (m,) positions here of the m samples of `other`; None if both count the samples alike.
 
         Raises:
@@ -223,31 +224,31 @@ class Recorder:
         """
         if not isinstance(other, Recorder):
             raise InputError(f"`other` must be a Recorder, got {described(other)}; load its state into one")
-        for name in ("n_classes", "epochs", "history"):
-            if getattr(other, name) != getattr(self, name):
-                raise InputError(
-                    f"`other` must have the same {name} ({getattr(self, name)}), got {getattr(other, name)}; merge "
-                    "records of one training"
-                )
+        epochs = (self.epochs or other.epochs, other.epochs)
+        history = (self.history, other.history)
+        merging.check_alike(n_classes=(self.n_classes, other.n_classes), history=history, epochs=epochs)
         if self._epoch or other._epoch:
             raise InputError("`merge` needs ended epochs, got one under way; call `end_epoch` in each process first")
         at = merging.read_positions(index, self.n_samples, other.n_samples)
         given = merging.merge_labels(self._given, other._given, at)
         merging.check_masks(self._sums.held_out, other._sums.held_out, at, other.n_samples)
+        if not self.epochs:
+            self._sums.begin_like(other._sums)
+            if self._history is not None:
+                self._history.append_empty(other.epochs)
         if self._history is None or other._history is None:
             merging.merge_sums(self._sums, other._sums, at)
         else:
-            history = merging.merge_histories(self._history, other._history, at)
             loss = self._sums.loss if merging.same_loss(self._sums, other._sums) else None
-            sums = Accumulator(self.n_samples, self.n_classes, self._sums.held_out, self._rule)
-            for epoch in range(len(history)):
-                sums.add(history.read(epoch), None if loss is None else float(loss[epoch]))
-            self._sums, self._history = sums, history
+            self._history = merging.merge_histories(self._history, other._history, at)
+            self._sums = Accumulator(self.n_samples, self.n_classes, self._sums.held_out, self._rule)
+            self._sums.add_all(map(self._history.read, range(len(self._history))), loss)
         self._given = given
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the ended epochs as arrays, from which `load_state_dict` goes on: for checkpoints."""
-        return states.pack_state(self.given, self._sums, self._history)
+        given = self.given if self._history is not None else self.given.astype(self._given.dtype)
+        return states.pack_state(given, self._sums, self._history)
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Take over the ended epochs of another recorder of the same samples and classes.

@@ -29,7 +29,9 @@ def pack_state(given: np.ndarray, sums: Accumulator, history: History | None) ->
     arrays: dict[str, np.ndarray]
     arrays = _sums_state(sums) if history is None else {name: history.stack(name) for name in COLUMNS}
     if sums.held_out is not None:
-        arrays |= {"held_out": sums.held_out.copy(), "held_out_loss": sums.loss.copy()}
+        arrays["held_out"] = sums.held_out.copy()
+    if not np.isnan(sums.loss).all():
+        arrays["held_out_loss"] = sums.loss.copy()
     return {**arrays, "given": given}
 
 
@@ -57,13 +59,16 @@ def load_state(state: Any, sums: Accumulator, history: History | None, n_classes
     Raises:
         InputError: it does not fit.
     """
-    if history is None and isinstance(state, Mapping) and "sum_seen" in state:
+    if history is None and isinstance(state, Mapping) and any(name in state for name in SUMS if name != "given"):
         return _load_sums(sums, state, n_classes)
     arrays = _checked_history(state, len(sums.arrays["seen"]), n_classes)
-    loss = _held_out_loss(state, len(arrays["margin"]))
-    for epoch, record in enumerate(map(EpochRecord, *(arrays[name] for name in COLUMNS))):
-        sums.add(record, None if loss is None else float(loss[epoch]))
-        if history is not None:
+    loss, records = (
+        _held_out_loss(state, len(arrays["margin"])),
+        [*map(EpochRecord, *(arrays[name] for name in COLUMNS))],
+    )
+    sums.add_all(records, loss)
+    if history is not None:
+        for record in records:
             history.append(record)
     return arrays["given"]
 
@@ -93,10 +98,8 @@ def _checked_history(state: Any, n_samples: int, n_classes: int) -> dict[str, np
 
 
 def _sums_state(sums: Accumulator) -> dict[str, np.ndarray]:
-    """The sums as arrays."""
-    arrays: dict[str, np.ndarray] = {
-        f"sum_{name}": array.astype({**SUMS, **COPIES}[f"sum_{name}"]) for name, array in sums.arrays.items()
-    }
+    """The sums as arrays, as narrow as they are."""
+    arrays = {f"sum_{name}": array.copy() for name, array in sums.arrays.items()}
     settled = np.array(-1 if sums.settled is None else sums.settled, np.int64)
     return {**arrays, "held_out_loss": sums.loss.copy(), "settled": settled}
 
@@ -126,7 +129,7 @@ def _arrays(state: Any, names: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise InputError(f"the state must be what `state_dict` returned, got {described(state)}; save that")
     absent = [name for name in names if name not in state]
     if absent:
-        if ("margin" in state) != ("margin" in names) and ("margin" in state or "sum_margin" in state):
+        if "margin" in absent and "sum_margin" in state:
             raise InputError(
                 "the state must hold the history as the recorder does, got one without; "
                 "load it into a Recorder with history=False"

@@ -47,7 +47,7 @@ class HeldOutLoss(StopRule):
 
     Held-out samples have wrong labels as often as the others. While the network learns what the classes have in common
     their mean cross-entropy against the given labels falls; it rises when the network becomes sure of wrong labels.
-    At the first and the last record the mean has fewer members. The first record on ties.
+    At the first and the last records the mean has fewer members. The first record on ties, but for the last ones.
     """
 
     patience: int = 20
@@ -86,8 +86,11 @@ def _least(values: np.ndarray, half: int, patience: int) -> tuple[int, int | Non
     for now in range(len(series)):
         if now >= half:
             settled = min(settled, (_centred(series, now - half, half, now), now - half))
-        edge = range(max(now - half + 1, 0), now + 1)
-        leader = min([settled, *((_centred(series, at, half, now), at) for at in edge)])
+        leader = settled
+        for at in range(max(now - half + 1, 0), now + 1):
+            value = _centred(series, at, half, now)
+            if value <= leader[0]:  # the later one on ties: its mean is not whole yet
+                leader = (value, at)
         if now - leader[1] >= patience and leader[0] < math.inf:
             return leader[1], now, leader[1]
     return leader[1], None, settled[1]

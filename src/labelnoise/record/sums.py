@@ -7,7 +7,7 @@ moves, so the running sum serves until it is reached, and is copied there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -159,6 +159,17 @@ class Accumulator:
         if settled is not None and now + 1 == 2 * (settled + 1):
             self._copy(TO_TWICE)
 
+    def add_all(self, records: Iterable[EpochRecord], held_out_loss: np.ndarray | None) -> None:
+        """Add epochs in their order, with the held-out loss of each, or with that which they recorded."""
+        for at, record in enumerate(records):
+            self.add(record, None if held_out_loss is None else float(held_out_loss[at]))
+
+    def begin_like(self, other: Accumulator) -> None:
+        """After as many epochs as another one, with its stop, and no sample seen."""
+        nothing = {name: -1 if name == "rival" else 0 for name in other.arrays}
+        zeros = {name: np.full(len(self.arrays["seen"]), value) for name, value in nothing.items()}
+        self.load(zeros, other.loss.copy(), -1 if other.settled is None else other.settled)
+
     def load(self, arrays: dict[str, np.ndarray], loss: np.ndarray, settled: int) -> None:
         """Take over sums after so many epochs; `settled` is -1 for none."""
         self.loss, self.settled = loss, None if settled < 0 else settled
@@ -169,7 +180,7 @@ class Accumulator:
 
     def sums(self) -> RunningSums:
         """Copies of the sums so far."""
-        chosen = self.rule(self.loss).chosen if self.held_out is not None and self.epochs else None
+        chosen = self.rule(self.loss).chosen if self.epochs else None
         stopped = chosen is not None and chosen == self.settled
         past = stopped and self.epochs >= 2 * (self.settled + 1)  # type: ignore[operator]
         return RunningSums(
@@ -193,9 +204,9 @@ class Accumulator:
 
     def _settled(self, loss: np.ndarray) -> tuple[int | None, bool]:
         """The record whose sums are kept from now on, and whether it is another one than before."""
-        if self.held_out is None:
-            return None, False
         choice, now = self.rule(loss), len(loss) - 1
+        if not isinstance(choice, Choice):
+            raise InputError(f"`stop` must return a Choice, got {choice!r}; use for example LeastLoss()")
         moved = choice.settled != self.settled
         known = choice.settled in (now - 1, now) if moved else True
         if not known or choice.chosen not in (None, now, choice.settled):

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from labelnoise.errors import InputError
-from labelnoise.noise.models import ClassConditional
+from labelnoise.noise.models import ClassConditional, Symmetric
 from labelnoise.runs.places import Flag, flags_of
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.problem import SignalNoise
@@ -138,6 +138,10 @@ def _tau(setup: Setup, plus: float | None, minus: float | None) -> Setup:
     held = setup.problem.taus
     plus, minus = (rate if given is None else given for given, rate in zip((plus, minus), held, strict=True))
     exact = setup.problem.label_noise.exact
+    if setup.problem.n_classes > 2:
+        if plus != minus:
+            raise InputError(f"tau_plus and tau_minus are rates of two classes, got {setup.problem.n_classes}; use tau")
+        return setup._replace(problem=replace(setup.problem, label_noise=Symmetric(float(plus), exact=exact)))
     return setup._replace(problem=replace(setup.problem, label_noise=ClassConditional(plus, minus, exact=exact)))
 
 

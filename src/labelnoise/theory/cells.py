@@ -11,10 +11,10 @@ import numpy as np
 from labelnoise.errors import InputError
 from labelnoise.record.stages import stage_columns
 from labelnoise.theory.config import SimulateConfig
-from labelnoise.theory.draws import stack
 from labelnoise.theory.loop import History, train
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
+from labelnoise.theory.sampling import sample_runs
 from labelnoise.theory.simulation import simulate
 
 Columns = dict[str, np.ndarray]
@@ -56,9 +56,11 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
         InputError: runs that cannot be trained together, or a setting that the engine cannot hold.
     """
     if len({group_of(cell.problem, cell.config) for cell in cells}) != 1:
-        raise InputError("`cells` must agree in n, m, bias and all settings but lr to run as one batch; split them")
+        raise InputError(
+            "`cells` must agree in n, m, bias, kind of problem and all settings but lr to run as one batch; split them"
+        )
     config = cells[0].config
-    draws = stack([cell.problem.sample(seed=cell.seed) for cell in cells])
+    draws = sample_runs([cell.problem for cell in cells], [cell.seed for cell in cells])
     at_t1 = {name.removesuffix(AT_T1) for name in wanted if name.endswith(AT_T1)}
     at_end = {*wanted, *(CONVERGENCE if not wanted or "converged" in wanted else ())}
     observer = Observer(
@@ -101,24 +103,27 @@ def _where(t1: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def group_of(problem: SignalNoise, config: SimulateConfig) -> Hashable:
     """Return what runs of one batch have in common; d, signal, noise, initialisation, flips and lr may differ."""
-    return problem.n, problem.m, problem.bias, replace(config, lr=1.0)
+    kind = problem.bias, problem.n_classes, problem.one_patch, problem.flip_dependence > 0
+    settings = tuple(value for name, value in vars(config).items() if name != "lr")
+    return problem.n, problem.m, kind, settings
 
 
 def memory_of(problem: SignalNoise, config: SimulateConfig) -> float:
     """Bytes that one run takes in a batch: its inner products, state, test draws and the series of every step."""
-    n, filters = problem.n, 2 * problem.m
-    inner = (n + 1 + filters) ** 2 + (n + 2) ** 2 + 2 * filters**2
-    return 8.0 * (inner + 10 * filters * (n + 2) + 4 * filters * config.test_draws + 8 * (config.steps + 1))
+    n, q, filters = problem.n, problem.n + problem.n_classes, problem.filters
+    inner = (n + problem.signals + filters) ** 2 + q**2 + 2 * filters**2
+    return 8.0 * (inner + 10 * filters * q + 4 * filters * config.test_draws + 8 * (config.steps + 1))
 
 
 def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
     """Floating-point operations that cost as much as one run, to a factor of three: draw, steps and test errors."""
-    q, filters, rows = problem.n + 2, 2 * problem.m, problem.n + 1 + 2 * problem.m
+    q, filters = problem.n + problem.n_classes, problem.filters
+    rows = problem.n + problem.signals + filters
     step, draw = 2.0 * filters * q * (q + 30), rows**2 * (rows + 100.0)  # 30, 100: what is not a product counts, too
     return OWN_WORK + draw + config.steps * step + 2.0 * config.test_draws * filters * (4 * filters + 200)
 
 
 def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
     """Refuse dynamics that the engine cannot hold, before any run, on a problem of almost no size."""
-    tiny = replace(problem, n=2, d=4, m=1).sample(seed=0)
+    tiny = replace(problem, n=2, d=2 + problem.n_classes, m=1).sample(seed=0)
     simulate(tiny, lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)

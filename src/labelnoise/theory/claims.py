@@ -132,9 +132,9 @@ def _stage_two_error(kind: str) -> Examine:
 
 
 def _smaller_class_rate(draw: Draw) -> float:
-    """The smaller realised flip rate of the two classes; 0 where a class is absent."""
-    rates = [float(draw.noisy[draw.y_true == sign].mean()) for sign in (1, -1) if (draw.y_true == sign).any()]
-    return min(rates) if len(rates) == 2 else 0.0
+    """The smallest realised flip rate of the classes; 0 where a class is absent."""
+    rates = [float(draw.noisy[draw.y_true == label].mean()) for label in draw.classes if (draw.y_true == label).any()]
+    return min(rates) if len(rates) == draw.n_classes else 0.0
 
 
 def _test_error(row: Mapping[str, float], kind: str) -> tuple[float, float]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
     from labelnoise.theory.config import SimulateConfig
+    from labelnoise.theory.draws import Draw
     from labelnoise.theory.engines import Training
 
 State = span.State
@@ -29,12 +30,14 @@ BUDGET = 2**26
 """Numbers of weights and flips of samples that are drawn at once; more steps are taken in parts."""
 
 
-def not_covered(config: SimulateConfig, device: str | None, dtype: str) -> str:
+def not_covered(draws: tuple[Draw, ...], config: SimulateConfig, device: str | None, dtype: str) -> str:
     """Return why this engine does not cover what is asked, in words; empty where it does."""
     if device is not None or dtype != "float64":
         return "it computes on the CPU in float64"
     if isinstance(config.dynamics.optimizer, GradientFlow):
         return "gradient flow is integrated by the array engine"
+    if draws[0].n_classes > 2 or draws[0].one_patch:
+        return "K classes, and signal and noise in one patch, are trained by the array engine"
     if missing := [name for name in ("numba", "scipy", "threadpoolctl") if not _has(name)]:
         return f"it needs {' and '.join(missing)}; pip install 'labelnoise[fast]'"
     return ""

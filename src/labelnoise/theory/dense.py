@@ -31,7 +31,7 @@ class State:
 
     runs: tuple[_Run, ...]
     parameters: tuple[tuple[torch.Tensor, ...], ...]
-    """R times the weights (2m, d), j = +1 filters first, and the bias (2m,) where there is one."""
+    """R times the weights (2m, d), filters as the draw has them, and the bias (2m,) where there is one."""
     memories: tuple[dict[str, Any], ...]
     """What torch's optimiser remembers of each run; empty before the first step."""
     config: SimulateConfig
@@ -42,15 +42,16 @@ class State:
 class _Run:
     """One run's tensors."""
 
-    x: torch.Tensor  # (n, 2, d): signal patch, noise patch
+    x: torch.Tensor  # (n, 2, d): signal patch, noise patch; (n, 1, d) where they are summed
     y_true: torch.Tensor
     y_given: torch.Tensor
-    mu: torch.Tensor
+    mu: torch.Tensor  # (signals, d)
     xi: torch.Tensor
     held_out: torch.Tensor
+    probe: torch.Tensor | None
     w0: torch.Tensor
-    readout: torch.Tensor  # (2m,): j / m
-    basis: tuple[torch.Tensor, torch.Tensor] | None  # QR of [xi_1..xi_n, mu]^T, under weight decay with w0 as well
+    readout: torch.Tensor  # (2m,): j / m; (K m, K) of K classes
+    basis: tuple[torch.Tensor, torch.Tensor] | None  # QR of [xi_1..xi_n, signals]^T, under weight decay with w0 as well
     rate: float
     seed: int
 
@@ -114,7 +115,7 @@ def view(state: State) -> View:
     import torch
 
     dynamics, runs = state.config.dynamics, state.runs
-    weights = [part[0] for part in state.parameters]
+    weights, probes = [part[0] for part in state.parameters], [run.probe for run in runs if run.probe is not None]
     bias = [part[1] if len(part) > 1 else torch.zeros_like(part[0][:, 0]) for part in state.parameters]
 
     def stack(arrays: list[torch.Tensor]) -> np.ndarray:
@@ -129,29 +130,37 @@ def view(state: State) -> View:
 
     def weight_gram(orthogonal: bool) -> np.ndarray:
         pairs = zip(runs, weights, strict=True)
-        kept = [w - (w @ run.mu)[:, None] * run.mu / (run.mu @ run.mu) if orthogonal else w for run, w in pairs]
+        kept = [w - w @ torch.linalg.pinv(run.mu) @ run.mu if orthogonal else w for run, w in pairs]
         return stack([w @ w.T for w in kept])
 
     return View(
         xp=np,
         dynamics=dynamics,
-        readout=runs[0].readout.cpu().numpy(),
+        readout=runs[0].readout.cpu().numpy().T,
         y_true=stack([run.y_true for run in runs]),
         y_given=stack([run.y_given for run in runs]),
         clean=stack([run.y_given == run.y_true for run in runs]),
-        mu_sq=stack([run.mu @ run.mu for run in runs]),
+        mu_sq=stack([run.mu[0] @ run.mu[0] for run in runs]),
         xi_sq=stack([(run.xi**2).sum(1) for run in runs]),
-        output=stack([
+        output=np.moveaxis(stack([
             _forward(dynamics.activation, run, part) for run, part in zip(runs, state.parameters, strict=True)
-        ]),
+        ]), 1, -1),
         bias=stack(bias) if len(state.parameters[0]) > 1 else None,
-        h_signals=products(lambda run: torch.stack([run.mu, -run.mu])),
+        h_signals=products(lambda run: torch.cat([run.mu, -run.mu]) if len(run.mu) == 1 else run.mu),
         h_xi=products(lambda run: run.xi),
-        c_mu=lambda: coefficients()[..., -1],
-        c_xi=lambda: coefficients()[..., :-1],
+        c_mu=lambda: _own_signal(coefficients()[..., len(runs[0].xi) :]),
+        c_xi=lambda: coefficients()[..., : len(runs[0].xi)],
         h_held_out=lambda: products(lambda run: run.held_out),
         weight_gram=weight_gram,
+        h_probe=None if not probes else lambda: stack([w @ v for w, v in zip(weights, probes, strict=True)]),
+        one_patch=runs[0].x.shape[1] == 1,
     )  # fmt: skip
+
+
+def _own_signal(of_signals: np.ndarray) -> np.ndarray:
+    """Those of mu (R, 2m), or of the signal of each filter's own class, of coefficients (R, 2m, signals)."""
+    own = np.arange(of_signals.shape[1]) // (of_signals.shape[1] // of_signals.shape[2])
+    return np.take_along_axis(of_signals, own[None, :, None], axis=2)[..., 0]
 
 
 def _tensors(draw: Draw, rate: float, config: SimulateConfig, tensor: Callable[[np.ndarray], torch.Tensor]) -> _Run:
@@ -162,22 +171,31 @@ def _tensors(draw: Draw, rate: float, config: SimulateConfig, tensor: Callable[[
             "`engine='dense'` needs explicit vectors, but the draw has none; use sample(..., vectors=True)"
         )
     v, size = draw.vectors, config.dynamics.second_layer or 1 / draw.m
-    mu, xi, w0, y_true = tensor(v.mu[0]), tensor(v.xi), tensor(v.w0), tensor(draw.y_true)
-    features = torch.cat([xi, mu[None], w0] if config.dynamics.weight_decay else [xi, mu[None]])
+    mu, xi, w0, y_true = tensor(v.mu), tensor(v.xi), tensor(v.w0), tensor(draw.y_true)
+    shown = y_true[:, None] * mu[0] if draw.n_classes == 2 else mu[y_true.long()]
+    features = torch.cat([xi, mu, w0] if config.dynamics.weight_decay else [xi, mu])
     unique = features.shape[1] >= features.shape[0] and bool(mu.any())
     return _Run(
-        x=torch.stack([y_true[:, None] * mu, xi], dim=1),
+        x=(shown + xi)[:, None] if draw.one_patch else torch.stack([shown, xi], dim=1),
         y_true=y_true,
         y_given=tensor(draw.y_given),
         mu=mu,
         xi=xi,
         held_out=tensor(v.held_out),
+        probe=None if v.probe is None else tensor(v.probe),
         w0=w0,
-        readout=tensor(np.repeat([size, -size], draw.m)),
+        readout=size * tensor(_signs(draw)),
         basis=tuple(torch.linalg.qr(features.T)) if unique else None,
         rate=rate,
         seed=draw.seed or 0,
     )
+
+
+def _signs(draw: Draw) -> np.ndarray:
+    """With which sign a filter is read: (2m,) by the one output of two classes, (K m, K) by those of K."""
+    if draw.n_classes == 2:
+        return np.array([1.0] * draw.m + [-1.0] * draw.m)
+    return np.kron(np.eye(draw.n_classes), np.ones((draw.m, 1)))
 
 
 def _optimizer(state: State, run: _Run, parameters: tuple[torch.Tensor, ...]) -> torch.optim.Optimizer:
@@ -199,14 +217,25 @@ def _mean_loss(state: State, run: _Run, parameters: tuple[torch.Tensor, ...]) ->
 
     dynamics, now, n = state.config.dynamics, range(state.step, state.step + 1), len(run.y_given)
     shown = dynamics.shown
-    z = run.y_given * _forward(dynamics.activation, run, parameters)
+    output = _forward(dynamics.activation, run, parameters)
+    z = run.y_given * output if output.ndim == 1 else _margin(output.detach(), run.y_given.long())
     weights = torch.as_tensor(shown.weights(run.seed, now, n)[0], dtype=z.dtype, device=z.device)
     if shown.selection_from is not None and state.step >= shown.selection_from:
         weights = weights * (z.detach() >= 0)
+    if output.ndim == 2:
+        return (weights * torch.nn.functional.cross_entropy(output, run.y_given.long(), reduction="none")).sum()
     if shown.fresh_flips:
         flipped = torch.as_tensor(shown.flips(run.seed, now, n)[0], device=z.device)
         z = torch.where(flipped, -z, z)
     return (weights * _loss(dynamics.loss, z)).sum()
+
+
+def _margin(output: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """The label's output less the best other one (n,), of outputs (n, K)."""
+    import torch
+
+    own = torch.nn.functional.one_hot(label, output.shape[1]).bool()
+    return output[own] - output.masked_fill(own, -torch.inf).max(dim=1).values
 
 
 def _loss(loss: Loss, z: torch.Tensor) -> torch.Tensor:
@@ -230,19 +259,19 @@ def _activate(activation: Activation, u: torch.Tensor) -> torch.Tensor:
 
 
 def _forward(activation: Activation, run: _Run, parameters: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """f(W, x) (n,): convolve both patches with every filter, activate, sum, read out."""
+    """f(W, x) (n,), or (n, K): convolve the patches with every filter, activate, sum, read out."""
     weights, *bias = parameters
     return _activate(activation, run.x @ weights.T + sum(bias)).sum(dim=1) @ run.readout
 
 
 def _project(run: _Run, weights: torch.Tensor) -> torch.Tensor:
-    """Coefficients (2m, n + 1) of [xi_1..xi_n, mu] in W - W0; under weight decay, in W less what it has left of W0.
+    """Coefficients (2m, n + signals) of [xi_1..xi_n, signals] in W - W0; under decay, in W less what is left of W0.
 
     NaN where they are not unique, as for d < n + 1.
     """
     import torch
 
-    count = len(run.xi) + 1
+    count = len(run.xi) + len(run.mu)
     if run.basis is None:
         return torch.full((len(weights), count), torch.nan, dtype=weights.dtype)
     q, r = run.basis

@@ -28,25 +28,28 @@ class Vectors:
 
     xi: Float[np.ndarray, "n d"]
     """(n, d) noise patches."""
-    mu: Float[np.ndarray, "1 d"]
-    """(1, d) signal."""
+    mu: Float[np.ndarray, "signals d"]
+    """(1, d) signal mu of two classes; (K, d) signals of K classes."""
     w0: Float[np.ndarray, "filters d"]
-    """(2m, d) initial filters, j = +1 first."""
+    """(2m, d) initial filters, j = +1 first; (K m, d), those of each class together."""
     held_out: Float[np.ndarray, "h d"]
     """(h, d) noise patches of the held-out samples."""
+    probe: Float[np.ndarray, " d"] | None = None
+    """(d,) the direction v of flips that depend on the noise patch; None without such flips."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
     """One random draw of the model: labels and all inner products; the noise vectors themselves are optional.
 
-    `inner` is the Gram matrix of the rows [xi_1..xi_n, mu, w_1..w_2m (j = +1 first), held-out patches].
+    `inner` is the Gram matrix of the rows [xi_1..xi_n, mu, w_1..w_2m (j = +1 first), held-out patches]; of K > 2
+    classes [xi_1..xi_n, mu_1..mu_K, w_1..w_Km (class by class), held-out patches], and labels are 0..K-1.
     """
 
     inner: Float[np.ndarray, "N N"]
-    """(N, N) with N = n + 1 + 2m + h, float64."""
+    """(N, N) with N = n + 1 + 2m + h, float64; n + K + K m + h of K classes."""
     m: int
-    """Filters per sign."""
+    """Filters per sign, or per class."""
     y_true: Float[np.ndarray, " n"]
     """(n,) true labels in {-1, +1}."""
     y_given: Float[np.ndarray, " n"]
@@ -63,6 +66,12 @@ class Draw:
     """The seed it was drawn from, if any."""
     vectors: Vectors | None = None
     """The explicit vectors, if asked for."""
+    n_classes: int = 2
+    """Classes; more than two have a signal and an output each."""
+    one_patch: bool = False
+    """Whether a sample shows its signal and its noise summed in one patch."""
+    probe: Float[np.ndarray, " N"] | None = None
+    """(N,) inner products of the rows with v, by which the noise patches decide on flips; None where they do not."""
 
     @classmethod
     def from_vectors(
@@ -107,8 +116,14 @@ class Draw:
                 f"`problem` must have n, d, m = {len(xi)}, {mu.size}, {len(w0) // 2} as the vectors do, "
                 f"got {problem.n}, {problem.d}, {problem.m}; leave it out or correct it"
             )
+        if problem is not None and problem.n_classes != 2:
+            raise InputError(
+                f"`problem` must have two classes, got {problem.n_classes}; use problem.sample(...) for more"
+            )
         rows = Vectors(xi, mu[None], w0, np.zeros((0, mu.size)))
-        return cls(inner_products(rows), len(w0) // 2, y_true, y_given, problem=problem, vectors=rows)
+        one_patch = problem is not None and problem.one_patch
+        inner, m = inner_products(rows), len(w0) // 2
+        return cls(inner, m, y_true, y_given, problem=problem, vectors=rows, one_patch=one_patch)
 
     @property
     def n(self) -> int:
@@ -161,22 +176,62 @@ class Draw:
         return self.inner[self._filters.stop :]
 
     @property
+    def filters(self) -> int:
+        """Filters: m for each sign or class."""
+        return self.n_classes * self.m
+
+    @property
+    def signals(self) -> int:
+        """Signal vectors: mu alone, or one for each of K classes."""
+        return signals_of(self.n_classes)
+
+    @property
+    def classes(self) -> tuple[float, ...]:
+        """The labels: +1 and -1, or 0..K-1."""
+        return classes_of(self.n_classes)
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """What of data and network differs from the paper's, in words; its claims are proved for none of these."""
+        words = ["a bias per filter"] if self.bias0 is not None else []
+        words += [f"{self.n_classes} classes"] if self.n_classes > 2 else []
+        words += ["signal and noise in one patch"] if self.one_patch else []
+        dependence = self.problem.flip_dependence if self.problem else float(self.probe is not None)
+        return (*words, *(["flips that depend on the noise patch"] if dependence else []))
+
+    @property
     def _filters(self) -> slice:
-        return slice(self.n + 1, self.n + 1 + 2 * self.m)
+        first = self.n + self.signals
+        return slice(first, first + self.filters)
+
+
+def signals_of(n_classes: int) -> int:
+    """Return the number of signal vectors: two classes share one and its negative."""
+    return 1 if n_classes == 2 else n_classes
+
+
+def classes_of(n_classes: int) -> tuple[float, ...]:
+    """Return the labels of the classes: +1 and -1 of two, 0..K-1 of more."""
+    return (1.0, -1.0) if n_classes == 2 else tuple(map(float, range(n_classes)))
 
 
 def stack(draws: Sequence[Draw]) -> tuple[Draw, ...]:
     """Return draws as one batch that `simulate` trains together; each run comes out as it would alone.
 
     Raises:
-        InputError: no draw, or draws that differ in n, m, the number of held-out samples or whether there is a bias.
+        InputError: no draw, or draws that differ in n, m, the number of held-out samples or of classes, or in whether
+            there is a bias, one patch, or flips that depend on the patch.
     """
     draws = tuple(draws) if isinstance(draws, Iterable) else ()
     if not draws or not all(isinstance(draw, Draw) for draw in draws):
         raise InputError("`draws` must be a list of at least one draw; use stack([problem.sample(seed=0)])")
-    sizes = {(draw.n, draw.m, draw.n_holdout, draw.bias0 is not None) for draw in draws}
+    sizes = {
+        (draw.n, draw.m, draw.n_holdout, draw.bias0 is not None, draw.n_classes, draw.one_patch, draw.probe is not None)
+        for draw in draws
+    }
     if len(sizes) > 1:
-        raise InputError(f"`draws` must agree in (n, m, n_holdout, bias) to run as one batch, got {sorted(sizes)}")
+        names = "(n, m, n_holdout, bias, n_classes, one_patch, flip_dependence > 0)"
+        raise InputError(f"`draws` must agree in {names} to run as one batch, got {sorted(sizes)}")
     return draws
 
 

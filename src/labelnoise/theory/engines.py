@@ -100,7 +100,9 @@ ENGINES: dict[str, Engine[Any]] = {"compiled": _COMPILED, "span": _SPAN, "dense"
 """Each engine by name."""
 
 
-def find_engine(name: str, config: SimulateConfig, device: str | None, dtype: str) -> Engine[Any]:
+def find_engine(
+    name: str, draws: tuple[Draw, ...], config: SimulateConfig, device: str | None, dtype: str
+) -> Engine[Any]:
     """Return the engine of this name; for "auto" the compiled one where it covers what is asked, else the array one.
 
     Raises:
@@ -109,7 +111,7 @@ def find_engine(name: str, config: SimulateConfig, device: str | None, dtype: st
     options = ("auto", *ENGINES)
     if name not in options:
         raise InputError(f"`engine` knows no {name!r}{did_you_mean(str(name), options)}")
-    reason = compiled.not_covered(config, device, dtype) if name in ("auto", "compiled") else ""
+    reason = compiled.not_covered(draws, config, device, dtype) if name in ("auto", "compiled") else ""
     if name == "compiled" and reason:
         raise InputError(f"`engine='compiled'` does not cover this: {reason}; leave `engine` out")
     return ENGINES[("span" if reason else "compiled") if name == "auto" else name]

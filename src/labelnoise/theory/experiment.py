@@ -18,7 +18,7 @@ from labelnoise.runs.pages import Page
 from labelnoise.runs.settings import TAG
 from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
-from labelnoise.theory.draws import stack
+from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import HELD_OUT, zeta_std
 from labelnoise.theory.scales import conditions, stage_one_scale
@@ -75,11 +75,27 @@ class SimulateRun:
             "zeta_std": zeta_std(runs.draws[0], self.simulation),
             "stage_one_scale": stage_one_scale(self.problem, lr),
             "conditions": conditions(self.problem, lr),
-            "noise": [{"seed": draw.seed, "count": draw.noisy.sum(), "rate": draw.noisy.mean()} for draw in runs.draws],
+            "departures": [*self.simulation.dynamics.departures, *runs.draws[0].departures],
+            "noise": [_noise(draw) for draw in runs.draws],
             "stages": [{"seed": run.seed, **asdict(run.stages)} for run in runs],
             "checks": [asdict(check) for check in checks(runs)],
             "stops": [row for run in runs for row in _stops(run)],
         }
+
+
+def _noise(draw: Draw) -> dict[str, Any]:
+    """What was realised; where flips depend on the patch, also what the rates of these patches are."""
+    row = {"seed": draw.seed, "count": draw.noisy.sum(), "rate": draw.noisy.mean()}
+    if draw.problem is None or draw.probe is None:
+        return row
+    rates = draw.problem.flip_rates(draw.y_true, draw.probe[: draw.n])
+    by_class = [draw.noisy[draw.y_true == label] for label in draw.classes]
+    return {
+        **row,
+        "rate_by_class": [flips.mean() if flips.size else None for flips in by_class],
+        "expected_rate": rates.mean(),
+        "largest_rate": rates.max(),
+    }
 
 
 def _stops(run: Trajectory) -> list[dict[str, Any]]:

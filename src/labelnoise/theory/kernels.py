@@ -1,7 +1,7 @@
 """Compiled pieces of a training step of one run, put together around one BLAS product; see `span` for the mathematics.
 
-A piece goes along one row, a filter, of the arrays (2m, q): what it does is chosen by a code outside its loop, so each
-loop is plain and is vectorised. Nothing here checks its input.
+A piece goes through whole arrays (2m, q): what it does is chosen by a code outside its loops, so each loop is plain and
+is vectorised. Nothing here checks its input.
 """
 
 from __future__ import annotations
@@ -24,39 +24,49 @@ compiled = partial(njit, cache=True, nogil=True, error_model="numpy")
 
 
 @compiled()
-def add_activated(kind, setting, weight, row, total):
-    """total += weight s(row)."""
+def add_activated(kind, setting, readout, products, total):
+    """total += A s(H)."""
+    filters, q = products.shape
     if kind == 0:
-        for p in range(row.size):
-            total[p] += weight * (row[p] if row[p] > 0 else 0.0)
+        for k in range(filters):
+            for p in range(q):
+                total[p] += readout[k] * (products[k, p] if products[k, p] > 0 else 0.0)
     elif kind == 1:
-        for p in range(row.size):
-            total[p] += weight * (row[p] if row[p] > 0 else setting * row[p])
+        for k in range(filters):
+            for p in range(q):
+                total[p] += readout[k] * (products[k, p] if products[k, p] > 0 else setting * products[k, p])
     elif kind == 2:
-        for p in range(row.size):
-            total[p] += weight * power(row[p] if row[p] > 0 else 0.0, int(setting))
+        for k in range(filters):
+            for p in range(q):
+                total[p] += readout[k] * power(products[k, p] if products[k, p] > 0 else 0.0, int(setting))
     else:
-        for p in range(row.size):
-            u = row[p] / setting
-            total[p] += weight * setting * (max(u, 0.0) + np.log1p(np.exp(-abs(u))))
+        for k in range(filters):
+            for p in range(q):
+                u = products[k, p] / setting
+                total[p] += readout[k] * setting * (max(u, 0.0) + np.log1p(np.exp(-abs(u))))
 
 
 @compiled()
-def pull_filter(kind, setting, weight, row, pulls, gradient):
-    """gradient = weight s'(row) o pulls."""
+def pull_filters(kind, setting, readout, products, pulls, gradient):
+    """gradient = A^T pulls o s'(H)."""
+    filters, q = products.shape
     if kind == 0:
-        for p in range(row.size):
-            gradient[p] = weight * pulls[p] if row[p] > 0 else 0.0
+        for k in range(filters):
+            for p in range(q):
+                gradient[k, p] = readout[k] * pulls[p] if products[k, p] > 0 else 0.0
     elif kind == 1:
-        for p in range(row.size):
-            gradient[p] = weight * pulls[p] * (1.0 if row[p] > 0 else setting)
+        for k in range(filters):
+            for p in range(q):
+                gradient[k, p] = readout[k] * pulls[p] * (1.0 if products[k, p] > 0 else setting)
     elif kind == 2:
-        for p in range(row.size):
-            slope = setting * power(row[p] if row[p] > 0 else 0.0, int(setting) - 1)
-            gradient[p] = weight * pulls[p] * slope
+        for k in range(filters):
+            for p in range(q):
+                slope = setting * power(products[k, p] if products[k, p] > 0 else 0.0, int(setting) - 1)
+                gradient[k, p] = readout[k] * pulls[p] * slope
     else:
-        for p in range(row.size):
-            gradient[p] = weight * pulls[p] / (1 + np.exp(-row[p] / setting))
+        for k in range(filters):
+            for p in range(q):
+                gradient[k, p] = readout[k] * pulls[p] / (1 + np.exp(-products[k, p] / setting))
 
 
 @compiled()
@@ -97,40 +107,52 @@ def pull_patches(loss, output, y_given, own, weights, flips, select, pulls):
 def read_out(kind, setting, readout, products, own, by_patch, output):
     """f of every sample from the products H."""
     by_patch[:] = 0.0
-    for k in range(readout.size):
-        add_activated(kind, setting, readout[k], products[k], by_patch)
+    add_activated(kind, setting, readout, products, by_patch)
     for i in range(output.size):
         output[i] = by_patch[i] + by_patch[own[i]]
 
 
 @compiled()
-def move_filter(row, velocity, gradient, rate, momentum, nesterov, decay):
-    """One row of C by its gradient, with what the optimiser remembers."""
+def move(coefficients, velocity, gradient, rate, momentum, nesterov, decay):
+    """C by its gradient, with what the optimiser remembers."""
+    c, g, v = coefficients.ravel(), gradient.ravel(), velocity.ravel()
     if momentum == 0 and decay == 0:
-        for p in range(row.size):
-            row[p] -= rate * gradient[p]
+        for p in range(c.size):
+            c[p] -= rate * g[p]
     elif momentum == 0:
-        for p in range(row.size):
-            row[p] -= rate * (gradient[p] + decay * row[p])
+        for p in range(c.size):
+            c[p] -= rate * (g[p] + decay * c[p])
     else:
-        for p in range(row.size):
-            g = gradient[p] + decay * row[p]
-            velocity[p] = momentum * velocity[p] + g
-            row[p] -= rate * (g + momentum * velocity[p] if nesterov else velocity[p])
+        for p in range(c.size):
+            slope = g[p] + decay * c[p]
+            v[p] = momentum * v[p] + slope
+            c[p] -= rate * (slope + momentum * v[p] if nesterov else v[p])
 
 
 @compiled()
-def raise_top(row, top):
-    """top = max(top, row), over the noise patches."""
-    for i in range(top.size):
-        top[i] = row[i] if row[i] > top[i] else top[i]
+def find_top(coefficients, top):
+    """top[j] = max_r C_{(j,r),i}, over the noise patches."""
+    half = coefficients.shape[0] // 2
+    for j in range(2):
+        for i in range(top.shape[1]):
+            highest = coefficients[j * half, i]
+            for k in range(j * half + 1, (j + 1) * half):
+                highest = coefficients[k, i] if coefficients[k, i] > highest else highest
+            top[j, i] = highest
+
+
+@compiled()
+def add_initial(scale, products0, products):
+    """H += a H0."""
+    h, h0 = products.ravel(), products0.ravel()
+    for p in range(h.size):
+        h[p] += scale * h0[p]
 
 
 @compiled()
 def ascend(kind, setting, readout, products, pulls, kernel, radius, gradient, along):
     """along = H + radius G K / ||G||, the products after the ascent of sharpness-aware minimisation."""
-    for k in range(readout.size):
-        pull_filter(kind, setting, readout[k], products[k], pulls, gradient[k])
+    pull_filters(kind, setting, readout, products, pulls, gradient)
     np.dot(gradient, kernel, along)
     square = 0.0
     for k in range(readout.size):
@@ -173,12 +195,11 @@ def train_run(
 ):  # fmt: skip
     """Train one run by `rates.size` steps in place; returns its best separation, and whether it stayed finite."""
     filters, q = coefficients.shape
-    n, half = output.size, filters // 2
-    pulls, by_patch, row = np.empty(q), np.empty(q), np.empty(q)
-    top = np.empty((2, n))
+    n = output.size
+    pulls, by_patch, gradient, top = np.empty(q), np.empty(q), np.empty((filters, q)), np.empty((2, n))
     ascended = products
     if radius > 0:
-        gradient, ascended, output_above = np.empty((filters, q)), np.empty((filters, q)), np.empty(n)
+        ascended, output_above = np.empty((filters, q)), np.empty(n)
     for t in range(rates.size):
         shown, flipped = weights[t % weights.shape[0]], flips[t % flips.shape[0]]
         select = t >= selection_from
@@ -187,23 +208,16 @@ def train_run(
             ascend(activation, setting, readout, products, pulls, kernel, radius, gradient, ascended)
             read_out(activation, setting, readout, ascended, own, by_patch, output_above)
             pull_patches(loss, output_above, y_given, own, shown, flipped, select, pulls)
-        top[:] = -np.inf
-        for k in range(filters):
-            pull_filter(activation, setting, readout[k], ascended[k], pulls, row)
-            move_filter(coefficients[k], velocity[k % velocity.shape[0]], row, rates[t], momentum, nesterov, decay)
-            raise_top(coefficients[k], top[0 if k < half else 1])
+        pull_filters(activation, setting, readout, ascended, pulls, gradient)
+        move(coefficients, velocity, gradient, rates[t], momentum, nesterov, decay)
         if decay > 0:
             slope = decay * scale[0]
             drift[0] = momentum * drift[0] + slope
             scale[0] -= rates[t] * (slope + momentum * drift[0] if nesterov else drift[0])
         np.dot(coefficients, kernel, products)
-        by_patch[:] = 0.0
-        for k in range(filters):
-            for p in range(q):
-                products[k, p] += scale[0] * products0[k, p]
-            add_activated(activation, setting, readout[k], products[k], by_patch)
-        for i in range(n):
-            output[i] = by_patch[i] + by_patch[own[i]]
+        add_initial(scale[0], products0, products)
+        read_out(activation, setting, readout, products, own, by_patch, output)
+        find_top(coefficients, top)
         finite[t] = look(output, y_given, clean, coefficients, readout, mu_sq, xi_sq, top, series[:, t])
         if not finite[t]:
             return gap, False

@@ -58,7 +58,7 @@ def train(
     Raises:
         InputError: the engine does not cover what is asked.
     """
-    chosen = find_engine(engine, observer.config, device, dtype)
+    chosen = find_engine(engine, observer.draws, observer.config, device, dtype)
     with ExitStack() as stack:
         exact: AbstractContextManager[Any] = repeatable() if device or engine == "dense" else nullcontext()
         stack.enter_context(exact)  # float32 is not TF32

@@ -1,7 +1,7 @@
 """Named pure functions of what an engine shows of its network: margins, coefficients, losses, test errors.
 
 Arrays have a leading axis R, the runs of a batch; they are NumPy arrays or torch tensors. Filters (axis 2m)
-are ordered j = +1 first.
+are ordered j = +1 first. K > 2 classes have filters (axis K m) class by class, outputs (R, K, n) and labels 0..K-1.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from labelnoise.arrays import Array, to_numpy
 from labelnoise.record.selection import select_by_margin
+from labelnoise.theory import outputs
 from labelnoise.theory.activations import ReLU
 from labelnoise.theory.dynamics import Dynamics
 
@@ -34,8 +35,8 @@ class View:
     """The array API namespace of the arrays (NumPy or torch)."""
     dynamics: Dynamics
     """Activation, loss, and how the networks are trained."""
-    readout: Float[Array, " filters"]
-    """(2m,) second layer."""
+    readout: Float[Array, "... filters"]
+    """(2m,) second layer; (K, K m) of K classes."""
     y_true: Float[Array, "R n"]
     """(R, n) true labels in {-1, +1}."""
     y_given: Float[Array, "R n"]
@@ -47,41 +48,60 @@ class View:
     xi_sq: Float[Array, "R n"]
     """(R, n) ||xi_i||^2."""
     output: Float[Array, "R n"]
-    """(R, n) f(W, x_i)."""
+    """(R, n) f(W, x_i); (R, K, n) of K classes."""
     bias: Float[Array, "R filters"] | None
     """(R, 2m) bias of each filter; None where there is none."""
-    h_signals: Float[Array, "R filters 2"]
-    """(R, 2m, 2) products with the signal patch of y = +1, mu, and of y = -1, -mu."""
+    h_signals: Float[Array, "R filters classes"]
+    """(R, 2m, 2) products with the signal patch of y = +1, mu, and of y = -1, -mu; (R, K m, K) with each signal."""
     h_xi: Float[Array, "R filters n"]
     """(R, 2m, n) products with each xi_i."""
     c_mu: Callable[[], Array]
-    """() -> (R, 2m) coefficient of mu in each filter."""
+    """() -> (R, 2m) coefficient of mu in each filter; of K classes that of the signal of the filter's own class."""
     c_xi: Callable[[], Array]
     """() -> (R, 2m, n) coefficient of each xi_i in each filter."""
     h_held_out: Callable[[], Array]
     """() -> (R, 2m, h) products with the held-out patches."""
     weight_gram: Callable[[bool], Array]
-    """orthogonal -> (R, 2m, 2m) W W^T without the bias, or that of W with its component along mu removed."""
+    """orthogonal -> (R, 2m, 2m) W W^T without the bias, or that of W with its component along the signals removed."""
+    h_probe: Callable[[], Array] | None = None
+    """() -> (R, 2m) W v without the bias, v the direction of flips that depend on the noise patch; None without."""
+    one_patch: bool = False
+    """Whether signal and noise of a sample are summed in one patch."""
+
+    @property
+    def n_classes(self) -> int:
+        """Classes."""
+        return 2 if self.readout.ndim == 1 else int(self.readout.shape[0])
 
 
 def margin(view: View) -> Float[Array, "R n"]:
-    """Margin y~_i f(W, x_i) (R, n): below 0 the network disagrees with the given label."""
-    return view.y_given * view.output
+    """Margin (R, n), below 0 where the network disagrees with the given label.
+
+    y~_i f(W, x_i); of K classes the given label's output less the best other one.
+    """
+    return outputs.margin(view.xp, view.output, view.y_given)
 
 
 def loss(view: View) -> Float[Array, "R n"]:
-    """Loss l(margin) (R, n), of the given labels without fresh flips."""
+    """Loss l(margin) (R, n) of the given labels without fresh flips; of K classes the cross-entropy."""
+    if view.n_classes > 2:
+        return outputs.cross_entropy(view.xp, view.output, view.y_given)
     return view.dynamics.loss.value(view.xp, margin(view))
 
 
 def output(view: View) -> Float[Array, "R n"]:
-    """f(W, x_i) (R, n)."""
+    """f(W, x_i) (R, n); (R, K, n) of K classes."""
     return view.output
 
 
 def gamma(view: View) -> Float[Array, "R filters"]:
-    """Signal coefficients gamma_{j,r} (R, 2m) of w = w0 + j gamma mu/||mu||^2 + sum_i rho_i xi_i/||xi_i||^2."""
+    """Signal coefficients gamma_{j,r} (R, 2m) of w = w0 + j gamma mu/||mu||^2 + sum_i rho_i xi_i/||xi_i||^2.
+
+    Of K classes those of the filter's own signal, w = w0 + sum_k gamma_k mu_k/||mu_k||^2 + ...
+    """
     c, half = view.c_mu(), view.readout.shape[-1] // 2
+    if view.n_classes > 2:
+        return c * view.mu_sq[:, None]
     return view.xp.concat([c[:, :half], -c[:, half:]], axis=-1) * view.mu_sq[:, None]
 
 
@@ -94,13 +114,14 @@ def margin_predicted(view: View) -> Float[Array, "R n"]:
     """Leading part of the margin by Lemma 5.1 (R, n).
 
     Clean samples: mean_r gamma_{y~,r} + rho_{y~,r,i}; noisy ones: mean_r rho_{y~,r,i} - gamma_{-y~,r}. NaN where the
-    activation is not the ReLU, of which the lemma speaks, or the second layer is not 1/m.
+    activation is not the ReLU, of which the lemma speaks, or the second layer is not 1/m, or there are more classes or
+    fewer patches than two.
     """
-    xp = view.xp
-    if view.dynamics.activation != ReLU() or view.dynamics.second_layer is not None:
-        return xp.nan * view.output
-    signal = _by_sign(xp.mean, gamma(view)[..., None])  # (R, 2, 1)
-    noise = _pick(xp, _by_sign(xp.mean, rho(view)), view.y_given)
+    xp, other = view.xp, view.n_classes > 2 or view.one_patch
+    if other or view.dynamics.activation != ReLU() or view.dynamics.second_layer is not None:
+        return xp.nan * margin(view)
+    signal = _by_class(xp.mean, gamma(view)[..., None], 2)  # (R, 2, 1)
+    noise = _pick(xp, _by_class(xp.mean, rho(view), 2), view.y_given)
     return noise + xp.where(view.clean, _pick(xp, signal, view.y_given), -_pick(xp, signal, -view.y_given))
 
 
@@ -128,7 +149,8 @@ def tracked(view: View) -> tuple[np.ndarray, np.ndarray]:
     margin_clean_min is +inf without clean samples, margin_noisy_max -inf without noisy ones.
     """
     z, xp = margin(view), view.xp
-    own = _pick(xp, _by_sign(xp.max, view.c_xi()), view.y_given) * view.xi_sq  # the max before the product: n, not 2m n
+    highest = _by_class(xp.max, view.c_xi(), view.n_classes)
+    own = _pick(xp, highest, view.y_given) * view.xi_sq  # the max before the product: n, not 2m n
     rows = [
         xp.min(xp.where(view.clean, z, xp.inf), axis=-1),
         xp.max(xp.where(view.clean, -xp.inf, z), axis=-1),
@@ -154,7 +176,7 @@ def summary(view: View) -> dict[str, np.ndarray]:
     """
     z, g, r = (to_numpy(value) for value in (margin(view), gamma(view), rho(view)))
     y_given, noisy = to_numpy(view.y_given), ~to_numpy(view.clean)
-    own = _pick(np, _by_sign(np.max, r), y_given)
+    own = _pick(np, _by_class(np.max, r, view.n_classes), y_given)
     selection = select_by_margin(z, noisy)
     return {
         "loss": to_numpy(loss(view)).mean(-1),
@@ -167,28 +189,33 @@ def summary(view: View) -> dict[str, np.ndarray]:
         "rho_clean_max": _max_where(own, ~noisy),
         "rho_noisy_max": _max_where(own, noisy),
         "rho_bar_mean": _mean_active(r),
-        "rho_leads_share": _rho_leads_share(g, r, to_numpy(view.y_true), y_given),
+        "rho_leads_share": _rho_leads_share(g, r, to_numpy(view.y_true), y_given, view.n_classes),
         "selection_precision": selection.precision,
         "selection_recall": selection.recall,
         "selection_f1": selection.f1,
     }
 
 
-def _by_sign(reduce: Callable[..., Array], values: Array) -> Array:
-    """Reduce over the filters of each sign: (R, 2m, N) -> (R, 2, N), j = +1 first."""
+def _by_class(reduce: Callable[..., Array], values: Array, n_classes: int) -> Array:
+    """Reduce over the filters of each class: (R, K m, N) -> (R, K, N), j = +1 first of two."""
     runs, filters, count = values.shape
-    return reduce(values.reshape(runs, 2, filters // 2, count), axis=2)
+    return reduce(values.reshape(runs, n_classes, filters // n_classes, count), axis=2)
 
 
-def _pick(xp: Any, by_sign: Array, label: Array) -> Array:
-    """The row of the sign of each sample's label: (R, 2, n or 1), (R, n) -> (R, n)."""
-    return xp.where(label > 0, by_sign[:, 0], by_sign[:, 1])
+def _pick(xp: Any, by_class: Array, label: Array) -> Array:
+    """The row of the class of each sample's label: (R, K, n or 1), (R, n) -> (R, n)."""
+    if by_class.shape[1] == 2:
+        return xp.where(label > 0, by_class[:, 0], by_class[:, 1])
+    own = outputs.is_label(xp, label, by_class.shape[1])
+    return xp.sum(xp.where(own, by_class, 0 * by_class), axis=1)
 
 
-def _rho_leads_share(gamma: np.ndarray, rho: np.ndarray, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
+def _rho_leads_share(
+    gamma: np.ndarray, rho: np.ndarray, y_true: np.ndarray, y_given: np.ndarray, n_classes: int
+) -> np.ndarray:
     """Share of noisy samples with mean_r rho-bar_{y~,r,i} > mean_r gamma_{y,r} (Thm 4.2)."""
-    noise = _pick(np, _by_sign(np.mean, rho), y_given)
-    signal = _pick(np, _by_sign(np.mean, gamma[..., None]), y_true)
+    noise = _pick(np, _by_class(np.mean, rho, n_classes), y_given)
+    signal = _pick(np, _by_class(np.mean, gamma[..., None], n_classes), y_true)
     return _mean_where(noise > signal, y_true != y_given)
 
 

@@ -122,7 +122,10 @@ def _stages_of(panel: Panel) -> Sequence[Mapping[str, Any]]:
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
-    return [Picture("curves", partial(simulation_figure, panels))]
+    others = {panel.title: panel.runs[0].summary.get("departures", ()) for panel in panels if panel.runs}
+    texts = [f"{title} departs from the paper by: {'; '.join(words)}." for title, words in others.items() if words]
+    title = "Beyond the paper" if texts else ""
+    return [Picture("curves", partial(simulation_figure, panels), title, " ".join(texts))]
 
 
 def _stages(panels: Sequence[Panel]) -> list[Table]:

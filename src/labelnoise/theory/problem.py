@@ -1,22 +1,17 @@
-"""The paper's data model, and how it is sampled: as explicit vectors, or few with the same inner products."""
+"""The paper's data model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from labelnoise.arrays import check_memory, stream
-from labelnoise.errors import InputError, check_integer, check_positive, is_number
-from labelnoise.noise.flipping import flip_labels
-from labelnoise.noise.models import TRANSITIONS, ClassConditional, Matrix, Pair, Symmetric
-from labelnoise.theory.draws import Draw, Vectors, inner_products
-
-LITTLE = 2**26
-"""Bytes that every machine has: to ask for what is free takes longer than a small draw."""
-MAX_D = 10**15
-"""Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
+from labelnoise.errors import InputError, check_integer
+from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
+from labelnoise.theory.draws import Draw, signals_of
+from labelnoise.theory.flips import flip_probability
+from labelnoise.theory.limits import check_problem
+from labelnoise.theory.sampling import sample_runs
 
 
 @dataclass(frozen=True)
@@ -24,10 +19,12 @@ class SignalNoise:
     """Parameters of the signal-noise model and of the two-layer network's initialisation.
 
     x = [y mu, xi] with y uniform on {-1, +1} and xi ~ N(0, noise_std^2 I_d); the given label flips y with
-    probability tau_+ or tau_-; w_{j,r}(0) ~ N(0, init_std^2 I_d), m filters for each sign j.
+    probability tau_+ or tau_-; w_{j,r}(0) ~ N(0, init_std^2 I_d), m filters for each sign j. The last fields leave the
+    paper's model: a bias, K classes, one patch, flips that depend on the noise patch.
 
     Raises:
-        InputError: a size is not a positive integer, a scale not positive, a flip rate not in [0, 1/2).
+        InputError: a size is not a positive integer, a scale not positive, a flip rate not in [0, 1/2), settings that
+            do not go together.
     """
 
     n: int = 200
@@ -48,48 +45,46 @@ class SignalNoise:
     """Project the noise patches off mu: xi ~ N(0, noise_std^2 (I - mu mu^T / ||mu||^2))."""
     bias: bool = False
     """Train a bias per filter, too, b_{j,r}(0) ~ N(0, init_std^2); the paper's network has none."""
+    n_classes: int = 2
+    """Classes; two are the paper's, with mu and -mu and one output, more have an orthogonal signal of norm mu_norm, m
+    filters and an output each, and cross-entropy."""
+    one_patch: bool = False
+    """Show signal and noise summed in one patch, x = y mu + xi, a mixture of Gaussians; the paper shows two patches."""
+    flip_dependence: float = 0.0
+    """Correlation r in [0, 1] of flips with the noise patch; P(flip | xi) = Phi((Phi^-1(tau) + r s) / sqrt(1 - r^2)),
+    s = <xi, v> / noise_std, has the mean tau, but single rates may exceed one half; 0 is the paper's."""
+    flip_cosine: float = 0.0
+    """Cosine of the angle between mu and v, the direction in which the noise patch decides on flips."""
 
     def __post_init__(self) -> None:
-        for name, example in (("n", 200), ("d", 40_000), ("m", 20)):
-            check_integer(name, getattr(self, name), 1, example)
-        if self.d > MAX_D:
-            raise InputError(f"`d` must be at most 10^15, got {self.d:g}; lower it: float64 loses the overlaps")
-        if is_number(self.init_std) and self.init_std == 0:
-            raise InputError(
-                "`init_std` must be a finite number > 0, got 0: all activations would start at 0, where the ReLU has "
-                "no slope, so nothing would ever train; use 0.001"
-            )
-        for name, scale in (("mu_norm", 40.0), ("noise_std", 1.0), ("init_std", 0.001)):
-            value = getattr(self, name)
-            if name == "mu_norm" and is_number(value) and value == 0:
-                continue  # without a signal nothing is learnt, which a map may show
-            check_positive(name, value, scale)
-            if not 1e-150 < float(value) < 1e150:
-                raise InputError(
-                    f"`{name}` must lie between 1e-150 and 1e150, or its square leaves float64, got {value!r}; use for "
-                    f"example {name}={scale}"
-                )
-        if not isinstance(self.label_noise, TRANSITIONS):
-            raise InputError(
-                f"`label_noise` must be a model such as ClassConditional(0.2, 0.2), got {self.label_noise!r}; "
-                "for labels of your own use Draw.from_vectors"
-            )
-        for name in ("orthogonal_noise", "bias"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"`{name}` must be True or False, got {getattr(self, name)!r}; leave it out")
-        for tau, name in zip(self.taus, ("tau_plus", "tau_minus"), strict=True):
-            if not tau < 0.5:
-                raise InputError(
-                    f"`{name}` must lie in [0, 0.5), got {tau:g}; lower it: from one half on labels are mostly wrong"
-                )
-        if self.orthogonal_noise and self.d < 2:
-            raise InputError("`d` must be >= 2 with orthogonal_noise, got 1; one dimension is all signal")
+        check_problem(self)
+
+    @property
+    def transition(self) -> np.ndarray:
+        """T (K, K) with T[a, b] = P(given class b | true class a); y = +1 is class 0 of two."""
+        return self.label_noise.matrix(self.n_classes)
 
     @property
     def taus(self) -> tuple[float, float]:
-        """(tau_+, tau_-)."""
-        transition = self.label_noise.matrix(2)
-        return float(transition[0, 1]), float(transition[1, 0])
+        """(tau_+, tau_-); NaN with more than two classes."""
+        if self.n_classes > 2:
+            return float("nan"), float("nan")
+        return float(self.transition[0, 1]), float(self.transition[1, 0])
+
+    @property
+    def filters(self) -> int:
+        """Filters: m for each sign or class."""
+        return self.n_classes * self.m
+
+    @property
+    def signals(self) -> int:
+        """Signal vectors: mu alone, or one for each of K classes."""
+        return signals_of(self.n_classes)
+
+    @property
+    def axes(self) -> int:
+        """Coordinates that are told apart: of the signals, and of v where flips depend on the patch."""
+        return self.signals + (self.flip_dependence > 0)
 
     @property
     def snr(self) -> float:
@@ -108,92 +103,16 @@ class SignalNoise:
         in time O((n + 2m)^3) and memory O((n + 2m)^2) independent of d.
 
         Args:
-            seed: fixes labels and flips on both routes; the vectors of the two routes are equal in distribution only.
+            seed: fixes labels and flips on both routes; the vectors of the two routes are equal in distribution only,
+                and so are flips that depend on them.
             vectors: also keep mu, xi and the initial weights (memory (n + 2m) d), as the dense engine needs.
             n_holdout: extra samples that join the inner products but not the training.
         """
         check_integer("n_holdout", n_holdout, 0, 200)
         if not isinstance(vectors, bool):
             raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
-        rows = self.n + 1 + 2 * self.m + n_holdout
-        width = self.d if vectors else min(rows, self.d)
-        needed = 8.0 * rows * (3 * width + 2 * rows)
-        if needed > LITTLE:
-            check_memory(needed, "lower n, m, n_holdout, or d where vectors are kept")
-        y_true, y_given = self._labels(self.n, stream(seed, "labels"), stream(seed, "flips"))
-        extra = stream(seed, "held_out") if n_holdout else None
-        held_out_true, held_out_given = self._labels(n_holdout, extra, extra) if extra else np.zeros((2, 0))
-        route = _explicit_rows if vectors else _bartlett_rows
-        explicit = route(self, stream(seed, "data"), stream(seed, "init"), extra, n_holdout)
-        return Draw(
-            inner=inner_products(explicit),
-            m=self.m,
-            y_true=y_true,
-            y_given=y_given,
-            held_out_true=held_out_true,
-            held_out_given=held_out_given,
-            bias0=self.init_std * stream(seed, "bias").standard_normal(2 * self.m) if self.bias else None,
-            problem=self,
-            seed=seed,
-            vectors=explicit if vectors else None,
-        )
+        return sample_runs([self], [seed], vectors=vectors, n_holdout=n_holdout)[0]
 
-    def _labels(self, n: int, labels: np.random.Generator, flips: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """True and given labels (n,) in {-1, +1}."""
-        drawn = flip_labels(labels.integers(2, size=n), self.label_noise, 2, flips)
-        return 1.0 - 2.0 * drawn.y_true, 1.0 - 2.0 * drawn.y_given
-
-
-Generator = np.random.Generator
-
-
-def _explicit_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
-    """Vectors in R^d with mu along the first axis."""
-    mu = np.zeros((1, p.d))
-    mu[0, 0] = p.mu_norm
-    xi, w0, held_out = (
-        scale * rng.standard_normal((count, p.d)) if rng else np.zeros((0, p.d))
-        for rng, count, scale in (
-            (data, p.n, p.noise_std),
-            (init, 2 * p.m, p.init_std),
-            (extra, h, p.noise_std),
-        )
-    )
-    if p.orthogonal_noise:
-        xi[:, 0] = held_out[:, 0] = 0
-    return Vectors(xi, mu, w0, held_out)
-
-
-def _bartlett_rows(p: SignalNoise, data: Generator, init: Generator, extra: Generator | None, h: int) -> Vectors:
-    """Rows in R^min(N, d) with the inner products of Gaussian vectors in R^d (spec: Bartlett decomposition).
-
-    Rotated so that mu lies along the first axis, the first coordinates are N(0, 1) and the Gram matrix of the other
-    d - 1 is Wishart(d - 1, I) = L L^T: L lower triangular, L_kk^2 ~ chi^2(d - 1 - k), N(0, 1) below the diagonal.
-    """
-    width = 1 + min(p.n + 2 * p.m + h, p.d - 1)
-    blocks, start = [], 0
-    for rng, count, scale in ((data, p.n, p.noise_std), (init, 2 * p.m, p.init_std), (extra, h, p.noise_std)):
-        block = np.zeros((count, width))
-        if rng is None:
-            blocks.append(block)
-            continue
-        block[:, 0] = rng.standard_normal(count)
-        filled = min(start + count, p.d - 1)
-        below, row = _triangle(start, count, filled)
-        block[:, 1 : 1 + filled] = np.where(below, rng.standard_normal((count, filled)), 0)
-        block[row, 1 + start + row] = np.sqrt(rng.chisquare(p.d - 1 - (start + row)))
-        blocks.append(scale * block)
-        start += count
-    xi, w0, held_out = blocks
-    if p.orthogonal_noise:
-        xi[:, 0] = held_out[:, 0] = 0
-    mu = np.zeros((1, width))
-    mu[0, 0] = p.mu_norm
-    return Vectors(xi, mu, w0, held_out)
-
-
-@lru_cache(maxsize=64)
-def _triangle(start: int, count: int, filled: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of rows `start` to `start + count` of L: what lies below the diagonal, and the rows that reach it."""
-    rows = np.arange(count)
-    return np.tri(count, filled, start - 1, dtype=bool), rows[start + rows < filled]
+    def flip_rates(self, y_true: np.ndarray, along: np.ndarray) -> np.ndarray:
+        """Return the rate (n,) at which each label is flipped, of patches with these products <xi, v> (n,)."""
+        return flip_probability(along / self.noise_std, np.where(y_true > 0, *self.taus), self.flip_dependence)

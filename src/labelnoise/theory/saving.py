@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ SCHEMA = 1
 COLUMNS = ("values", "track", "table", "at_t1")
 DRAW_ARRAYS = ("inner", "y_true", "y_given", "held_out_true", "held_out_given")
 """The arrays of a draw."""
+MAYBE = ("bias0", "probe")
+"""Those that it may lack."""
 
 
 def write_trajectory(run: Trajectory, path: Path) -> None:
@@ -37,14 +39,15 @@ def write_trajectory(run: Trajectory, path: Path) -> None:
         "config": settings_of(run.config),
         "problem": None if draw.problem is None else settings_of(draw.problem),
         "m": draw.m,
+        "n_classes": draw.n_classes,
+        "one_patch": draw.one_patch,
         "seed": draw.seed,
         "status": run.status,
     }
     arrays = {f"draw/{name}": getattr(draw, name) for name in DRAW_ARRAYS}
-    if draw.bias0 is not None:
-        arrays["draw/bias0"] = draw.bias0
+    arrays |= {f"draw/{name}": getattr(draw, name) for name in MAYBE if getattr(draw, name) is not None}
     if draw.vectors is not None:
-        arrays |= {f"vectors/{name}": rows for name, rows in asdict(draw.vectors).items()}
+        arrays |= {f"vectors/{name}": rows for name, rows in asdict(draw.vectors).items() if rows is not None}
     for part in COLUMNS:
         arrays |= {f"{part}/{name}": np.asarray(value) for name, value in getattr(run, part).items()}
     write_arrays(path, {"header": np.array(to_json(header)), **arrays})
@@ -78,8 +81,11 @@ def _draw(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Draw:
         m=header["m"],
         problem=header["problem"] and config_of(SignalNoise, header["problem"]),
         seed=header["seed"],
+        n_classes=header.get("n_classes", 2),
+        one_patch=header.get("one_patch", False),
         bias0=arrays.get("draw/bias0"),
-        vectors=Vectors(**vectors) if len(vectors) == len(fields(Vectors)) else None,
+        probe=arrays.get("draw/probe"),
+        vectors=Vectors(**vectors) if vectors else None,
     )
 
 

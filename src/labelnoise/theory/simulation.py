@@ -16,6 +16,7 @@ from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
 from labelnoise.theory.loop import train
+from labelnoise.theory.losses import Logistic
 from labelnoise.theory.observables import ARRAYS
 from labelnoise.theory.records import HELD_OUT, Observer
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
@@ -110,6 +111,7 @@ def simulate(
     _check_names("record", record, (*ARRAYS, HELD_OUT))
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
+    _check_classes(draws[0], dynamics)
     _check_size(draws, configs[0], record)
     observer = Observer(draws, configs[0], tuple(record))
     rates, recorded = np.array([config.lr for config in configs]), configs[0].recorded
@@ -123,13 +125,23 @@ def simulate(
 
 def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequence[str]) -> None:
     """Refuse a batch whose series, records, test draws or patches exceed the memory."""
-    n, filters, runs = draws[0].n, 2 * draws[0].m, len(draws)
+    n, filters, runs = draws[0].n, draws[0].filters, len(draws)
     records = config.steps / config.record_every + 2
     sizes = {"rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
     recorded = sum(sizes.get(name, n) for name in record) + 30
-    batch = (n + 2) ** 2 + 8 * filters * (n + 2) + 3 * filters * config.test_draws
+    q = n + max(draws[0].n_classes, 2)
+    batch = q**2 + 8 * filters * q + 3 * filters * config.test_draws
     needed = 8.0 * runs * (batch + 4 * config.steps + records * recorded)
     check_memory(needed, "lower n, m, steps, test_draws or the number of runs, or record less")
+
+
+def _check_classes(draw: Draw, dynamics: Dynamics) -> None:
+    """Refuse what has no form for more than two classes."""
+    if draw.n_classes > 2 and (not isinstance(dynamics.loss, Logistic) or dynamics.shown.fresh_flips):
+        raise InputError(
+            f"{draw.n_classes} classes are trained by cross-entropy, the logistic loss, and without fresh_flips, got "
+            f"{dynamics.loss!r} and fresh_flips={dynamics.shown.fresh_flips:g}; leave both as they are"
+        )
 
 
 def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:

@@ -4,25 +4,28 @@ With the bank P of q patches (see `bank`), W = a W0 + C P, the products H = W P^
 
     f = A s(H) S,    g = dL/df,    G = [(A^T g S^T) o s'(H)],    dL/dW = G P,
 
-where A is the second layer, S says which sample shows which patch, s is the activation, o the entrywise product. One
-(2m x q)(q x q) product a step gives H, whatever d is; an optimiser moves C and a by G. H is computed from C anew at
-every step, never accumulated: no drift. gamma_{j,r} = j (C_{+mu} - C_{-mu}) ||mu||^2 and rho_{j,r,i} = C_{(j,r),i}
-||xi_i||^2.
+where A is the second layer, a row for each output, S says which sample shows which patch, s is the activation, o the
+entrywise product. Two classes have one output. One (2m x q)(q x q) product a step gives H, whatever d is; an optimiser
+moves C and a by G. H is computed from C anew at every step, never accumulated: no drift. gamma_{j,r} = j (C_{+mu} -
+C_{-mu}) ||mu||^2 and rho_{j,r,i} = C_{(j,r),i} ||xi_i||^2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from labelnoise.arrays import Array, to_device
 from labelnoise.errors import InputError
-from labelnoise.theory.bank import Bank, build_bank
+from labelnoise.theory.bank import Bank, build_bank, summed
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
 from labelnoise.theory.optimizers import Adam, GradientFlow, Momentum, SharpnessAware
+from labelnoise.theory.outputs import cross_entropy_slope, margin
 
 EVALUATIONS = 100_000
 """Largest number of gradients that gradient flow may take for the time of one step."""
@@ -55,7 +58,7 @@ class State:
     products: Array
     """(R, 2m, q) H."""
     output: Array
-    """(R, n) f(W, x_i)."""
+    """(R, n) f(W, x_i); (R, K, n) of K classes."""
     pace: tuple[float, ...] | None = None
     """First step size of each run's integration, of gradient flow."""
 
@@ -134,9 +137,17 @@ def view(state: State) -> View:
             h0, h = h0 - bank.bias0[..., None], h - bias[..., None]
         gram = a**2 * bank.gram0 + a * (h0 @ xp.matrix_transpose(c)) + c @ xp.matrix_transpose(h)
         if orthogonal:
-            along, square = h[..., n], bank.squares[:, n, None, None]
-            gram = gram - along[..., :, None] * along[..., None, :] / xp.where(square > 0, square, 1 + 0 * square)
+            signals = h[..., n : n + 1] if bank.readout.ndim == 1 else h[..., n:]
+            square = bank.squares[:, n, None, None]  # signals are orthogonal and of equal norm
+            along = signals @ xp.matrix_transpose(signals)
+            gram = gram - along / xp.where(square > 0, square, 1 + 0 * square)
         return gram
+
+    def c_mu() -> Array:
+        if bank.readout.ndim == 1:
+            return c[..., n] - c[..., n + 1]
+        own = xp.where(xp.matrix_transpose(bank.readout) > 0, c[..., n:], 0 * c[..., n:])
+        return xp.sum(own, axis=-1)
 
     return View(
         xp=xp,
@@ -151,11 +162,18 @@ def view(state: State) -> View:
         bias=bias,
         h_signals=state.products[..., n:],
         h_xi=state.products[..., :n],
-        c_mu=lambda: c[..., n] - c[..., n + 1],
+        c_mu=c_mu,
         c_xi=lambda: c[..., :n],
         h_held_out=lambda: a * bank.held_out0 + c @ bank.held_out_patches,
         weight_gram=weight_gram,
+        h_probe=None if bank.probe is None else partial(_along, state, *bank.probe),
+        one_patch=bank.one_patch,
     )
+
+
+def _along(state: State, patches: Array, start: Array) -> Array:
+    """W v (R, 2m) from P v (R, q) and W0 v (R, 2m)."""
+    return state.scale[..., 0] * start + (state.coefficients @ patches[..., None])[..., 0]
 
 
 def _at(state: State, coefficients: Array, scale: Array, velocity: tuple[Array, Array]) -> State:
@@ -169,8 +187,33 @@ def _at(state: State, coefficients: Array, scale: Array, velocity: tuple[Array, 
 
 def _gradient(system: System, products: Array, output: Array, step: int) -> Array:
     """G (R, 2m, q): sample i pulls the patches that it shows by g_i, a filter where its slope lets it."""
+    bank, activation, xp = system.bank, system.config.dynamics.activation, system.bank.xp
+    g = _slopes(system, output, step)
+    if bank.one_patch:
+        by_sample = activation.slope(xp, summed(bank, products)) * _spread(bank, g)
+        return xp.concat([by_sample, by_sample @ bank.shows], axis=-1)
+    shows = bank.shows if g.ndim == 2 else bank.shows[:, None]
+    pulls = xp.concat([g, (g[..., None, :] @ shows)[..., 0, :]], axis=-1)
+    return activation.slope(xp, products) * _spread(bank, pulls)
+
+
+def _spread(bank: Bank, pulls: Array) -> Array:
+    """A^T pulls (R, 2m, .): what each filter feels of the pulls at the outputs, (R, .) or (R, K, .)."""
+    if pulls.ndim == 2:
+        return bank.readout[:, None] * pulls[:, None, :]
+    return bank.xp.matrix_transpose(bank.readout) @ pulls
+
+
+def _slopes(system: System, output: Array, step: int) -> Array:
+    """Slopes g = dL/df (R, n), or (R, K, n) of K classes: labels, weights and who is shown are all in here."""
     bank, dynamics, xp = system.bank, system.config.dynamics, system.bank.xp
     shown, now = dynamics.shown, range(step, step + 1)
+    if output.ndim == 3:
+        g = cross_entropy_slope(xp, output, bank.y_given)
+        weights = _each(system, [shown.weights(seed, now, bank.n)[0] for seed in system.seeds])
+        if shown.selection_from is not None and step >= shown.selection_from:
+            weights = weights * (margin(xp, output, bank.y_given) >= 0)
+        return g * weights[:, None]
     z = bank.y_given * output
     slope = dynamics.loss.slope(xp, z)
     if shown.fresh_flips:
@@ -182,8 +225,7 @@ def _gradient(system: System, products: Array, output: Array, step: int) -> Arra
         g = slope * bank.y_given * _each(system, [shown.weights(seed, now, bank.n)[0] for seed in system.seeds])
     if shown.selection_from is not None and step >= shown.selection_from:
         g = g * (z >= 0)
-    pulls = xp.concat([g, (g[:, None, :] @ bank.shows)[:, 0]], axis=-1)
-    return dynamics.activation.slope(xp, products) * (bank.readout[:, None] * pulls[:, None, :])
+    return g
 
 
 def _ascent(bank: Bank, gradient: Array, radius: float) -> Array:
@@ -233,16 +275,19 @@ def _integrate(state: State, run: int, tolerance: float) -> tuple[np.ndarray, fl
 def _one_run(system: System, run: int) -> System:
     """One run of a batch, as a batch on NumPy."""
     names = ("y_true", "y_given", "clean", "kernel", "products0", "squares", "shows")
-    parts = {name: np.asarray(getattr(system.bank, name)[run : run + 1]) for name in names}
+    parts: dict[str, Any] = {name: np.asarray(getattr(system.bank, name)[run : run + 1]) for name in names}
     bank = replace(system.bank, xp=np, readout=np.asarray(system.bank.readout), **parts)
     return replace(system, bank=bank, seeds=system.seeds[run : run + 1])
 
 
 def _outputs(system: System, products: Array) -> Array:
-    """f(W, x_i) (R, n): the sample's noise patch plus the signal patch that it shows."""
+    """f(W, x_i) (R, n), or (R, K, n): the sample's noise patch plus the signal patch that it shows."""
     bank, activation = system.bank, system.config.dynamics.activation
+    if bank.one_patch:
+        return bank.readout @ activation.value(bank.xp, summed(bank, products))
     by_patch = bank.readout @ activation.value(bank.xp, products)
-    return by_patch[:, : bank.n] + (bank.shows @ by_patch[:, bank.n :, None])[..., 0]
+    shows = bank.shows if by_patch.ndim == 2 else bank.shows[:, None]
+    return by_patch[..., : bank.n] + (shows @ by_patch[..., bank.n :, None])[..., 0]
 
 
 def _each(system: System, rows: list[np.ndarray]) -> Array:

@@ -9,7 +9,9 @@ from functools import lru_cache
 import numpy as np
 
 from labelnoise.arrays import Array, stream, to_numpy
+from labelnoise.theory import outputs
 from labelnoise.theory.draws import Draw
+from labelnoise.theory.flips import flip_probability
 from labelnoise.theory.observables import View
 
 
@@ -18,11 +20,13 @@ def held_out_margin(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.n
 
     Args:
         view: the networks.
-        y_true: (R, h) true labels in {-1, +1}.
-        y_given: (R, h) given labels in {-1, +1}.
+        y_true: (R, h) true labels in {-1, +1}; of K classes 0..K-1.
+        y_given: (R, h) given labels.
     """
-    signal, noise = _readout(view, view.h_signals), _readout(view, view.h_held_out())
-    return y_given * (noise + np.where(y_true > 0, signal[:, :1], signal[:, 1:]))
+    of_class = _test_outputs(view, to_numpy(view.h_signals), to_numpy(view.h_held_out()))
+    column = np.where(y_true > 0, 0, 1) if view.n_classes == 2 else y_true.astype(int)
+    column = column.reshape(len(y_true), *[1] * (of_class.ndim - 2), y_true.shape[1])
+    return outputs.margin(np, np.take_along_axis(of_class, column, axis=-2)[..., 0, :], y_given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,23 +37,26 @@ class EvaluationNoise:
     """(2m, N) for the products of the filters with a fresh or perturbing patch."""
     patch: np.ndarray
     """(N,) which training patch is perturbed."""
+    score: np.ndarray
+    """(N,) normals for the products of fresh patches with v, where flips depend on the patch."""
 
     @classmethod
     def draw(cls, seed: int, draws: int, draw: Draw) -> EvaluationNoise:
-        """Draw N = `draws` test patches for one run, from the streams `evaluation` and `patches` of a seed."""
-        return _draw_noise(seed, draws, 2 * draw.m, draw.n)
+        """Draw N = `draws` test patches for one run, from the streams `evaluation`, `patches`, `scores` of a seed."""
+        return _draw_noise(seed, draws, draw.filters, draw.n)
 
 
 @lru_cache(maxsize=16)
 def _draw_noise(seed: int, draws: int, filters: int, n: int) -> EvaluationNoise:
     """Noise of one seed, which runs of a sweep share."""
     normal = stream(seed, "evaluation").standard_normal((draws, filters)).T.copy()
-    return EvaluationNoise(normal, stream(seed, "patches").integers(n, size=draws))
+    patch, score = stream(seed, "patches").integers(n, size=draws), stream(seed, "scores").standard_normal(draws)
+    return EvaluationNoise(normal, patch, score)
 
 
 def seen_errors(view: View) -> np.ndarray:
-    """Exact test error (R,) on training patches with a fresh fair coin for y: the mean over all 2n cases."""
-    return _errors(_readout(view, view.h_signals), _readout(view, view.h_xi)).mean((1, 2))
+    """Exact test error (R,) on training patches with a fresh fair coin for y: the mean over all 2n (or K n) cases."""
+    return outputs.mistakes(_test_outputs(view, to_numpy(view.h_signals), to_numpy(view.h_xi))).mean((1, 2))
 
 
 def sampled_errors(
@@ -63,35 +70,46 @@ def sampled_errors(
 
     *fresh*: a new patch, <W, xi> ~ N(0, sigma_xi^2 W W^T). *perturbed*: a training patch plus N(0, zeta_std^2 I), the
     paper's own test distribution. Both are sampled in R^(2m). *given_fresh* is the fresh error against flipped test
-    labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]. NaN where the distribution is not
+    labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]; where flips depend on the patch, of the pairs (W xi,
+    <xi, v>), each flipped at its own rate. NaN where the distribution is not
     known (fresh: without a problem; perturbed: without zeta_std) and for broken weights.
     """
     at_once = max(1, BUDGET // noise[0].normal.size)
     parts = [range(first, min(first + at_once, len(draws))) for first in range(0, len(draws), at_once)]
-    gram = {off: _root(to_numpy(view.weight_gram(off))) for off in {False, *map(_orthogonal, draws)}}
+    along = None if view.h_probe is None else to_numpy(view.h_probe())
+    gram = {off: to_numpy(view.weight_gram(off)) for off in {False, *map(_orthogonal, draws)}}
+    root = {off: _root(products) for off, products in gram.items()}
+    rest = root if along is None else {off: _root(gram[off] - along[:, :, None] * along[:, None]) for off in gram}
     tables = []
     for runs in parts:
         some = slice(runs.start, runs.stop)
-        normal, patch = _stacked([noise[run] for run in runs])
-        signal = _readout(view, view.h_signals[some])
+        normal, patch, score = _stacked([noise[run] for run in runs])
+        signals = to_numpy(view.h_signals[some])
         table: dict[str, np.ndarray] = {}
         if "perturbed" in kinds:
-            own = gram[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
+            own = root[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
             perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi[some]), patch[:, None], axis=2)
-            table |= _estimates("perturbed", _mistakes(view, signal, perturbed))
+            table |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
         if "fresh" in kinds:
-            own = np.stack([gram[_orthogonal(draws[run])][run] * _noise_std(draws[run]) for run in runs])
+            noise_std = np.array([_noise_std(draws[run]) for run in runs])
+            own = np.stack([rest[_orthogonal(draws[run])][run] for run in runs]) * noise_std[:, None, None]
             fresh = own @ normal + (0.0 if view.bias is None else to_numpy(view.bias)[some, :, None])
-            table |= _fresh(_mistakes(view, signal, fresh), np.array([_taus(draws[run]) for run in runs]))
+            if along is not None:  # what the patch has along v, by which its label is flipped
+                fresh = fresh + (noise_std[:, None] * along[some])[..., None] * score[:, None]
+            output = _test_outputs(view, signals, fresh)
+            wrong = _mistakes(output)
+            table |= _estimates("fresh", wrong)
+            table["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in runs], score)
         tables.append(table)
     return {name: np.concatenate([table[name] for table in tables]) for name in SAMPLED if name in tables[0]}
 
 
-def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray]:
-    """Normals (R, 2m, N) and patches (R, N); a single one where all runs share it."""
+def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normals (R, 2m, N), patches (R, N) and scores (R, N); a single one where all runs share it."""
     if all(one is noise[0] for one in noise):
         noise = noise[:1]
-    return np.stack([one.normal for one in noise]), np.stack([one.patch for one in noise])
+    normal, patch = np.stack([one.normal for one in noise]), np.stack([one.patch for one in noise])
+    return normal, patch, np.stack([one.score for one in noise])
 
 
 BUDGET = 2**21
@@ -118,7 +136,9 @@ def _noise_std(draw: Draw) -> float:
 
 
 def _taus(draw: Draw) -> tuple[float, float]:
-    return draw.problem.taus if draw.problem else (np.nan, np.nan)
+    """NaN where they are not known, or not enough: flips depend on the patch, and v is not known."""
+    known = draw.problem is not None and (draw.probe is not None or not draw.problem.flip_dependence)
+    return draw.problem.taus if draw.problem and known else (np.nan, np.nan)
 
 
 def _root(gram: np.ndarray) -> np.ndarray:
@@ -129,18 +149,29 @@ def _root(gram: np.ndarray) -> np.ndarray:
     return np.where(finite[:, None, None], root, np.nan)
 
 
-def _mistakes(view: View, signal: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """Mistakes (R, 2, N) on N patches with these products (R, 2m, N); NaN where a run has none."""
-    output = _readout(view, products)
-    wrong = _errors(signal, output).astype(float)
-    wrong[~np.isfinite(output).all(-1)] = np.nan
+def _mistakes(output: np.ndarray) -> np.ndarray:
+    """Mistakes (R, C, N) on N patches with each of C signals; NaN where a run has no outputs (R, [K,] C, N)."""
+    wrong = outputs.mistakes(output).astype(float)
+    wrong[~np.isfinite(output).reshape(len(output), -1).all(-1)] = np.nan
     return wrong
 
 
-def _fresh(wrong: np.ndarray, tau: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of the fresh error, also against flipped labels: wrong (R, 2, N), tau (R, 2)."""
+def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], score: np.ndarray) -> np.ndarray:
+    """The fresh error against flipped labels (R,): outputs (R, [K,] C, N), mistakes (R, C, N), scores (R or 1, N)."""
+    if output.ndim == 4:
+        right = (outputs.margins_of_classes(output) > 0).mean(-1)
+        unknown = np.full((output.shape[1],) * 2, np.nan)
+        known = np.stack([draw.problem.transition if draw.problem else unknown for draw in draws])
+        return 1 - np.einsum("rck,rkc->r", known, right) / output.shape[1] + 0 * wrong[:, 0, 0]
+    tau = np.array([_taus(draw) for draw in draws])
+    if draws[0].probe is not None:
+        dependence = [draw.problem.flip_dependence if draw.problem else np.nan for draw in draws]
+        scores = np.broadcast_to(score, (len(draws), score.shape[1]))
+        rates = zip(scores, tau[..., None], dependence, strict=True)
+        flipped = np.stack([flip_probability(*row) for row in rates])
+        return (wrong + flipped * (1 - 2 * wrong)).mean((1, 2))
     error = wrong.mean(-1)
-    return {**_estimates("fresh", wrong), "test_error_given_fresh": ((1 - tau) * error + tau * (1 - error)).mean(-1)}
+    return ((1 - tau) * error + tau * (1 - error)).mean(-1)
 
 
 def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,11 +185,15 @@ def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
     return {stem: mean, f"{stem}_se": error, f"{stem}_upper": np.minimum(1.0, upper)}
 
 
-def _errors(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Mistakes (R, 2, N) of noise parts (R, N) with the signal of y = +1 and of y = -1 (R, 2); f = 0 is a mistake."""
-    return np.array([1.0, -1.0])[:, None] * (signal[:, :, None] + noise[:, None, :]) <= 0
+def _test_outputs(view: View, signals: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Outputs (R, [K,] C, N) of every signal patch with every noise patch: products (R, 2m, C) and (R, 2m, N)."""
+    if not view.one_patch:
+        return _readout(view, signals)[..., :, None] + _readout(view, noise)[..., None, :]
+    both = signals[..., :, None] + noise[..., None, :]
+    of_pairs = _readout(view, both.reshape(*both.shape[:2], -1))
+    return of_pairs.reshape(*of_pairs.shape[:-1], *both.shape[2:])
 
 
 def _readout(view: View, products: Array) -> np.ndarray:
-    """Output A s(products) of patches, (R, 2m, N) -> (R, N)."""
+    """Output A s(products) of patches, (R, 2m, N) -> (R, N), or (R, K, N) of K classes."""
     return to_numpy(view.readout) @ view.dynamics.activation.value(np, to_numpy(products))

@@ -76,7 +76,7 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Call
 
 def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     """The finding; where the run is not trained as in the paper, its numbers under a premise that fails."""
-    departures = [*run.config.dynamics.departures, *(["a bias per filter"] if run.draw.bias0 is not None else [])]
+    departures = [*run.config.dynamics.departures, *run.draw.departures]
     if not departures or finding.verdict not in (HOLDS, FAILS, CONSTANT_ONLY):
         return finding
     others = "; ".join(departures)

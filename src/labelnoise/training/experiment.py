@@ -46,7 +46,8 @@ class TrainRun:
     """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
     noise: str = "symmetric:0.2"
     """Label noise of the training set, kind:values[:exact]: none, symmetric:RATE, symmetric-including-true:RATE,
-    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, matrix:FILE or file:FILE[:KEY]."""
+    class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE, instance:RATE[,SPREAD], subclass:RATE[,WITHIN], matrix:FILE or
+    file:FILE[:KEY]."""
     model: str = "small-cnn"
     """Network: small-cnn, mlp, vgg11 to vgg19 (also -bn), vgg16-bn-homogeneous, or resnet18 to resnet152."""
     outputs: int = 0
@@ -207,7 +208,8 @@ def _stops(log: TrainLog) -> list[dict[str, Any]]:
         points.append(_point("rule", stops.rule, rows[stops.rule.epoch]))
     if stops.rule and log.returned is not None:
         first, last = log.weights_epochs[0], log.weights_epochs[-1]
-        points.append(_point("averaged", stops.rule, log.returned, f"weights of epochs {first} to {last}", first, last))
+        words = f"the average of the weights of epochs {first} to {last}"
+        points.append(_point("averaged", stops.rule, log.returned, words, first, last))
     points.append(last_point(table, "epoch"))
     columns = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
     return describe_points(points, log.config.seed, columns, gains={"test_accuracy": 1})

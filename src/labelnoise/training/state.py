@@ -19,7 +19,8 @@ from labelnoise.arrays import stream
 from labelnoise.devices import find_device, find_precision
 from labelnoise.errors import InputError
 from labelnoise.images.data import Data, DeviceData
-from labelnoise.record.recorder import EpochRecord, Recorder
+from labelnoise.record.history import EpochRecord
+from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.stopping import Stop
 from labelnoise.record.watching import Watch, observe_record

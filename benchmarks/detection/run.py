@@ -1,0 +1,111 @@
+"""Find wrong labels and stop in time, on many data sets: what the candidates are worth, beside other tools.
+
+python benchmarks/detection/run.py --subset                        (under 10 minutes on 2 cores; digits and tables)
+python benchmarks/detection/run.py --data-root DATA                (a day on 2 cores; a training that is there is kept)
+python benchmarks/detection/run.py --data digits fried --folds none
+python benchmarks/detection/run.py --stored                        (judges the trainings that are there, trains none)
+
+Data that scikit-learn does not hold (mnist, fashion-mnist-small.npz, cifar10-ten-classes-small.npz,
+cifar10-airplane-automobile.npz, adult.csv, banking77.csv) are looked for in the folder of --data-root, or the one that
+LABELNOISE_DATA names; those that are not there are left out and named.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import harness  # before NumPy loads: it limits the threads
+
+# isort: split
+import argparse
+import os
+import time
+import warnings
+from dataclasses import replace
+
+import torch
+from grid import CHOOSING, REPORTING, settings
+from records import Setting, folds_of, record_of
+from score import rows_of, tables
+
+from labelnoise.errors import InputError
+
+torch.set_num_threads(harness.THREADS)
+
+
+def main() -> None:
+    """Train what is missing, judge every candidate, and write the tables."""
+    arguments = _arguments()
+    harness.describe("Wrong labels found, and trainings stopped")
+    out, root = Path(arguments.out), Path(arguments.data_root)
+    wanted = settings(tuple(arguments.data), tuple(arguments.seeds), arguments.subset)
+    if arguments.stored:
+        there = (Setting.from_name(path.stem) for path in sorted(out.glob("*.npz")) if ".folds" not in path.name)
+        wanted = [setting for setting in there if not setting.member]
+    start, rows, left_out = time.perf_counter(), [], {}
+    for place, setting in enumerate(wanted):
+        if setting.data in left_out:
+            continue
+        try:
+            rows += _judged(setting, arguments, root, out)
+        except (InputError, OSError) as error:
+            left_out[setting.data] = error
+            continue
+        print(f"{time.perf_counter() - start:6.0f} s  {place + 1}/{len(wanted)}  {setting.name}", flush=True)
+    for name, error in left_out.items():
+        print(f"left out: {name} ({error})")
+    if not rows:
+        sys.exit("no record; see above")
+    target = out / "table.md"
+    target.write_text(_head(arguments, len(wanted), left_out) + tables(rows))
+    print(f"\nwritten: {target}")
+
+
+def _judged(setting: Setting, arguments: argparse.Namespace, root: Path, out: Path) -> list[dict]:
+    """Rows of one setting; folds and further trainings are made where asked, and used where they are there."""
+    record, reported = record_of(setting, root, out), setting.seed in REPORTING and not arguments.stored
+    asked = reported and arguments.folds == "reporting" or arguments.folds == "all"
+    folds = folds_of(setting, root, out) if asked or (out / f"{setting.name}.folds.npz").exists() else None
+    members = [replace(setting, member=k) for k in range(1, arguments.members)]
+    others = [record_of(m, root, out) for m in members if reported or (out / f"{m.name}.npz").exists()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of peers, about few samples of a class
+        return rows_of(record, folds, others)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subset", action="store_true", help="digits and small tables, two seeds, under 10 minutes")
+    parser.add_argument(
+        "--data", nargs="*", default=[], metavar="NAME", help="data sets, or NAME/LEARNER; all if left out"
+    )
+    parser.add_argument("--seeds", nargs="*", type=int, help="seeds; 0 to 2 choose, 3 to 5 report")
+    parser.add_argument(
+        "--folds", choices=("none", "reporting", "all"), default="reporting", help="where 5 folds are trained"
+    )
+    parser.add_argument("--members", type=int, default=1, help="trainings of each reporting setting; scores are means")
+    parser.add_argument("--stored", action="store_true", help="judge what is there, train nothing")
+    parser.add_argument("--data-root", default=os.environ.get("LABELNOISE_DATA", "data"), help="folder with data")
+    parser.add_argument("--out", default="runs/detection", help="where records and table.md are kept")
+    arguments = parser.parse_args()
+    if not arguments.seeds:
+        arguments.seeds = [CHOOSING[0], REPORTING[0]] if arguments.subset else [*CHOOSING, *REPORTING]
+    return arguments
+
+
+def _head(arguments: argparse.Namespace, count: int, left_out: dict[str, Exception]) -> str:
+    options = [f"--{name}" for name in ("subset", "stored") if vars(arguments)[name]]
+    options += ["--data", *arguments.data] if arguments.data else []
+    options += ["--members", str(arguments.members)] if arguments.members > 1 else []
+    words = " ".join(["python benchmarks/detection/run.py", *options])
+    absent = f" Left out, for want of data: {', '.join(left_out)}." if left_out else ""
+    return (
+        f"# Wrong labels found, and trainings stopped\n\n`{words}`: {count} settings, seeds "
+        f"0 to 2 to choose by, 3 to 5 to report on.{absent}\n\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

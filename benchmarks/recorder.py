@@ -1,0 +1,163 @@
+"""The recorder: time of an update, its share of a training epoch, bytes a sample, and the parts of a large plan.
+
+python benchmarks/recorder.py            # two minutes on one core; the tables of docs/recorder.md
+"""
+
+from __future__ import annotations
+
+import harness
+
+# isort: split
+import argparse
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+import labelnoise as ln
+from labelnoise.arrays import amount
+from labelnoise.record.history import BYTES
+
+BATCH = 512
+PLAN, PROCESSES = 10**8, 64
+"""Samples and processes of the plan."""
+
+
+def batch_of(n: int, n_classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions, logits and labels of one batch."""
+    rng = np.random.default_rng(0)
+    index = rng.permutation(n)[:BATCH]
+    return index, rng.normal(size=(BATCH, n_classes)).astype(np.float32), rng.integers(0, n_classes, BATCH)
+
+
+def time_updates(rounds: int) -> None:
+    """Milliseconds of an update, from arrays and from tensors of the host."""
+    print("update, milliseconds a batch of 512 (median [quartiles]):")
+    for n_classes in (2, 10, 100, 1_000):
+        tasks: dict[str, Callable[[], object]] = {}
+        for name, form in (("NumPy", np.asarray), ("torch", torch.as_tensor)):
+            recorder, batch = ln.Recorder(50_000, n_classes), [form(part) for part in batch_of(50_000, n_classes)]
+            tasks[name] = lambda recorder=recorder, batch=batch: recorder.update(*batch)  # type: ignore[misc]
+        seconds = harness.alternate(tasks, rounds)
+        for name, values in seconds.items():
+            goal = f"; {harness.verdict(float(np.median(1e3 * values)), 0.4, False)}" if n_classes == 10 else ""
+            print(f"  {n_classes:5} classes, {name}: {harness.spread(1e3 * values)}{goal}")
+
+
+def time_epoch(rounds: int) -> None:
+    """Share of an update in a training step of a small CNN."""
+    model = ln.build_model("small-cnn", n_classes=10, in_channels=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    images = torch.randn(BATCH, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    index, _, labels = (torch.as_tensor(part) for part in batch_of(50_000, 10))
+    recorder, logits = ln.Recorder(50_000, 10), [model(images).detach()]
+
+    def step() -> None:
+        outputs = model(images)
+        optimizer.zero_grad()
+        cross_entropy(outputs, labels).backward()
+        optimizer.step()
+        logits[0] = outputs.detach()
+
+    seconds = harness.alternate({"step": step, "update": lambda: recorder.update(index, logits[0], labels)}, rounds)
+    share = 100 * seconds["update"] / seconds["step"]
+    print("\nsmall-cnn, 28 x 28 images, a batch of 512, training on the CPU:")
+    print(f"  step {harness.spread(1e3 * seconds['step'])} ms, update {harness.spread(1e3 * seconds['update'])} ms")
+    print(f"  share of an epoch: {harness.spread(share)} %; {harness.verdict(float(np.median(share)), 2, False)}")
+
+
+def filled(recorder: ln.Recorder, epochs: int) -> ln.Recorder:
+    """Epochs in which every sample is seen: one through `update`, the rest is filled in as a batch would leave it."""
+    for epoch in range(epochs):
+        recorder.update([0], np.eye(1, recorder.n_classes), [0])
+        columns = recorder._epoch._columns  # type: ignore[union-attr]
+        for column, value in zip(columns, (epoch - 50, 1 + abs(epoch - 10), epoch % recorder.n_classes), strict=True):
+            column[:] = value
+        del column, columns
+        recorder.end_epoch()
+    return recorder
+
+
+def measure_memory(n: int, epochs: int = 100, n_classes: int = 1_000) -> None:
+    """Bytes a sample without history, and what one epoch of the history costs to read."""
+    out = np.arange(n) % 10 == 0
+    filled(ln.Recorder(10, 2), 1)  # modules that the first update loads
+    tracemalloc.start()
+    recorder = filled(ln.Recorder(n, n_classes, held_out=out, history=False), epochs)
+    recorder.update([0], np.eye(1, n_classes), [0])
+    held, peak = (size / n for size in tracemalloc.get_traced_memory())
+    tracemalloc.stop()
+    print(f"\nmemory without history, n = {n:,}, {n_classes:,} classes, {epochs} epochs, a tenth held out:")
+    print(f"  {held:.1f} bytes a sample in an open epoch ({recorder.bytes_a_sample:.0f} stated), at most {peak:.1f}")
+    print(f"  {harness.verdict(peak, 40, False)}; with history {BYTES} bytes more a sample and epoch")
+    small = filled(ln.Recorder(100_000, 10), 100)
+    tasks = {"margin[-1]": lambda: small.margin[-1], "np.asarray(margin)": lambda: np.asarray(small.margin)}
+    print("\nreading a history of 100,000 samples and 100 epochs:")
+    for name, values in harness.alternate(tasks, 10).items():
+        print(f"  {name}: {harness.spread(1e3 * values)} ms")
+
+
+def measure_plan(rounds: int) -> None:
+    """The parts of a plan: one process's shard as it would be, and a united record of four of them."""
+    n, parts = PLAN // PROCESSES, 4
+    shard, united = (
+        ln.Recorder(size, 1_000, held_out=np.arange(size) % 10 == 0, history=False) for size in (n, parts * n)
+    )
+    filled(shard, 30)
+    state = shard.state_dict()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.npz"
+        tasks: dict[str, Callable[[], object]] = {
+            "end_epoch": lambda: filled(shard, 1),
+            "state_dict": shard.state_dict,
+            "write": lambda: np.savez(path, **state),
+            "read": lambda: load(path),
+        }
+        seconds = harness.alternate(tasks, rounds)
+        size = path.stat().st_size
+    state = shard.state_dict()
+    merges = []
+    for part in range(parts):
+        start = time.perf_counter()
+        united.merge(shard, index=np.arange(part * n, (part + 1) * n))
+        merges.append(time.perf_counter() - start)
+    print(f"\nparts of a plan, {PLAN:,} samples over {PROCESSES} processes, {n:,} each, 1,000 classes, no history:")
+    for name, values in seconds.items():
+        print(f"  {name}: {harness.spread(values)} s a process")
+    later = np.array(merges[1:])
+    print(f"  merge of one process: {harness.spread(later)} s (the first, which makes room: {merges[0]:.2f} s)")
+    print(f"  a process: {amount(shard.bytes_a_sample * n)} of memory, {amount(size)} of state")
+    print(f"  all: {amount(united.bytes_a_sample * PLAN)} of memory, {amount(size * PROCESSES)} of states")
+    print(f"  {PROCESSES} merges, one after the other: {PROCESSES * np.median(later):.0f} s; "
+          f"{PROCESSES} states read by one process: {PROCESSES * np.median(seconds['read']):.0f} s")  # fmt: skip
+
+
+def load(path: Path) -> ln.Recorder:
+    """A recorder from a file."""
+    with np.load(path, allow_pickle=False) as state:
+        arrays = dict(state)
+    recorder = ln.Recorder(len(arrays["given"]), 1_000, history=False)
+    recorder.load_state_dict(arrays)
+    return recorder
+
+
+def main() -> None:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=300, help="timed updates; others take fewer")
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(harness.THREADS)
+    harness.describe("Recorder")
+    time_updates(rounds)
+    time_epoch(max(rounds // 20, 3))
+    measure_memory(1_000_000)
+    measure_plan(max(rounds // 60, 3))
+
+
+if __name__ == "__main__":
+    main()

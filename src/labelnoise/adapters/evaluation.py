@@ -1,0 +1,52 @@
+"""What the adapters of torch's libraries share: a network in eval mode, for the time of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from labelnoise.errors import InputError, described
+from labelnoise.record.recorder import Recorder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients inside the block; each layer has the mode that it had, afterwards."""
+    import torch
+
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def check_recorder(recorder: Any) -> Recorder:
+    """Return it.
+
+    Raises:
+        InputError: it is no Recorder.
+    """
+    if not isinstance(recorder, Recorder):
+        raise InputError(f"`recorder` must be a Recorder, got {described(recorder)}; make one of the data's size")
+    return recorder
+
+
+def check_size(recorder: Recorder, n: int) -> None:
+    """Refuse data of another number of samples.
+
+    Raises:
+        InputError: they are.
+    """
+    if n != recorder.n_samples:
+        raise InputError(
+            f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; "
+            f"make Recorder({n}, ...)"
+        )

@@ -1,0 +1,106 @@
+"""Which problems there can be: what a `SignalNoise` refuses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labelnoise.errors import InputError, check_integer, check_positive, is_number
+from labelnoise.noise.models import TRANSITIONS, ClassConditional
+
+if TYPE_CHECKING:
+    from labelnoise.theory.problem import SignalNoise
+
+MAX_D = 10**15
+"""Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
+
+
+def check_problem(p: SignalNoise) -> None:
+    """Refuse sizes, scales and settings that cannot be.
+
+    Raises:
+        InputError: the first of them.
+    """
+    _check_scales(p)
+    _check_kinds(p)
+    check_integer("n_classes", p.n_classes, 2, 3)
+    _check_rates(p)
+    if p.orthogonal_noise and p.d < 2:
+        raise InputError("`d` must be >= 2 with orthogonal_noise, got 1; one dimension is all signal")
+    _check_variants(p)
+
+
+def _check_scales(p: SignalNoise) -> None:
+    for name, example in (("n", 200), ("d", 40_000), ("m", 20)):
+        check_integer(name, getattr(p, name), 1, example)
+    if p.d > MAX_D:
+        raise InputError(f"`d` must be at most 10^15, got {p.d:g}; lower it: float64 loses the overlaps")
+    if is_number(p.init_std) and p.init_std == 0:
+        raise InputError(
+            "`init_std` must be a finite number > 0, got 0: all activations would start at 0, where the ReLU has "
+            "no slope, so nothing would ever train; use 0.001"
+        )
+    for name, scale in (("mu_norm", 40.0), ("noise_std", 1.0), ("init_std", 0.001)):
+        value = getattr(p, name)
+        if name == "mu_norm" and is_number(value) and value == 0:
+            continue  # without a signal nothing is learnt, which a map may show
+        check_positive(name, value, scale)
+        if not 1e-150 < float(value) < 1e150:
+            raise InputError(
+                f"`{name}` must lie between 1e-150 and 1e150, or its square leaves float64, got {value!r}; use for "
+                f"example {name}={scale}"
+            )
+
+
+def _check_kinds(p: SignalNoise) -> None:
+    if not isinstance(p.label_noise, TRANSITIONS):
+        raise InputError(
+            f"`label_noise` must be a model such as ClassConditional(0.2, 0.2), got {p.label_noise!r}; "
+            "for labels of your own use Draw.from_vectors"
+        )
+    for name in ("orthogonal_noise", "bias", "one_patch"):
+        if not isinstance(getattr(p, name), bool):
+            raise InputError(f"`{name}` must be True or False, got {getattr(p, name)!r}; leave it out")
+
+
+def _check_rates(p: SignalNoise) -> None:
+    """Refuse label noise that leaves most labels wrong, or that is made for another number of classes."""
+    if p.n_classes > 2 and isinstance(p.label_noise, ClassConditional):
+        raise InputError(
+            f"`label_noise` must be Symmetric, Pair or Matrix with n_classes={p.n_classes}, got {p.label_noise!r}; use "
+            'Symmetric(0.2), in a TOML file [problem.label_noise] with kind = "Symmetric" and rate = 0.2'
+        )
+    if p.n_classes > 2:
+        others = p.transition - np.diag(np.full(p.n_classes, np.inf))
+        if not (p.transition.diagonal() > others.max(1)).all():
+            raise InputError(
+                f"`label_noise` must leave each class's own label the likeliest one, got {p.label_noise!r}; lower it"
+            )
+    for tau, name in zip(p.taus, ("tau_plus", "tau_minus"), strict=True):
+        if tau >= 0.5:
+            raise InputError(
+                f"`{name}` must lie in [0, 0.5), got {tau:g}; lower it: from one half on labels are mostly wrong"
+            )
+
+
+def _check_variants(p: SignalNoise) -> None:
+    """Refuse variants that do not go together, or that need more dimensions."""
+    for name, least in (("flip_dependence", 0), ("flip_cosine", -1)):
+        value = getattr(p, name)
+        if not is_number(value) or not least <= value <= 1:
+            raise InputError(f"`{name}` must lie in [{least}, 1], got {value!r}; use for example {name}=0.5")
+    if p.flip_dependence and (p.n_classes > 2 or p.label_noise.exact):
+        what = f"n_classes={p.n_classes}" if p.n_classes > 2 else f"{p.label_noise!r}, which fixes how many are flipped"
+        raise InputError(
+            f"`flip_dependence` needs two classes and independent flips, got {what}; leave one of them out"
+        )
+    if p.flip_cosine and p.orthogonal_noise:
+        raise InputError(
+            f"`flip_cosine` must be 0 with orthogonal_noise, got {p.flip_cosine:g}; such patches have no part along mu"
+        )
+    if p.one_patch and p.bias:
+        raise InputError("`one_patch` does not go with bias, got both; leave one of them out")
+    least = p.axes + (p.orthogonal_noise and p.n_classes > 2)
+    if p.d < least:
+        raise InputError(f"`d` must be >= {least} to tell signals and flips apart, got {p.d}; raise it")

@@ -1,0 +1,183 @@
+"""Random draws of many runs at once: each run's numbers come from streams of its own, the algebra is that of a batch.
+
+A run is drawn the same alone and among others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labelnoise.arrays import check_memory, stream
+from labelnoise.noise.flipping import given_labels
+from labelnoise.theory.draws import Draw, Vectors, classes_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from labelnoise.theory.problem import SignalNoise
+
+    Generators = Sequence[np.random.Generator]
+    Block = tuple[slice, Generators, Sequence[float]]
+
+LITTLE = 2**26
+"""Bytes that every machine has: to ask for what is free takes longer than a small draw."""
+
+
+def sample_runs(
+    problems: Sequence[SignalNoise], seeds: Sequence[int], *, vectors: bool = False, n_holdout: int = 0
+) -> tuple[Draw, ...]:
+    """Draw labels, noise patches and initial weights of R runs; see `SignalNoise.sample`.
+
+    Args:
+        problems: R problems that agree in n, m, whether there is a bias, K, the number of patches, whether flips
+            depend on the patch and, with vectors, in d.
+        seeds: R seeds.
+        vectors: also keep the explicit vectors.
+        n_holdout: extra samples that join the inner products but not the training.
+
+    Raises:
+        InputError: a seed that is none, or more memory than there is.
+    """
+    p, held_out = problems[0], [stream(seed, "held_out") for seed in seeds] if n_holdout else []
+    first, last = p.n + p.signals, p.n + p.signals + p.filters
+    size = last + n_holdout
+    needed = 8.0 * len(seeds) * size * (3 * (p.d if vectors else size) + 2 * size)
+    if needed > LITTLE:
+        check_memory(needed, "lower n, m, n_holdout, or d where vectors are kept")
+    labels = _labels(problems, _streams(seeds, "labels"), _streams(seeds, "flips"), p.n)
+    of_held_out = _labels(problems, held_out, held_out, n_holdout)
+    route = _explicit_rows if vectors else _bartlett_rows
+    blocks = (
+        (slice(0, p.n), _streams(seeds, "data"), [problem.noise_std for problem in problems]),
+        (slice(first, last), _streams(seeds, "init"), [problem.init_std for problem in problems]),
+        (slice(last, size), held_out, [problem.noise_std for problem in problems]),
+    )
+    rows = route(problems, size, [block for block in blocks if block[1]])
+    _turn_to_signal(rows, problems)
+    inner, probes = rows @ rows.swapaxes(1, 2), _probes(problems, rows.shape[2])
+    if probes is not None:
+        along = (rows @ probes[..., None])[..., 0]
+        labels = _flipped_by_patch(problems, labels, along[:, : p.n])
+        of_held_out = _flipped_by_patch(problems, of_held_out, along[:, last:])
+    return tuple(
+        Draw(
+            inner=inner[run],
+            m=p.m,
+            y_true=labels[0][run],
+            y_given=labels[1][run],
+            held_out_true=of_held_out[0][run],
+            held_out_given=of_held_out[1][run],
+            bias0=problem.init_std * stream(seed, "bias").standard_normal(p.filters) if p.bias else None,
+            problem=problem,
+            seed=seed,
+            vectors=_vectors(rows[run], problem, None if probes is None else probes[run]) if vectors else None,
+            n_classes=p.n_classes,
+            one_patch=p.one_patch,
+            probe=None if probes is None else along[run],
+        )
+        for run, (problem, seed) in enumerate(zip(problems, seeds, strict=True))
+    )
+
+
+def _streams(seeds: Sequence[int], name: str) -> Generators:
+    return [stream(seed, name) for seed in seeds]
+
+
+def _labels(problems: Sequence[SignalNoise], labels: Generators, flips: Generators, n: int) -> np.ndarray:
+    """True labels, given ones flipped whatever the patch, and the numbers by which it was decided whether (3, R, n)."""
+    if n == 0:
+        return np.zeros((3, len(problems), 0))
+    k, names = problems[0].n_classes, np.array(classes_of(problems[0].n_classes))
+    y_true, draws = np.empty((len(problems), n), np.int64), np.empty((2, len(problems), n))
+    for run, (of_label, of_flip) in enumerate(zip(labels, flips, strict=True)):
+        y_true[run] = of_label.integers(k, size=n)
+        draws[:, run] = of_flip.random((2, n))
+    y_given = np.empty_like(y_true)
+    for noise, group in groupby(range(len(problems)), lambda run: problems[run].label_noise):
+        runs = list(group)
+        for some in runs if noise.exact or k > 2 else [runs]:  # independent flips of two may be drawn side by side
+            y_given[some] = given_labels(y_true[some], noise, k, *draws[:, some])
+    return np.stack([names[y_true], names[y_given], draws[0]])
+
+
+def _flipped_by_patch(problems: Sequence[SignalNoise], labels: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """The same (3, R, n) with given labels that the products <xi, v> (R, n) of the patches decide on."""
+    y_true, _, whether = labels
+    rates = [problem.flip_rates(*row) for problem, *row in zip(problems, y_true, along, strict=True)]
+    return np.stack([y_true, np.where(whether < np.stack(rates), -y_true, y_true), whether])
+
+
+def _probes(problems: Sequence[SignalNoise], width: int) -> np.ndarray | None:
+    """Rows v = cos e_1 + sin e_2 (R, width), mu along e_1; None where flips do not depend on the patch."""
+    if not problems[0].flip_dependence:
+        return None
+    probes = np.zeros((len(problems), width))
+    probes[:, 0] = [problem.flip_cosine for problem in problems]
+    probes[:, 1] = np.sqrt(1 - probes[:, 0] ** 2)
+    return probes
+
+
+def _explicit_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[Block]) -> Float[np.ndarray, "R N d"]:
+    """Vectors in R^d, mu along the first axis, further signals along the next ones."""
+    rows = np.zeros((len(problems), size, problems[0].d))
+    for where, streams, scales in blocks:
+        for run, rng in enumerate(streams):
+            rows[run, where] = scales[run] * rng.standard_normal((where.stop - where.start, problems[0].d))
+    return rows
+
+
+def _bartlett_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[Block]) -> Float[np.ndarray, "R N N"]:
+    """Rows in R^N with the inner products of Gaussian vectors in R^d (spec: Bartlett decomposition).
+
+    Rotated so that mu lies along the first axis, the first coordinates are N(0, 1) and the Gram matrix of the other
+    d - 1 is Wishart(d - 1, I) = L L^T: L lower triangular, L_kk^2 ~ chi^2(d - 1 - k), N(0, 1) below the diagonal; no
+    row reaches beyond column d - 1. Each further direction that matters, a signal or v, has one more coordinate N(0, 1)
+    and takes one off d.
+    """
+    axes, others = problems[0].axes, size - problems[0].signals
+    rows = np.zeros((len(problems), size, axes + others))
+    start = 0
+    for where, streams, scales in blocks:
+        block = rows[:, where]
+        count = block.shape[1]
+        squares, above = np.zeros(block.shape[:2]), _above(start, count, others)
+        for run, (rng, problem) in enumerate(zip(streams, problems, strict=True)):
+            rest = problem.d - axes
+            width = min(start + count, rest)
+            block[run, :, :axes] = rng.standard_normal((count, axes))
+            block[run, :, axes : axes + width] = rng.standard_normal((count, width))
+            squares[run, : max(width - start, 0)] = rng.chisquare(rest - np.arange(start, width))
+        np.copyto(block[..., axes:], 0.0, where=above)
+        row = np.arange(count)
+        block[:, row, axes + start + row] = np.sqrt(squares)
+        block *= np.array(scales)[:, None, None]
+        start += count
+    return rows
+
+
+@lru_cache(maxsize=64)
+def _above(start: int, count: int, width: int) -> np.ndarray:
+    """Of rows `start` to `start + count` of a square of this width: what lies on the diagonal or above it."""
+    return ~np.tri(count, width, start - 1, dtype=bool)
+
+
+def _turn_to_signal(rows: np.ndarray, problems: Sequence[SignalNoise]) -> None:
+    """Lay each signal along an axis of its own, in place; orthogonal patches have no part of them."""
+    n, signals = problems[0].n, problems[0].signals
+    for axis in range(signals):
+        rows[:, n + axis, axis] = [problem.mu_norm for problem in problems]
+    if orthogonal := [run for run, problem in enumerate(problems) if problem.orthogonal_noise]:
+        rows[orthogonal, :n, :signals] = 0
+        rows[orthogonal, n + signals + problems[0].filters :, :signals] = 0
+
+
+def _vectors(rows: np.ndarray, p: SignalNoise, probe: np.ndarray | None) -> Vectors:
+    """The rows of one run by what they are."""
+    first = p.n + p.signals
+    last = first + p.filters
+    return Vectors(rows[: p.n], rows[p.n : first], rows[first:last], rows[last:], probe)

@@ -1,0 +1,156 @@
+"""Lightning: a small module trained by its Trainer, its record against the network's own outputs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from helpers import assert_close
+from labelnoise.errors import InputError
+from labelnoise.record.recorder import Recorder
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # of Lightning: few workers, no loggers
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+pl = pytest.importorskip("lightning.pytorch")
+N, D, K = 48, 5, 3
+
+
+def table():
+    X = torch.randn(N, D, generator=torch.Generator().manual_seed(0))
+    return X, X[:, :K].argmax(1)
+
+
+class Module(pl.LightningModule):
+    """Dropout, so that train mode and eval mode differ; what eval mode says after each epoch is kept."""
+
+    def __init__(self, returns=("index", "logits", "labels")):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, K))
+        self.returns, self.seen, self.steps = returns, [], []
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, at):
+        index, x, y = batch
+        assert self.net.training
+        logits = self(x)
+        self.steps.append((self.current_epoch, index, logits.detach()))
+        found = {"index": index, "logits": logits, "labels": y}
+        return {"loss": nn.functional.cross_entropy(logits, y), **{name: found[name] for name in self.returns}}
+
+    def validation_step(self, batch, at):
+        self.log("loss", nn.functional.cross_entropy(self(batch[1]), batch[2]))
+
+    def on_train_epoch_end(self):
+        self.net.eval()
+        with torch.no_grad():
+            self.seen.append(self(table()[0]).numpy())
+        self.net.train()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.2)
+
+
+def loader(shuffle):
+    X, y = table()
+    generator = torch.Generator().manual_seed(1)
+    return DataLoader(TensorDataset(torch.arange(N), X, y), 16, shuffle=shuffle, generator=generator)
+
+
+def callback(recorder, batches=None):
+    from labelnoise.adapters.lightning import RecorderCallback
+
+    return RecorderCallback(recorder, batches)
+
+
+def trainer(folder, *callbacks, epochs=3, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    save = any(isinstance(item, pl.callbacks.ModelCheckpoint) for item in callbacks)
+    return pl.Trainer(
+        max_epochs=epochs, callbacks=list(callbacks), default_root_dir=folder, enable_checkpointing=save,
+        **{**quiet, **options},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_every_epoch_is_evaluated(tmp_path, validated):
+    recorder, module = Recorder(N, K, held_out=np.arange(N) % 5 == 0), Module(returns=())
+    train = trainer(tmp_path, callback(recorder, loader(shuffle=True)))
+    train.fit(module, loader(shuffle=True), *[loader(shuffle=False)][:validated])
+    assert recorder.epochs == 3 and len(module.seen) == 3
+    for epoch, logits in enumerate(module.seen):
+        assert_close(recorder.prediction[epoch], logits.argmax(1).astype(np.int32))
+        log_p = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
+        assert_close(recorder.loss[epoch], -log_p[np.arange(N), table()[1]], rtol=1e-4, atol=1e-5)
+    assert_close(recorder.given, table()[1].numpy())
+
+
+def test_what_the_training_steps_return_is_recorded(tmp_path):
+    recorder, module = Recorder(N, K), Module()
+    trainer(tmp_path, callback(recorder)).fit(module, loader(shuffle=True))
+    assert recorder.epochs == 3
+    for epoch, index, logits in module.steps:
+        assert_close(recorder.prediction[epoch][index], logits.argmax(1).numpy().astype(np.int32))
+        assert np.isfinite(recorder.margin[epoch][index]).all()
+
+
+@pytest.mark.parametrize("returns", [(), ("index", "labels")])
+def test_a_step_that_returns_no_logits_is_refused(tmp_path, returns):
+    with pytest.raises(InputError, match="`training_step` must return a dict with index, logits, labels beside loss"):
+        trainer(tmp_path, callback(Recorder(N, K))).fit(Module(returns), loader(shuffle=True))
+
+
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_a_training_that_resumes_goes_on_in_its_record(tmp_path, validated, evaluated):
+    batches = loader(shuffle=False) if evaluated else None
+    val = [loader(shuffle=False)][:validated]
+    first = Recorder(N, K)
+    saved = pl.callbacks.ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    trainer(tmp_path, callback(first, batches), saved).fit(Module(), loader(shuffle=True), *val)
+    path = tmp_path / "epoch=1.ckpt"
+    second = Recorder(N, K)
+    trainer(tmp_path, callback(second, batches), epochs=4).fit(
+        Module(), loader(shuffle=True), *val, ckpt_path=path, weights_only=True
+    )
+    assert second.epochs == 4
+    np.testing.assert_array_equal(second.margin[:2], first.margin[:2])
+    assert np.isfinite(second.margin).all()
+
+
+def test_the_older_name_of_the_library_serves_too(tmp_path):
+    import pytorch_lightning
+
+    assert pytorch_lightning.Trainer is not pl.Trainer
+
+    class Older(pytorch_lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(D, K)
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, at):
+            return nn.functional.cross_entropy(self(batch[1]), batch[2])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.2)
+
+    recorder = Recorder(N, K)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    pytorch_lightning.Trainer(
+        max_epochs=2, callbacks=[callback(recorder, loader(False))], enable_checkpointing=False, **quiet
+    ).fit(Older(), loader(True))
+    assert recorder.epochs == 2
+
+
+def test_what_is_no_recorder_is_refused():
+    with pytest.raises(InputError, match="`recorder` must be a Recorder, got None"):
+        callback(None)

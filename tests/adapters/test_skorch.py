@@ -1,0 +1,98 @@
+"""skorch: a small net trained by `NeuralNetClassifier`, its record against the net's own predictions."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skorch")
+
+import torch
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch.callbacks import Callback
+from skorch.dataset import ValidSplit
+from torch import nn
+
+from helpers import assert_close
+from labelnoise.adapters.skorch import RecorderCallback
+from labelnoise.errors import InputError
+
+N, D, K = 60, 6, 3
+LAYERS = {"logits": [], "probabilities": [nn.Softmax(dim=1)]}
+
+
+def table(n_classes=K):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, D)).astype(np.float32)
+    return X, (X[:, 0] > 0).astype(np.int64) if n_classes == 2 else X[:, :K].argmax(1).astype(np.int64)
+
+
+class Seen(Callback):
+    """What the net itself says of all samples after each epoch."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def on_train_begin(self, net, **kwargs):
+        self.proba_ = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.proba_.append(net.predict_proba(self.X))
+
+
+def net(last="probabilities", kind=NeuralNetClassifier, outputs=K, X=None, recorder=None, **options):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, outputs), *LAYERS[last])
+    criterion = {"criterion": nn.CrossEntropyLoss} if last == "logits" and kind is NeuralNetClassifier else {}
+    callbacks = [("recorder", recorder or RecorderCallback()), ("seen", Seen(X))]
+    return kind(
+        module, max_epochs=4, lr=0.1, batch_size=16, verbose=0, callbacks=callbacks, **{**criterion, **options}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("last", LAYERS)
+def test_every_epoch_is_recorded_in_eval_mode(last):
+    X, y = table()
+    trained = net(last, X=X).fit(X, y)
+    callbacks = dict(trained.callbacks_)
+    recorder, proba = callbacks["recorder"].recorder_, callbacks["seen"].proba_
+    assert (recorder.epochs, recorder.n_samples, recorder.n_classes) == (4, N, K)
+    for epoch in range(4):
+        expected = -np.log(proba[epoch][np.arange(N), y])
+        assert_close(recorder.loss[epoch], expected, rtol=1e-4, atol=1e-5)
+        assert_close(recorder.prediction[epoch], proba[epoch].argmax(1).astype(np.int32))
+    assert_close(recorder.given, y)
+    assert not np.allclose(recorder.margin[0], recorder.margin[3])
+
+
+def test_the_samples_of_the_nets_own_validation_are_held_out():
+    X, y = table()
+    out = np.arange(N) % 4 == 1
+    split = ValidSplit([(np.flatnonzero(~out), np.flatnonzero(out))])
+    recorder = dict(net(X=X, train_split=split).fit(X, y).callbacks_)["recorder"].recorder_
+    assert recorder.held_out.tolist() == out.tolist() and recorder.sums.stop is not None
+    assert 0 < dict(net(X=X).fit(X, y).callbacks_)["recorder"].recorder_.held_out.mean() < 0.3
+    assert dict(net(X=X, train_split=None).fit(X, y).callbacks_)["recorder"].recorder_.held_out is None
+
+
+def test_one_logit_of_two_classes():
+    X, y = table(2)
+    trained = net("logits", NeuralNetBinaryClassifier, 1, X).fit(X, y.astype(np.float32))
+    callbacks = dict(trained.callbacks_)
+    recorder, proba = callbacks["recorder"].recorder_, callbacks["seen"].proba_
+    assert_close(recorder.loss[3], -np.log(proba[3][np.arange(N), y]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_net_that_goes_on_goes_on_in_its_record_and_one_that_starts_again_does_not():
+    X, y = table()
+    trained = net(X=X, outputs=5, recorder=RecorderCallback(n_classes=5, history=False)).fit(X, y)
+    recorder = dict(trained.callbacks_)["recorder"].recorder_
+    assert (recorder.n_classes, recorder.history, recorder.epochs) == (5, False, 4)
+    trained.partial_fit(X, y)
+    assert dict(trained.callbacks_)["recorder"].recorder_ is recorder and recorder.epochs == 8
+    trained.fit(X, y)
+    assert dict(trained.callbacks_)["recorder"].recorder_.epochs == 4
+
+
+def test_outputs_of_other_classes_are_refused():
+    X, y = table()
+    with pytest.raises(InputError, match="must have shape"):
+        net(X=X, recorder=RecorderCallback(n_classes=2)).fit(X, y)

@@ -1,0 +1,106 @@
+"""Hugging Face: a tiny BERT with random weights trained by the Trainer, its record against the model's own outputs."""
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import assert_close
+from labelnoise.errors import InputError
+from labelnoise.record.recorder import Recorder
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+transformers = pytest.importorskip("transformers")
+N, LENGTH, K = 20, 6, 3
+
+
+def samples(name="labels"):
+    ids = torch.randint(5, 30, (N, LENGTH), generator=torch.Generator().manual_seed(0))
+    return [{"input_ids": row, "attention_mask": torch.ones_like(row), name: int(row[0]) % K} for row in ids]
+
+
+def model():
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=LENGTH, num_labels=K, hidden_dropout_prob=0.3,
+    )  # fmt: skip
+    return transformers.BertForSequenceClassification(config)
+
+
+class Seen(transformers.TrainerCallback):
+    """What the model itself says after each epoch."""
+
+    def __init__(self, data):
+        self.data, self.logits = data, []
+
+    def on_epoch_end(self, args, state, control, model, **kwargs):
+        mode = model.training
+        model.eval()
+        batch = transformers.default_data_collator(self.data)
+        with torch.no_grad():
+            self.logits.append(model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy())
+        model.train(mode)
+
+
+def train(folder, recorder, data=None, train_dataset=None, epochs=3, resume=None, collator=None, **options):
+    from labelnoise.adapters.transformers import RecorderCallback
+
+    data = data or samples()
+    arguments = transformers.TrainingArguments(
+        str(folder), num_train_epochs=epochs, per_device_train_batch_size=8, per_device_eval_batch_size=7,
+        learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, logging_strategy="no", save_strategy="epoch",
+        dataloader_pin_memory=False, **options,
+    )  # fmt: skip
+    seen = Seen(data)
+    callback = RecorderCallback(recorder, None if train_dataset is None else data, collator)
+    trainer = transformers.Trainer(
+        model(), arguments, train_dataset=train_dataset or data, callbacks=[callback, seen],
+        data_collator=transformers.default_data_collator,
+    )  # fmt: skip
+    trainer.train(resume_from_checkpoint=resume)
+    return seen
+
+
+def check(recorder, seen, epochs):
+    labels = np.array([sample["labels"] for sample in samples()])
+    assert recorder.epochs == epochs and len(seen.logits) == epochs
+    for epoch, logits in enumerate(seen.logits):
+        log_p = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
+        assert_close(recorder.loss[epoch], -log_p[np.arange(N), labels], rtol=1e-4, atol=1e-5)
+        assert_close(recorder.prediction[epoch], logits.argmax(1).astype(np.int32))
+    assert_close(recorder.given, labels)
+
+
+def test_every_epoch_of_the_training_data_is_recorded(tmp_path):
+    recorder = Recorder(N, K)
+    check(recorder, train(tmp_path, recorder), 3)
+    assert not np.allclose(recorder.margin[0], recorder.margin[2])
+
+
+def test_held_out_samples_are_recorded_and_not_trained_on(tmp_path):
+    out = np.arange(N) % 4 == 0
+    recorder, data = Recorder(N, K, held_out=out), samples()
+    check(recorder, train(tmp_path, recorder, train_dataset=[data[at] for at in np.flatnonzero(~out)]), 3)
+    assert recorder.sums.stop is not None
+
+
+def test_a_training_that_resumes_goes_on_in_its_record(tmp_path):
+    first, second = Recorder(N, K), Recorder(N, K)
+    train(tmp_path, first, epochs=2)
+    seen = train(tmp_path, second, epochs=4, resume=True)
+    assert second.epochs == 4 and len(seen.logits) == 2
+    np.testing.assert_array_equal(second.margin[:2], first.margin)
+    assert_close(second.prediction[3], seen.logits[1].argmax(1).astype(np.int32))
+
+
+def test_data_of_another_size_and_batches_without_labels_are_refused(tmp_path):
+    with pytest.raises(InputError, match=rf"`recorder` must have a place for each of the {N} samples, got 7; make Rec"):
+        train(tmp_path, Recorder(7, K))
+    with pytest.raises(InputError, match="the batches must hold `labels`, got input_ids"):
+        train(
+            tmp_path, Recorder(N, K), collator=lambda rows: {"input_ids": torch.stack([r["input_ids"] for r in rows])}
+        )

@@ -1,0 +1,265 @@
+"""The harness of detection: metrics against plain ones, anchors, data, files; and one run of all of it."""
+
+import importlib
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, f1_score
+
+from helpers import assert_close
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+NAMES = ("sources", "learners", "records", "methods", "peers", "grid", "score", "run")
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The modules of the harness by name; they are scripts, and no package."""
+    sys.path[:0] = [str(FOLDER), str(FOLDER / "detection")]
+    yield {name: importlib.import_module(name) for name in NAMES}
+    del sys.path[:2]
+    for name in NAMES:
+        sys.modules.pop(name)
+
+
+def seen_of(bench, margin, loss, prediction, given, stop):
+    held_out = np.arange(given.size) % 10 == 0
+    return bench["methods"].Seen(margin, loss, prediction, given, held_out, stop)
+
+
+def network(n=4_000, rate=0.2, unsure=0.2, seed=0):
+    """What a network says that is sure and right of most samples, and unsure and wrong of half of the rest."""
+    rng = np.random.default_rng(seed)
+    true, odd = rng.integers(0, 2, n), rng.random(n) < unsure
+    given = np.where(rng.random(n) < rate, 1 - true, true)
+    prediction = np.where(odd & (rng.random(n) < 0.5), 1 - true, true)
+    gap = np.where(odd, 0.2, 3.0) * rng.uniform(0.9, 1.1, n)
+    margin = np.where(prediction == given, gap, -gap)
+    return given, true, margin, np.logaddexp(0, -margin), prediction
+
+
+def test_ranking_and_decisions_against_scikit_learn(bench):
+    rng = np.random.default_rng(0)
+    noisy, score = rng.random(500) < 0.2, rng.normal(size=500)
+    found = bench["score"].ranking(noisy, score)
+    assert_close(found["ap"], average_precision_score(noisy, score))
+    assert_close(found["p_at_k"], noisy[np.argsort(-score)[: noisy.sum()]].mean())
+    flagged = score > 0.5
+    decided = bench["score"].decided(noisy, flagged)
+    assert_close(decided["f1"], f1_score(noisy, flagged))
+    nothing = bench["score"].decided(noisy, bench["peers"].nothing(500))
+    assert nothing["f1"] == 0 and nothing["flagged"] == 0 and np.isnan(nothing["precision"])
+    assert np.isnan(bench["score"].decided(np.zeros(500, bool), flagged)["f1"])
+
+
+def test_wilson_intervals_against_scipy(bench):
+    for count, n in ((0, 30), (7, 40), (40, 40)):
+        low, high = bench["methods"]._wilson(count, n)
+        theirs = binomtest(count, n).proportion_ci(0.9, "wilson")
+        assert_close(np.array([low, high]), np.array([theirs.low, theirs.high]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
+def test_the_rate_is_told_where_the_network_errs_on_what_it_is_unsure_of(bench, rate):
+    given, true, margin, loss, prediction = network(rate=rate)
+    seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 2)
+    rates = {name: method(seen) for name, method in bench["methods"].RATES.items()}
+    # 3,000 anchors, or 800 samples in each of five parts, 5 standard errors
+    for name, n in (("anchors, to the stop", 3_000), ("fifths, to the stop", 800)):
+        found, low, high = rates[name]
+        assert_close(found, (given != true).mean(), atol=5 * np.sqrt(max(rate * (1 - rate), 1e-3) / n))
+        assert low <= found <= high
+    # all rejected samples say 0.1 (1 - 2 rate) more
+    assert rates["rejected around the stop"][0] > rates["fifths, to the stop"][0] + 0.03
+
+
+def test_fifths_are_parts_of_each_predicted_class_by_how_sure_the_network_is(bench):
+    """Two predicted classes of ten samples; of each fifth (two samples a class) so many are contradicted."""
+    prediction = np.repeat([0, 1], 10)
+    sure = np.concatenate([np.linspace(0.99, 0.6, 10), np.linspace(0.999, 0.55, 10)])
+    given, wrong = prediction.copy(), [0, 2, 4, 5, 6, 7, 18, 19]
+    given[wrong] = 1 - given[wrong]
+    gap = np.log(sure / (1 - sure))
+    margin = np.where(prediction == given, gap, -gap)
+    rows = np.tile(margin, (3, 1))
+    seen = seen_of(bench, rows, np.logaddexp(0, -rows), np.tile(prediction, (3, 1)), given, 1)
+    shares = np.array([1, 1, 2, 2, 2]) / 4  # the surest: sample 0; then 2; 4 and 5; 6 and 7; 18 and 19
+    found, low, high = bench["methods"].fifths_rate(seen)
+    assert_close(found, np.quantile(shares, 0.4))
+    ends = (bench["methods"]._wilson(round(np.quantile(shares, level) * 12), 12) for level in (0.2, 0.6))
+    assert_close(np.array([low, high]), np.array([next(ends)[0], next(ends)[1]]))
+
+
+def test_anchors_are_the_surest_of_each_predicted_class_and_look_only_up_to_the_stop(bench):
+    given = np.array([0, 1, 1, 0, 1, 1, 1, 0])
+    prediction = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    sure = np.array([0.9, 0.8, 0.7, 0.6, 0.95, 0.85, 0.75, 0.65])
+    gap = np.log(sure / (1 - sure))
+    margin = np.where(prediction == given, gap, -gap)
+    late = np.where(given == 0, 9.0, 9.0)  # all labels are fitted after the stop
+    rows = np.array([margin, margin, late])
+    seen = seen_of(bench, rows, np.logaddexp(0, -rows), np.array([prediction, prediction, given]), given, 1)
+    assert_close(seen.sure(seen.to_stop), sure)
+    assert bench["methods"].anchored(seen, seen.to_stop, 0.5) == (1, 4)
+    assert bench["methods"].anchored(seen, seen.to_stop, 0.75) == (2, 6)
+    assert bench["methods"].anchored(seen, seen.to_stop, 1.0) == (3, 8)
+    assert bench["methods"].anchored(seen, seen.to_stop, 1.0, given == 0) == (1, 3)
+    assert bench["methods"].anchored(seen, slice(2, 3), 1.0) == (0, 8)
+
+
+def test_a_count_decides_how_many_of_the_most_suspicious_are_flagged(bench):
+    given, true, margin, loss, prediction = network()
+    seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 2)
+    methods = bench["methods"]
+    flagged = methods.counted(seen, "margin, at the stop", "fifths, to the stop")
+    assert flagged.sum() == round(methods.fifths_rate(seen)[0] * given.size)
+    assert margin[flagged].max() <= margin[~flagged].min()
+    assert bench["score"].decided(given != true, flagged)["f1"] > 0.8
+
+
+def test_the_mean_rank_is_that_of_margin_and_relative_probability(bench):
+    rng = np.random.default_rng(3)
+    given, margin = rng.integers(0, 2, 40), rng.normal(1, 2, (6, 40))
+    loss = np.logaddexp(0, -margin)
+    seen = seen_of(bench, margin, loss, np.where(margin > 0, given, 1 - given), given, 1)
+    mean, p = margin[:4].mean(axis=0), np.exp(-loss[:4]).mean(axis=0)
+    relative = p / np.array([p[given == k].mean() for k in (0, 1)])[given]
+    ranks = [(part[:, None] < part[None]).sum(axis=1) for part in (mean, relative)]  # how many are above
+    assert_close(bench["methods"].mean_rank(seen), np.mean(ranks, axis=0) / 39)
+
+
+def test_methods_see_no_truth(bench):
+    names = {field.name for field in fields(bench["methods"].Seen)}
+    assert names == {"margin", "loss", "prediction", "given", "held_out", "stop"}
+
+
+def test_generators_follow_their_formulas(bench):
+    """Away from the threshold, by four standard deviations of their noise, the class is that of the formula."""
+    x, above = bench["sources"].fried(Path(), np.random.default_rng(0))
+    value = 10 * np.sin(np.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2 + 10 * x[:, 3] + 5 * x[:, 4]
+    far = np.abs(value - value.mean()) > 4
+    assert far.mean() > 0.3 and (above == (value > value.mean()))[far].all()
+    assert (above != (value > value.mean())).any()  # the noise counts
+    x, above = bench["sources"].planes(Path(), np.random.default_rng(0))
+    value = np.where(x[:, 0] == 1, 3 + x[:, 1:4] @ [3, 2, 1], -3 + x[:, 4:7] @ [3, 2, 1])
+    far = np.abs(value - value.mean()) > 4
+    assert far.mean() > 0.3 and (above == (value > value.mean()))[far].all()
+    assert_close(np.unique(x[:, 0]), np.array([-1.0, 1.0]))
+    assert_close(np.unique(x[:, 1:]), np.array([-1.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 5, 7])
+def test_averages_are_those_of_the_five_epochs_around_each_one(bench, epochs):
+    averages = bench["learners"].Averages(epochs)
+    found = [pair for epoch in range(epochs) for pair in averages.add({"w": float(epoch**2)})]
+    assert [centre for centre, _ in found] == list(range(epochs))
+    for centre, weights in found:
+        around = range(max(centre - 2, 0), min(centre + 3, epochs))
+        assert_close(weights["w"], np.mean([epoch**2 for epoch in around]))
+
+
+def test_names_of_files_tell_the_settings(bench):
+    every = bench["grid"].settings((), (0, 3))
+    assert len({setting.name for setting in every}) == len(every) > 300
+    for setting in (*every, replace(every[-1], member=4)):
+        assert bench["records"].Setting.from_name(setting.name) == setting
+    assert {setting.schedule for setting in every} == {"constant", "step", "cosine"}
+
+
+def test_rates_that_differ_between_the_classes_have_the_stated_mean(bench):
+    for n_classes in (2, 5):
+        matrix = bench["records"]._uneven(0.2, n_classes).matrix(n_classes)
+        assert_close(np.diag(matrix), 1 - np.linspace(0.05, 0.35, n_classes))
+    assert_close(matrix[0, 1] / matrix[0, 3], 9.0)  # two thirds and a twelfth, and a twelfth
+
+
+def test_a_stop_is_the_least_smooth_loss(bench):
+    held_out = np.array([True, False])
+    loss = np.array([[9, 0], [5, 0], [1, 0], [6, 0], [3, 0], [2, 0], [3, 0]], float)
+    assert bench["records"].smooth_loss_stop(loss, held_out) == 5
+
+
+# ------------------------------------------------------------------------------------------------------- all of it
+
+
+@pytest.fixture
+def small(bench, monkeypatch):
+    """The learner of tables, with few epochs."""
+    short = replace(bench["learners"].LEARNERS["mlp"], epochs=4)
+    monkeypatch.setitem(bench["learners"].LEARNERS, "mlp", short)
+    return bench["records"].Setting("wine", "mlp", "symmetric:0.2", "cosine", 3)
+
+
+def test_a_record_is_made_once(bench, small, tmp_path, monkeypatch):
+    record = bench["records"].record_of(small, tmp_path, tmp_path)
+    assert record.margin.shape == (4, 125) and record.held_out.sum() == 12
+    assert_close(record.margin > 0, record.prediction == record.given)
+    assert 0.1 < record.noisy.mean() < 0.3
+    assert np.isfinite(record.test_accuracy_averaged).all()
+    monkeypatch.setattr(bench["records"], "_train", None)
+    again = bench["records"].record_of(small, tmp_path, tmp_path)
+    assert_close(again.loss, record.loss)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{small.name}.npz"]
+
+
+def test_a_killed_training_leaves_no_record(bench, small, tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench["records"], "_train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench["records"].record_of(small, tmp_path, tmp_path)
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_folds_predict_what_they_have_not_trained_on(bench, small, tmp_path):
+    asked = []
+
+    class Watched:
+        """Notes what is trained on, and which samples it is asked about."""
+
+        def train(self, source, given, schedule, seed, watch):
+            def outputs(x):
+                asked.append((source.x, x))
+                return np.tile(np.arange(3.0), (len(x), 1))
+
+            watch(outputs, lambda x: [])
+            loss = np.ones((1, len(given)))
+            return bench["learners"].Trained(loss, loss, loss, np.arange(len(given)) < 3, 1.0)
+
+    bench["learners"].LEARNERS["watched"] = Watched()
+    found = bench["records"].folds_of(replace(small, learner="watched"), tmp_path, tmp_path)
+    del bench["learners"].LEARNERS["watched"]
+    assert len(asked) == 5 and found["seconds"] == 5
+    everything = np.concatenate([x for _, x in asked])
+    assert len(np.unique(everything, axis=0)) == len(everything) == 125
+    for trained, left_out in asked:
+        assert not (trained[:, None] == left_out[None]).all(axis=2).any()
+    assert_close(found["around"].sum(axis=1), np.ones(125), rtol=1e-6)
+
+
+@pytest.mark.parametrize("noise", ["symmetric:0.2", "none"])
+def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, capsys, noise):
+    pytest.importorskip("cleanlab")
+    monkeypatch.setattr(bench["grid"], "NOISES", (noise,))
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        sys, "argv", ["run.py", "--data", "wine", "adult", "--seeds", "0", "3", "--members", "2", "--out", str(out)]
+        + ["--data-root", str(tmp_path)],
+    )  # fmt: skip
+    bench["run"].main()
+    table, said = (out / "table.md").read_text(), capsys.readouterr().out
+    assert "left out: adult" in said and "left out, for want of data: adult" in table.lower()
+    for words in ("flags nothing", "## Rate", "## Stops", "## Cost", "fifths, to the stop", "cleanlab"):
+        assert words in table
+    if noise != "none":
+        for words in ("5 folds", "2 trainings: mean rank", "cleanlab self_confidence", "AUM", "where folds are"):
+            assert words in table
+    monkeypatch.setattr(sys, "argv", ["run.py", "--stored", "--members", "2", "--out", str(out)])
+    bench["run"].main()
+    stored = (out / "table.md").read_text()
+    assert stored.splitlines()[4:] == table.splitlines()[4:]
