@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import peers
 from grid import CHOOSING
-from methods import DECISIONS, RATES, SCORES, STOPS, Seen
+from methods import DECISIONS, RATES, SCORES, STOPS
 from records import Record
+from seen import Seen
 
 
 def rows_of(record: Record, folds: dict[str, np.ndarray] | None, others: Sequence[Record] = ()) -> list[dict[str, Any]]:
