@@ -28,6 +28,7 @@ METHODS = {
     "Recorder.merge": ln.Recorder(4, 2).merge,
     "Recorder.load_state_dict": ln.Recorder(4, 2).load_state_dict,
     "HeldOut.__call__": ln.HeldOut(10),
+    "LabelAuditor.fit": ln.LabelAuditor().fit,
     "Watch.observe": ln.Watch(ln.HeldOutLoss() | ln.LabelWave()).observe,
     "Watch.load_state_dict": ln.Watch(ln.HeldOutLoss()).load_state_dict,
     "KeptWeights.load_state_dict": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_state_dict,

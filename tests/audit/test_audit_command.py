@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import labelnoise as ln
+from helpers import contents, killed
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
@@ -218,3 +219,23 @@ def test_bad_input_leaves_no_trace(here, capsys, line, words):
     said = capsys.readouterr().err
     assert words in said and said.count("\n") == 1
     assert not (here / "out").exists()
+
+
+def test_a_kill_at_any_change_leaves_a_folder_that_the_command_takes(here):
+    """Outputs of a training cost nothing: after a kill at every fourth change, the same files come out."""
+    rng = np.random.default_rng(0)
+    true, given = labels(60, 2, 0.2)
+    chances = np.where(true[:, None] == np.arange(2), 0.9, 0.1) + rng.uniform(-0.05, 0.05, (60, 2))
+    np.savez("once.npz", probabilities=chances / chances.sum(axis=1, keepdims=True), labels=given)
+    config = AuditRun(data="once.npz", top=3)
+    ln.run_experiment(config, "whole")
+    expected = {name: text for name, text in contents("whole").items() if name != "config.json"}
+    assert {"suspects.csv", "worst.json", "summary.json", "history.csv", "checksums.json"} <= set(expected)
+    moves = killed(lambda: ln.run_experiment(config, "count"), here)
+    assert len(moves) >= 20
+    for at in range(1, len(moves), 4):
+        out = f"killed-{at}"
+        killed(lambda out=out: ln.run_experiment(config, out), here, at)
+        assert not ln.run_experiment(config, out).reused
+        left = {name: text for name, text in contents(out).items() if name not in ("config.json", "checksums.json")}
+        assert left == {name: text for name, text in expected.items() if name != "checksums.json"}

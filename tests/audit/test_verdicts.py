@@ -161,9 +161,9 @@ def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
     other = ln.Recorder(2, 2)
     other.update([0, 1], [[0.0, 2.0], [0.0, 3.0]], [0, 0])
     other.end_epoch()
-    from labelnoise.audit.judging import _pooled
+    from labelnoise.audit.pooling import pool
 
-    basis = _pooled([read_evidence(recorder, [True, False]), read_evidence(other, [False, True])])
+    basis = pool([read_evidence(recorder, [True, False]), read_evidence(other, [False, True])])
     assert basis.predicted.tolist() == [0, 1] and basis.held_out.all()
     assert_close(basis.sure, 1 / (1 + np.exp([-2.0, -3.0])), rtol=1e-6)
 
@@ -231,3 +231,51 @@ def test_bad_input_is_refused(case, call, words):
     with pytest.raises(ln.InputError, match=words):
         call(recorder, held_out)
     assert isinstance(read_evidence(recorder), Evidence)
+
+
+def test_running_sums_serve_where_no_history_is_kept():
+    """The same score as with the history, and nearly the same suspects."""
+    whole, true, held_out = two_stages()
+    sums = ln.Recorder(1000, 4, history=False, held_out=held_out)
+    with_mask = ln.Recorder(1000, 4, held_out=held_out)
+    rng = np.random.default_rng(3)
+    given, everyone = whole.given, np.arange(1000)
+    ease = rng.normal(3, 1, 1000)
+    for epoch in range(12):
+        logits = rng.normal(0, 0.3, (1000, 4))
+        logits[everyone, true] += ease * min(1, (epoch + 1) / 3)
+        logits[everyone, given] += 2.0 * max(0, epoch - 5) * ~held_out
+        logits[held_out] *= 1 + 0.4 * max(0, epoch - 5)
+        for recorder in (sums, with_mask):
+            recorder.update(everyone, logits, given)
+            recorder.end_epoch()
+    light = ln.suspects(sums)
+    full = ln.suspects(with_mask, stop=sums.sums.stop + 1, decision="rejected", score="given-probability")
+    noisy = given != true
+    for frame in (light, full):
+        flagged = np.zeros(1000, bool)
+        flagged[frame.loc[frame["flagged"], "index"]] = True
+        assert f1(flagged, noisy) > 0.95
+        assert average_precision(frame.set_index("index")["score"].sort_index().to_numpy(), noisy) > 0.9
+    assert light.attrs["stop"] == sums.sums.stop + 1 == 5
+    assert "running sums" in light.attrs["reason"] and abs(light.attrs["rate"] - noisy.mean()) < 0.03
+    from labelnoise.audit.running import read_sums
+
+    evidence, upto = read_sums(sums), 2 * (sums.sums.stop + 1)
+    chance = np.exp(-np.asarray(with_mask.loss)[:upto]).mean(axis=0)
+    assert_close(np.exp(-evidence.loss[0].astype(float)), chance.astype(float), rtol=1e-4, atol=2e-6)
+    with pytest.raises(ln.InputError, match="need a history"):
+        ln.suspects(sums, stop=3)
+    with pytest.raises(ln.InputError, match="all with a history or all without"):
+        ln.suspects([sums, with_mask])
+
+
+def test_running_sums_without_held_out_samples_are_the_share_rejected():
+    whole, _, _ = two_stages(n=200)
+    sums = ln.Recorder(200, 4, history=False)
+    for row in (np.eye(4)[whole.prediction[t]] * 3 for t in range(whole.epochs)):
+        sums.update(np.arange(200), row, whole.given)
+        sums.end_epoch()
+    share = (np.asarray(whole.prediction) != whole.given).mean(axis=0)
+    score = ln.suspects(sums).set_index("index")["score"].sort_index().to_numpy()
+    assert_close(score, share, rtol=1e-3, atol=1e-5)

@@ -36,6 +36,8 @@ class Evidence:
     stop_known: bool
     reason: str
     """What the stop is based on, in words."""
+    sureness: Float[np.ndarray, " n"] | None = None
+    """How sure the prediction is, where that is not in the record: of running sums."""
 
     @property
     def near(self) -> slice:
@@ -65,6 +67,8 @@ class Evidence:
             count = ((rows == candidate) & (candidate >= 0)).sum(axis=0)
             better = (count > votes) | ((count == votes) & (count > 0) & (candidate < winner))
             votes, winner = np.where(better, count, votes), np.where(better, candidate, winner)
+        if self.sureness is not None:
+            return winner, self.sureness
         loss, margin = self.loss[self.near], self.margin[self.near]
         with np.errstate(invalid="ignore", over="ignore"):
             sure = np.exp(-loss - np.minimum(margin, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +12,12 @@ import pandas as pd
 from labelnoise.audit.chances import confidence, held_out_chances
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.evidence import Evidence, read_evidence
+from labelnoise.audit.pooling import Basis, caveats_of, pool, undecided_rates
 from labelnoise.audit.rates import Rates, class_factors, estimate_rates
+from labelnoise.audit.running import read_sums
 from labelnoise.audit.scores import SCORES, mean_seen
 from labelnoise.errors import InputError, described, did_you_mean
+from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -68,16 +71,16 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
     Raises:
         InputError: a name that is no score or decision, or trainings on other labels.
     """
-    name = score if score is not None else next(iter(SCORES)) if evidences[0].stop_known else "share-rejected"
+    name = score if score is not None else FIRST if evidences[0].stop_known else "share-rejected"
     check_name("score", name, SCORES)
     check_name("decision", decision, DECISIONS)
     given = _common_labels(evidences)
-    basis = _pooled(evidences)
+    basis = pool(evidences)
     rejected = basis.margins < 0
     rates = estimate_rates(
         basis.predicted, basis.sure, given, basis.held_out, rejected, evidences[0].n_classes, seed=seed
     )
-    rates, undecided = _undecided(rates, basis, given)
+    rates, undecided = undecided_rates(rates, basis, given)
     values = mean_seen(np.array([SCORES[name](*one.scored) for one in evidences]))
     if name in SHARES:
         values = _corrected(values, class_factors(rates)[given])
@@ -93,7 +96,7 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
         margin=_mean_margin(evidences),
         stops=tuple(one.stop for one in evidences),
         reason=evidences[0].reason,
-        notes=tuple(_notes(evidences, given, rates, undecided)),
+        notes=tuple(caveats_of(evidences, given, rates, undecided)),
     )
 
 
@@ -120,8 +123,8 @@ def suspects(
 
     Returns:
         A row a sample with columns index (its position), given, suggested, score (larger is more suspicious),
-        confidence (that the label is wrong, in [0, 1]) and flagged. `attrs` holds `rate`, `interval`, `stop` and
-        `notes`: what a reader must know. A sample that was never seen is left out, and a note says so.
+        confidence (that the label is wrong, in [0, 1]) and flagged. `attrs` holds `rate`, `interval`, `stop`, `reason`
+        and `notes`: what a reader must know. A sample that was never seen is left out, and a note says so.
 
     Raises:
         InputError: no recorder, an empty one, or one of other data than the mask or the other recorders.
@@ -141,44 +144,44 @@ def suspects(
             f"`held_out` must be a list of a mask a recorder ({len(recorders)}), got {described(held_out)}; give as "
             "many of both"
         )
-    evidences = [read_evidence(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
+    if any(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
+        evidences, score = _of_sums(recorders, held_out, stop, score), FIRST
+    else:
+        evidences = [read_evidence(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
     verdict = judge(evidences, score, decision)
     frame = verdict.to_frame()
     frame.attrs.update(
         rate=verdict.rates.rate,
         interval=(verdict.rates.low, verdict.rates.high),
-        stop=verdict.stops[0],
+        stop=verdict.stops[0] if recorders[0].history else _stop_of_sums(recorders[0]),
+        reason=verdict.reason,
         notes=list(verdict.notes),
     )
     return frame
 
 
+def _of_sums(recorders: list[Any], held_out: Any, stop: Any, score: Any) -> list[Evidence]:
+    """Evidence of recorders that keep no history, which know their own masks and stops, and the default score alone."""
+    if not all(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
+        raise InputError("`recorder` must be all with a history or all without, got both; record them alike")
+    if held_out is not None or stop is not None or score is not None:
+        raise InputError(
+            "`held_out`, `stop` and `score` need a history, got a recorder of running sums; make it with history=True, "
+            "or leave them out"
+        )
+    return [read_sums(one) for one in recorders]
+
+
+def _stop_of_sums(recorder: Recorder) -> int:
+    """Epochs of Stage I by running sums; all where no stop is known."""
+    at = recorder.sums.stop
+    return recorder.epochs if at is None else at + 1
+
+
+FIRST = next(iter(SCORES))
+"""The default score."""
 SHARES = ("given-probability", "share-rejected")
 """Scores that are 1 minus a probability, whose odds are corrected by class."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Basis:
-    """What several trainings together predict around their stops, each (n,)."""
-
-    suggested: np.ndarray
-    margins: np.ndarray
-    predicted: np.ndarray
-    """Of a sample that a training held out, the prediction of that training."""
-    sure: np.ndarray
-    held_out: np.ndarray
-
-
-def _pooled(evidences: Sequence[Evidence]) -> _Basis:
-    predictions = [one.predicted() for one in evidences]
-    predicted, sure = (np.array(part) for part in zip(*predictions, strict=True))
-    outside = np.array([one.held_out for one in evidences])
-    first = outside.argmax(axis=0)  # the first training that held it out; else the first of all
-    everyone = np.arange(first.size)
-    votes = [(predicted == row).sum(axis=0) for row in predicted]
-    suggested = predicted[np.argmax(votes, axis=0), everyone]
-    margins = mean_seen(np.array([one.margins() for one in evidences]))
-    return _Basis(suggested, margins, predicted[first, everyone], sure[first, everyone], np.any(outside, axis=0))
 
 
 def _common_labels(evidences: Sequence[Evidence]) -> np.ndarray:
@@ -202,38 +205,13 @@ def _common_labels(evidences: Sequence[Evidence]) -> np.ndarray:
     return given
 
 
-def _undecided(rates: Rates, basis: _Basis, given: np.ndarray) -> tuple[Rates, str]:
-    """Say why nothing can be decided, if so: more than half may be wrong, or the network has learnt nothing."""
-    tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
-    if not rates.known or not tested.any():
-        return rates, ""
-    fitted = float((basis.predicted[tested] == given[tested]).mean())
-    counts = [np.bincount(labels[tested], minlength=rates.wrong.size) for labels in (basis.predicted, given)]
-    chance = float(counts[0] @ counts[1] / tested.sum() ** 2)
-    error = float(np.sqrt(max(fitted * (1 - fitted), 1 / tested.sum()) / tested.sum()))
-    if fitted <= chance + 2 * error:
-        why = (
-            f"the network predicts the given label of {fitted:.1%} of the held-out samples, where chance alone would "
-            f"give {chance:.1%}"
-        )
-    elif rates.rate > 0.5:
-        why = f"about {rates.rate:.0%} of the labels seem wrong"
-    else:
-        return rates, ""
-    words = (
-        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
-        "alike, or the model cannot learn these data"
-    )
-    return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
-
-
 def _corrected(score: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """A share whose odds are multiplied by a factor."""
     with np.errstate(invalid="ignore"):
         return factor * score / (factor * score + (1 - score))
 
 
-def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: _Basis, given: np.ndarray) -> np.ndarray:
+def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Basis, given: np.ndarray) -> np.ndarray:
     """Chances (n,) that a label is wrong; without an estimate of the rate they add up to the number that is flagged."""
     known = np.isfinite(values)
     if not rates.known:
@@ -250,21 +228,6 @@ def _mean_margin(evidences: Sequence[Evidence]) -> np.ndarray:
     for one in evidences:
         total += one.margin[:shortest]
     return total / len(evidences)
-
-
-def _notes(evidences: Sequence[Evidence], given: np.ndarray, rates: Rates, undecided: str) -> list[str]:
-    notes = [undecided] if undecided else []
-    if not evidences[0].held_out.any():
-        notes.append(
-            "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "
-            "missed: hold about 10 % out and give their mask as `held_out`"
-        )
-    elif not rates.known and not undecided:
-        notes.append(f"the rate is not estimated: {rates.reason}")
-    unseen = int((given < 0).sum())
-    if unseen:
-        notes.append(f"{unseen} samples were never seen in training and are left out")
-    return notes
 
 
 def check_name(name: str, value: Any, options: Iterable[str]) -> None:

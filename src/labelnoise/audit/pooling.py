@@ -1,0 +1,78 @@
+"""What several trainings together predict, and what a reader must know before he believes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labelnoise.audit.evidence import Evidence
+from labelnoise.audit.rates import Rates
+from labelnoise.audit.scores import mean_seen
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """What several trainings together predict around their stops, each (n,)."""
+
+    suggested: np.ndarray
+    margins: np.ndarray
+    predicted: np.ndarray
+    """Of a sample that a training held out, the prediction of that training."""
+    sure: np.ndarray
+    held_out: np.ndarray
+
+
+def pool(evidences: Sequence[Evidence]) -> Basis:
+    """Bring the predictions of several trainings together."""
+    predictions = [one.predicted() for one in evidences]
+    predicted, sure = (np.array(part) for part in zip(*predictions, strict=True))
+    outside = np.array([one.held_out for one in evidences])
+    first = outside.argmax(axis=0)  # the first training that held it out; else the first of all
+    everyone = np.arange(first.size)
+    votes = [(predicted == row).sum(axis=0) for row in predicted]
+    suggested = predicted[np.argmax(votes, axis=0), everyone]
+    margins = mean_seen(np.array([one.margins() for one in evidences]))
+    return Basis(suggested, margins, predicted[first, everyone], sure[first, everyone], np.any(outside, axis=0))
+
+
+def undecided_rates(rates: Rates, basis: Basis, given: np.ndarray) -> tuple[Rates, str]:
+    """Say why nothing can be decided, if so: more than half may be wrong, or the network has learnt nothing."""
+    tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
+    if not rates.known or not tested.any():
+        return rates, ""
+    fitted = float((basis.predicted[tested] == given[tested]).mean())
+    counts = [np.bincount(labels[tested], minlength=rates.wrong.size) for labels in (basis.predicted, given)]
+    chance = float(counts[0] @ counts[1] / tested.sum() ** 2)
+    error = float(np.sqrt(max(fitted * (1 - fitted), 1 / tested.sum()) / tested.sum()))
+    if fitted <= chance + 2 * error:
+        why = (
+            f"the network predicts the given label of {fitted:.1%} of the held-out samples, where chance alone would "
+            f"give {chance:.1%}"
+        )
+    elif rates.rate > 0.5:
+        why = f"about {rates.rate:.0%} of the labels seem wrong"
+    else:
+        return rates, ""
+    words = (
+        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
+        "alike, or the model cannot learn these data"
+    )
+    return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
+
+
+def caveats_of(evidences: Sequence[Evidence], given: np.ndarray, rates: Rates, undecided: str) -> list[str]:
+    """Return what a reader must know, a sentence each."""
+    notes = [undecided] if undecided else []
+    if not evidences[0].held_out.any():
+        notes.append(
+            "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "
+            "missed: hold about 10 % out and give their mask as `held_out`"
+        )
+    elif not rates.known and not undecided:
+        notes.append(f"the rate is not estimated: {rates.reason}")
+    unseen = int((given < 0).sum())
+    if unseen:
+        notes.append(f"{unseen} samples were never seen in training and are left out")
+    return notes
