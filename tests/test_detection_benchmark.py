@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from helpers import assert_close
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("sources", "learners", "records", "methods", "peers", "grid", "score", "run")
+NAMES = ("sources", "learners", "records", "seen", "methods", "peers", "grid", "score", "run")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def bench():
 
 def seen_of(bench, margin, loss, prediction, given, stop):
     held_out = np.arange(given.size) % 10 == 0
-    return bench["methods"].Seen(margin, loss, prediction, given, held_out, stop)
+    return bench["seen"].Seen(margin, loss, prediction, given, held_out, stop)
 
 
 def network(n=4_000, rate=0.2, unsure=0.2, seed=0):
@@ -115,7 +115,7 @@ def test_a_count_decides_how_many_of_the_most_suspicious_are_flagged(bench):
     given, true, margin, loss, prediction = network()
     seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 2)
     methods = bench["methods"]
-    flagged = methods.counted(seen, "margin, at the stop", "fifths, to the stop")
+    flagged = methods.counted(seen, "margin, to twice the stop", "fifths, to the stop")
     assert flagged.sum() == round(methods.fifths_rate(seen)[0] * given.size)
     assert margin[flagged].max() <= margin[~flagged].min()
     assert bench["score"].decided(given != true, flagged)["f1"] > 0.8
@@ -133,7 +133,7 @@ def test_the_mean_rank_is_that_of_margin_and_relative_probability(bench):
 
 
 def test_methods_see_no_truth(bench):
-    names = {field.name for field in fields(bench["methods"].Seen)}
+    names = {field.name for field in fields(bench["seen"].Seen)}
     assert names == {"margin", "loss", "prediction", "given", "held_out", "stop"}
 
 
@@ -180,7 +180,7 @@ def test_rates_that_differ_between_the_classes_have_the_stated_mean(bench):
 def test_a_stop_is_the_least_smooth_loss(bench):
     held_out = np.array([True, False])
     loss = np.array([[9, 0], [5, 0], [1, 0], [6, 0], [3, 0], [2, 0], [3, 0]], float)
-    assert bench["records"].smooth_loss_stop(loss, held_out) == 5
+    assert bench["records"].stage_one(loss, held_out) == 5
 
 
 # ------------------------------------------------------------------------------------------------------- all of it
@@ -254,10 +254,17 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
     bench["run"].main()
     table, said = (out / "table.md").read_text(), capsys.readouterr().out
     assert "left out: adult" in said and "left out, for want of data: adult" in table.lower()
-    for words in ("flags nothing", "## Rate", "## Stops", "## Cost", "fifths, to the stop", "cleanlab"):
+    for words in ("flags nothing", "## Rate", "## Stops", "## Seconds", "fifths, to the stop", "cleanlab"):
         assert words in table
     if noise != "none":
-        for words in ("5 folds", "2 trainings: mean rank", "cleanlab self_confidence", "AUM", "where folds are"):
+        for words in (
+            "5 folds",
+            "2 trainings: mean rank",
+            "cleanlab self_confidence",
+            "`aum`",
+            "`suspects`, capped",
+            "where folds are",
+        ):
             assert words in table
     monkeypatch.setattr(sys, "argv", ["run.py", "--stored", "--members", "2", "--out", str(out)])
     bench["run"].main()

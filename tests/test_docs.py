@@ -22,9 +22,12 @@ def test_readme_examples_run(example, capsys):
     assert capsys.readouterr().out
 
 
-def test_the_practitioner_example_finds_the_wrong_label(capsys):
-    exec(compile(EXAMPLES[-1], "README.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("[2] Stop(chosen=2, stopped=4, falls=True")
+def test_the_practitioner_example_stops_in_time_and_finds_wrong_labels(capsys):
+    names = {}
+    exec(compile(EXAMPLES[-1], "README.md", "exec"), names)
+    assert "a fall of more than two paired standard errors" in capsys.readouterr().out
+    first, wrong = names["ln"].suspects(names["recorder"]).head(50), (names["y"] != names["true"]).numpy()
+    assert wrong[first["index"]].mean() > 0.6 > 2 * wrong.mean()
 
 
 def test_the_example_of_a_sweep_runs(capsys, tmp_path, monkeypatch):
@@ -73,9 +76,11 @@ def test_readme_commands_are_understood(monkeypatch, capsys):
     monkeypatch.setattr(folders, "run_experiment", run)
     monkeypatch.setitem(all_kinds(), "sweep", replace(all_kinds()["sweep"], execute=run))
     commands = re.findall(r"^labelnoise (.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    assert [cli.main(line.split()) for line in commands] == [0, 0, 0, 2, 2]  # no run to explain or report on
-    assert (seen[0].problem.d, seen[0].simulation.lr, seen[2].classes) == (400, 0.3, (3, 8))
-    assert (seen[1].problem.m, seen[1].cells) == (5, 28)
+    assert [cli.main(line.split()) for line in commands] == [0, 0, 2, 0, 0, 0, 2, 2]  # no run to explain or report on
+    audit, images, simulated, swept, trained = seen
+    assert (audit.data, audit.label, images.data) == ("people.csv", "income", "photos")
+    assert (simulated.problem.d, simulated.simulation.lr, trained.classes) == (400, 0.3, (3, 8))
+    assert (swept.problem.m, swept.cells) == (5, 28)
 
 
 def test_public_names_have_docstrings():

@@ -7,91 +7,18 @@ seeds (`grid.CHOOSING`) and reported on the others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from records import Record, smooth_loss_stop
+from seen import Seen
 
-from labelnoise.record.stopping import HeldOut
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """What a method may look at: a record without the truth and without the test set."""
-
-    margin: np.ndarray
-    loss: np.ndarray
-    prediction: np.ndarray
-    given: np.ndarray
-    held_out: np.ndarray
-    stop: int
-    """The epoch, from 0, at which the held-out loss is least (mean of three)."""
-
-    @classmethod
-    def of(cls, record: Record) -> Seen:
-        """Hide the truth."""
-        stop = smooth_loss_stop(record.loss, record.held_out)
-        return cls(record.margin, record.loss, record.prediction, record.given, record.held_out, stop)
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs T."""
-        return len(self.loss)
-
-    @cached_property
-    def probability(self) -> np.ndarray:
-        """(T, n) probability of the given label."""
-        return np.exp(-self.loss.astype(float))
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """(T, n) whether the prediction is not the given label."""
-        return self.prediction != self.given
-
-    @property
-    def to_stop(self) -> slice:
-        """Epochs up to the stop."""
-        return slice(0, self.stop + 1)
-
-    @property
-    def to_twice(self) -> slice:
-        """Epochs up to twice the stop."""
-        return slice(0, 2 * (self.stop + 1))
-
-    @property
-    def around(self) -> slice:
-        """The five epochs around the stop."""
-        return slice(max(self.stop - 2, 0), self.stop + 3)
-
-    @cached_property
-    def rejected(self) -> np.ndarray:
-        """(n,) whether the mean margin of the five epochs around the stop is below 0."""
-        return self.margin[self.around].mean(axis=0) < 0
-
-    def predicted(self, epochs: slice) -> np.ndarray:
-        """(n,) the class that most of these epochs predict, the least on ties."""
-        rows = self.prediction[epochs]
-        votes = np.array([(rows == k).sum(axis=0) for k in range(rows.max() + 1)])
-        return votes.argmax(axis=0)
-
-    def sure(self, epochs: slice) -> np.ndarray:
-        """(n,) mean probability of the class that is predicted in each of these epochs: exp(-loss - min(margin, 0))."""
-        return np.exp(-self.loss[epochs].astype(float) - np.minimum(self.margin[epochs], 0)).clip(0, 1).mean(axis=0)
-
+from labelnoise.audit import scores as package
+from labelnoise.record.stop_rules import STOP_RULES, named_rule
+from labelnoise.record.watching import find_stop
 
 # --------------------------------------------------------------------------------------------------------------- scores
 
 
-def moving_loss(seen: Seen) -> np.ndarray:
-    """Moving average of the loss at the last epoch, which keeps 0.9 of its past at each."""
-    average = seen.loss[0].astype(float)
-    for row in seen.loss[1:]:
-        average = 0.9 * average + 0.1 * row
-    return average
-
-
-def share_rejected(seen: Seen, epochs: slice = slice(None)) -> np.ndarray:
+def share_rejected(seen: Seen, epochs: slice) -> np.ndarray:
     """Share of epochs whose prediction is not the given label; its probability decides ties."""
     return seen.wrong[epochs].mean(axis=0) + 1e-6 * (1 - seen.probability[epochs].mean(axis=0))
 
@@ -114,26 +41,26 @@ def mean_rank(seen: Seen) -> np.ndarray:
     return np.mean(ranks, axis=0) / max(seen.given.size - 1, 1)
 
 
-PROBABILITY, RELATIVE = "probability, to twice the stop", "relative probability, to twice the stop"
+PROBABILITY, RELATIVE = "`given-probability`", "relative probability, to twice the stop"
 MARGIN, MEAN_RANK = "margin, to twice the stop", "mean rank of margin and relative probability"
+
+
+def _of_package(name: str) -> Callable[[Seen], np.ndarray]:
+    """A score of the package; it counts the stop from 1."""
+    return lambda s: package.SCORES[name](s.margin, s.loss, s.prediction, s.given, s.stop + 1)
+
 
 SCORES: dict[str, Callable[[Seen], np.ndarray]] = {
     MEAN_RANK: mean_rank,
     MARGIN: margin_to_twice,
-    PROBABILITY: lambda s: 1 - s.probability[s.to_twice].mean(axis=0),
     RELATIVE: relative_probability,
-    "probability, to the stop": lambda s: 1 - s.probability[s.to_stop].mean(axis=0),
     "probability, around the stop": lambda s: 1 - s.probability[s.around].mean(axis=0),
-    "probability, all epochs": lambda s: 1 - s.probability.mean(axis=0),
-    "margin, to the stop": lambda s: -s.margin[s.to_stop].mean(axis=0),
-    "margin, at the stop": lambda s: -s.margin[s.stop],
+    "probability, to the stop": lambda s: 1 - s.probability[s.to_stop].mean(axis=0),
     "share rejected, to twice the stop": lambda s: share_rejected(s, s.to_twice),
-    "share rejected, all epochs (wrong events)": share_rejected,
-    "margin, all epochs (AUM)": lambda s: -s.margin.mean(axis=0),
-    "moving average of the loss (Datumaro)": moving_loss,
-    "loss, last epoch": lambda s: s.loss[-1],
+    "`suspects`, the package's default": lambda s: s.verdicts["capped"].score,
+    **{f"`{name}`": _of_package(name) for name in package.SCORES},
 }
-"""Each score (n,) by name; larger is more suspicious. The first is the default."""
+"""Each score (n,) by name; larger is more suspicious. The first is proposed; those in backticks are the package's."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- rates
@@ -211,6 +138,12 @@ def _wilson(count: int, n: int) -> tuple[float, float]:
     return float(middle - half), float(middle + half)
 
 
+def audited_rate(seen: Seen) -> tuple[float, float, float]:
+    """What the package's audit says; all of it is open where nothing can be decided."""
+    rates = seen.verdicts["capped"].rates
+    return rates.rate, rates.low, rates.high
+
+
 def mixture_rate(seen: Seen) -> tuple[float, float, float]:
     """Share of the upper of two normal distributions fitted to the logit of the mean probability to twice the stop."""
     from sklearn.mixture import GaussianMixture
@@ -230,8 +163,9 @@ RATES: dict[str, Callable[[Seen], tuple[float, float, float]]] = {
     "rejected around the stop": lambda s: _rejection(s.rejected),
     "rejected, held out": lambda s: _rejection(s.rejected[s.held_out]),
     "mixture of two": mixture_rate,
+    "`suspects`": audited_rate,
 }
-"""Each estimate by name: the rate and the ends of its 90 % interval. The first is the default."""
+"""Each estimate by name: the rate and the ends of its 90 % interval. The first is proposed."""
 
 
 # ------------------------------------------------------------------------------------------------------------ decisions
@@ -257,6 +191,8 @@ DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
     "probability, as many as anchors say": _as_counted(PROBABILITY, "anchors, to the stop"),
     "probability, as many as held-out anchors say": _as_counted(PROBABILITY, "anchors, held out"),
     "probability, as many as a mixture says": _as_counted(PROBABILITY, "mixture of two"),
+    "`suspects`, capped": lambda s: s.verdicts["capped"].flagged,
+    "`suspects`, counted": lambda s: s.verdicts["counted"].flagged,
     "margin < 0 around the stop": lambda s: s.rejected,
     "margin < 0 to the stop": lambda s: s.margin[s.to_stop].mean(axis=0) < 0,
     "margin < 0 to twice the stop": lambda s: s.margin[s.to_twice].mean(axis=0) < 0,
@@ -265,33 +201,23 @@ DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
     "rejected in most epochs to twice the stop": lambda s: s.wrong[s.to_twice].mean(axis=0) > 0.5,
     "rejected in most of all epochs": lambda s: s.wrong.mean(axis=0) > 0.5,
 }
-"""Each decision (n,) by name; True is flagged. The first is the default."""
+"""Each decision (n,) by name; True is flagged. The first is proposed."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- stops
 
 
-def held_out_rule(seen: Seen) -> int:
-    """The rule of the package."""
-    accuracy = (~seen.wrong[:, seen.held_out]).mean(axis=1)
-    return HeldOut(int(seen.held_out.sum()))(accuracy, seen.loss[:, seen.held_out].mean(axis=1)).chosen
+PATIENCE = 20
+"""Epochs that a rule waits for a better one."""
 
 
-def label_wave(seen: Seen) -> int:
-    """The first local minimum of how many training predictions change, a mean of three epochs; else the last epoch."""
-    trained = seen.prediction[:, ~seen.held_out]
-    changes = (trained[1:] != trained[:-1]).mean(axis=1)
-    if changes.size < 4:
-        return seen.epochs - 1
-    mean = np.convolve(changes, np.full(3, 1 / 3), "valid")
-    rises = np.flatnonzero(mean[1:] > mean[:-1])
-    return int(rises[0]) + 3 if rises.size else seen.epochs - 1
+def _by_rule(name: str) -> Callable[[Seen], int]:
+    return lambda seen: find_stop(named_rule(name, PATIENCE), seen.recorder, seen.held_out).chosen
 
 
 STOPS: dict[str, Callable[[Seen], int]] = {
-    "held-out loss, mean of 3": lambda s: s.stop,
-    "HeldOut": held_out_rule,
-    "Label Wave": label_wave,
+    **{f"`{name}`": _by_rule(name) for name in STOP_RULES},
+    "least held-out loss of all epochs, mean of 3": lambda s: s.stop,
     "last epoch": lambda s: s.epochs - 1,
 }
-"""Each stop by name: the epoch, from 0, that it keeps."""
+"""Each stop by name: the epoch, from 0, that it keeps. Those in backticks are the package's."""

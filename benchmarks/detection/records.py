@@ -16,6 +16,7 @@ from learners import LEARNERS, Averaged, Learner, Outputs, Trained
 from sources import Source, load_source
 
 from labelnoise.arrays import stream
+from labelnoise.audit.evidence import find_stop
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import ClassConditional, Matrix
 from labelnoise.noise.words import parse_noise
@@ -114,11 +115,9 @@ def _uneven(rate: float, n_classes: int) -> ClassConditional | Matrix:
     return Matrix((1 - rates)[:, None] * eye + rates[:, None] * others)
 
 
-def smooth_loss_stop(loss: np.ndarray, held_out: np.ndarray) -> int:
-    """The epoch (from 0) of the least mean over three records of the held-out loss against given labels."""
-    mean = loss[:, held_out].mean(axis=1, dtype=float)
-    padded = np.pad(mean, 1, mode="edge")
-    return int(np.argmin(padded[:-2] + padded[1:-1] + padded[2:]))
+def stage_one(loss: np.ndarray, held_out: np.ndarray) -> int:
+    """The epoch (from 0) at which Stage I ends: the least mean over three of the held-out loss of given labels."""
+    return find_stop(loss, held_out)[0] - 1
 
 
 def _train(setting: Setting, root: Path) -> dict[str, np.ndarray]:
@@ -162,7 +161,7 @@ def _train_folds(setting: Setting, root: Path) -> dict[str, np.ndarray]:
     for k in range(FOLDS):
         part = replace(source, x=source.x[fold != k], y=source.y[fold != k])
         left_out, outputs, trained = _fold(learner, part, given[fold != k], source.x[fold == k], setting)
-        stop, seconds = smooth_loss_stop(trained.loss, trained.held_out), seconds + trained.seconds
+        stop, seconds = stage_one(trained.loss, trained.held_out), seconds + trained.seconds
         found["end"][fold == k] = outputs[-1]
         found["stop"][fold == k] = outputs[stop]
         found["around"][fold == k] = np.mean(outputs[max(stop - 2, 0) : stop + 3], axis=0)

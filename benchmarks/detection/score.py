@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import peers
 from grid import CHOOSING
-from methods import DECISIONS, RATES, SCORES, STOPS, Seen
+from methods import DECISIONS, RATES, SCORES, STOPS
 from records import Record
+from seen import Seen
 
 
 def rows_of(record: Record, folds: dict[str, np.ndarray] | None, others: Sequence[Record] = ()) -> list[dict[str, Any]]:
@@ -95,133 +96,143 @@ def regret(record: Record, stop: int) -> dict[str, float]:
 def tables(rows: Iterable[dict[str, Any]]) -> str:
     """Markdown: scores, decisions, rates, stops and costs, on both halves of the seeds, and the losses."""
     frame = pd.DataFrame(rows)
-    noisy = frame[frame["rate_true"] > 0]
-    clean = frame[frame["rate_true"] == 0]
-    parts = [
-        "## Scores: average precision", _scores(noisy),
-        "## Scores by kind of noise (reporting seeds)", _by(noisy, "score", "ap", "kind"),
-        "## Scores by data set (reporting seeds)", _by(noisy, "score", "ap", "place"),
-        "## Decisions without a known rate", _decisions(noisy, clean),
-        "## F1 of decisions by kind of noise (reporting seeds)", _by(noisy, "decision", "f1", "kind"),
-        "## F1 of decisions by data set (reporting seeds)", _by(noisy, "decision", "f1", "place"),
-        "## Share flagged on clean data (all seeds)",
-        _by(clean, "decision", "flagged", "place", halves=("choosing", "reporting")),
-        "## Rate", _rates(frame),
-        "## Stops: regret in points of test accuracy", _stops(noisy, clean),
-        "## Cost", _costs(frame),
-        "## Where the default loses", _losses(noisy),
+    frame["kind"] = [noise.partition(":")[0] for noise in frame["noise"]]
+    frame["place"] = frame["data"] + " " + frame["learner"]
+    noisy, clean = frame[frame["rate_true"] > 0], frame[frame["rate_true"] == 0]
+    parts = []
+    for half in ("reporting", "choosing"):
+        seen = frame[frame["half"] == half]
+        wrong, right = seen[seen["rate_true"] > 0], seen[seen["rate_true"] == 0]
+        of_half = {
+            "Scores: average precision": _scores(_of(wrong, "score")),
+            "Decisions without a known rate": _decisions(_of(wrong, "decision"), _of(right, "decision")),
+            "Rate": _rates(_of(seen, "rate")),
+            "Stops: regret in points of test accuracy": _stops(_of(wrong, "stop"), _of(right, "stop")),
+        }
+        parts += [f"## {title} ({half} seeds)\n\n{table}" for title, table in of_half.items()]
+    reported = noisy[noisy["half"] == "reporting"]
+    parts += [
+        "## Average precision by kind of noise (reporting seeds)", _pivot(_of(reported, "score"), "ap", "kind"),
+        "## Average precision by data (reporting seeds)", _pivot(_of(reported, "score"), "ap", "place"),
+        "## F1 by kind of noise (reporting seeds)", _pivot(_of(reported, "decision"), "f1", "kind"),
+        "## F1 by data (reporting seeds)", _pivot(_of(reported, "decision"), "f1", "place"),
+        "## Share flagged on clean data (all seeds)", _pivot(_of(clean, "decision"), "flagged", "place"),
+        "## Seconds (all seeds)", _pivot(_of(frame, "cost"), "seconds", "name", "place"),
+        "## Where the default score loses (all seeds)", _losses(_of(noisy, "score")),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(noisy: pd.DataFrame) -> str:
-    """Mean, spread and worst case over all records, and over those with folds, on which cleanlab can be compared."""
-    part = noisy[noisy["what"] == "score"]
-    table = _halves(part, lambda group: {
-        "AP": group["ap"].mean(), "sd": group["ap"].std(), "worst": group["ap"].min(), "P@k": group["p_at_k"].mean(),
+def _of(frame: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Rows of one of score, decision, rate, stop and cost; of a frame without any, one that has all columns."""
+    return frame[frame["what"] == what]
+
+
+def _scores(part: pd.DataFrame) -> str:
+    """Mean, spread and worst case over all records, and the mean over those with folds, to compare cleanlab with."""
+    return _summary(part, "ap", lambda group: {
+        "records": len(group), "AP": group["ap"].mean(), "sd": group["ap"].std(), "worst": group["ap"].min(),
+        "without subclass noise": group.loc[_elsewhere(group), "ap"].mean(), "P@k": group["p_at_k"].mean(),
+        "AP where folds are": group.loc[group["folds"], "ap"].mean(),
     })  # fmt: skip
-    with_folds = part[part["folds"]]
-    if len(with_folds):
-        table["AP where folds are"] = with_folds.groupby("name")["ap"].mean()
-    return _markdown(table, sort=next((name for name in table.columns[::-1] if ": AP" in name), None))
 
 
-def _by(frame: pd.DataFrame, what: str, value: str, column: str, halves: tuple[str, ...] = ("reporting",)) -> str:
-    """Means of a value over the records of each kind of noise, or of each place: data set and learner."""
-    part = frame[(frame["what"] == what) & frame["half"].isin(halves)].copy() if len(frame) else frame
-    if part.empty:
-        return "No such records."
-    part["kind"] = [noise.partition(":")[0] for noise in part["noise"]]
-    part["place"] = part["data"] + " " + part["learner"]
-    return _markdown(part.pivot_table(index="name", columns=column, values=value))
+def _decisions(part: pd.DataFrame, clean: pd.DataFrame) -> str:
+    """F1, its worst case where a tenth of the labels or more are wrong, and what is flagged on clean data."""
+    quiet = {name: group["flagged"] for name, group in clean.groupby("name")}
+    absent = pd.Series(dtype=float)
 
-
-def _decisions(noisy: pd.DataFrame, clean: pd.DataFrame) -> str:
-    part, empty = noisy[noisy["what"] == "decision"], clean[clean["what"] == "decision"]
-    table = _halves(part, lambda group: {
-        "F1": group["f1"].mean(), "sd": group["f1"].std(),
-        "worst, rate >= 10 %": group.loc[group["rate_true"] >= 0.095, "f1"].min(),
-        "the same without subclass noise": group.loc[
-            (group["rate_true"] >= 0.095) & ~group["noise"].str.startswith("subclass"), "f1"
-        ].min(),
-    })  # fmt: skip
-    flagged = _halves(empty, lambda group: {
-        "flagged on clean data": group["flagged"].mean(), "at most": group["flagged"].max(),
-    })  # fmt: skip
-    both = table.join(flagged, how="outer")
-    with_folds = part[part["folds"]]
-    if len(with_folds):
-        both["F1 where folds are"] = with_folds.groupby("name")["f1"].mean()
-    return _markdown(both, sort=next(iter(table.columns), None))
-
-
-def _rates(frame: pd.DataFrame) -> str:
-    part = frame[frame["what"] == "rate"]
-    return _markdown(_halves(part, lambda group: {
-        "mean absolute error": group["error"].abs().mean(),
-        "the same without subclass noise": group.loc[~group["noise"].str.startswith("subclass"), "error"].abs().mean(),
-        "bias": group["error"].mean(),
-        "worst": group["error"].abs().max(), "intervals that hold it": group["covers"].mean(),
-        "their width": group["width"].mean(),
-    }), sort=None)  # fmt: skip
-
-
-def _stops(noisy: pd.DataFrame, clean: pd.DataFrame) -> str:
     def summary(group: pd.DataFrame) -> dict[str, float]:
-        found = {}
+        frequent, on_clean = group["rate_true"] >= 0.095, quiet.get(str(group["name"].iloc[0]), absent)
+        return {
+            "records": len(group), "F1": group["f1"].mean(), "sd": group["f1"].std(),
+            "without subclass noise": group.loc[_elsewhere(group), "f1"].mean(),
+            "worst, rate >= 10 %": group.loc[frequent, "f1"].min(),
+            "the same without subclass noise": group.loc[frequent & _elsewhere(group), "f1"].min(),
+            "F1 where folds are": group.loc[group["folds"], "f1"].mean(),
+            "flagged on clean data": on_clean.mean(), "at most": on_clean.max(),
+        }  # fmt: skip
+
+    return _summary(part, "f1", summary)
+
+
+def _rates(part: pd.DataFrame) -> str:
+    return _summary(part, "error", lambda group: {
+        "records": len(group), "mean absolute error": group["error"].abs().mean(),
+        "without subclass noise": group.loc[_elsewhere(group), "error"].abs().mean(),
+        "bias": group["error"].mean(), "worst": group["error"].abs().max(),
+        "intervals that hold it": group["covers"].mean(),
+        "the same without subclass noise": group.loc[_elsewhere(group), "covers"].mean(),
+        "width": group["width"].mean(),
+    })  # fmt: skip
+
+
+def _stops(part: pd.DataFrame, clean: pd.DataFrame) -> str:
+    """Of the single epoch, and of the average of the weights of the five around it: against the best single epoch."""
+
+    def summary(group: pd.DataFrame) -> dict[str, float]:
+        found: dict[str, float] = {"records": len(group)}
         for column in ("single", "averaged"):
-            values = group[column].dropna() if column in group else pd.Series(dtype=float)
-            found |= {f"{column}, mean": values.mean(), f"{column}, p90": values.quantile(0.9)}
-        return found | {"averaged, worst": group["averaged"].max() if "averaged" in group else np.nan}
+            values = group.get(column, pd.Series(dtype=float))
+            quiet = clean.loc[clean["name"] == group["name"].iloc[0]].get(column, pd.Series(dtype=float))
+            found |= {
+                f"{column}: mean": values.mean(), "p90": values.quantile(0.9), "worst": values.max(),
+                "clean": quiet.mean(),
+            } if column == "single" else {
+                f"{column}: mean": values.mean(), "p90 ": values.quantile(0.9), "worst ": values.max(),
+                "clean ": quiet.mean(), "against the best average": group.get("averaged_best", values).mean(),
+            }  # fmt: skip
+        return found
 
-    table = _halves(noisy[noisy["what"] == "stop"], summary)
-    quiet = _halves(clean[clean["what"] == "stop"], lambda group: {"averaged, clean": group.get("averaged").mean()})
-    return _markdown(table.join(quiet, how="outer"), sort=None)
+    return _summary(part, "single", summary)
 
 
-def _costs(frame: pd.DataFrame) -> str:
-    part = frame[(frame["what"] == "cost")]
-    place = part["data"] + " " + part["learner"]
-    return _markdown(part.pivot_table(index=place, columns="name", values="seconds"))
-
-
-def _losses(noisy: pd.DataFrame) -> str:
+def _losses(part: pd.DataFrame) -> str:
     """Records with folds in which the best cleanlab score is ahead of the default one, the farthest first."""
-    part = noisy[(noisy["what"] == "score") & noisy["folds"]]
+    part = part[part["folds"]]
     if part.empty:
-        return "No records with folds."
-    keys = ["data", "learner", "noise", "schedule", "seed"]
-    wide = part.pivot_table(index=keys, columns="name", values="ap")
-    peer = wide[[name for name in wide if name.startswith("cleanlab")]]
-    default = wide[next(iter(SCORES))]
-    lost = (peer.max(axis=1) - default).rename("behind by")
-    table = pd.concat([default.rename("default"), peer.max(axis=1).rename("cleanlab"), lost], axis=1)
-    behind = table[lost > 0].sort_values("behind by", ascending=False)
-    words = f"{len(behind)} of {len(table)} records; cleanlab at best of its six variants each.\n\n"
-    behind.index = pd.Index([" ".join(map(str, key)) for key in behind.index])
-    return words + (_markdown(behind) if len(behind) else "None.")
+        return NO_RECORDS
+    wide = part.pivot_table(index=["data", "learner", "noise", "schedule", "seed"], columns="name", values="ap")
+    default, best = wide[next(iter(SCORES))], wide[[name for name in wide if name.startswith("cleanlab")]].max(axis=1)
+    table = pd.DataFrame({"default": default, "cleanlab": best, "behind by": best - default})
+    table.index = pd.Index([" ".join(map(str, key)) for key in table.index])
+    behind = table[table["behind by"] > 0].sort_values("behind by", ascending=False)
+    words = f"{len(behind)} of {len(table)} records; cleanlab at best of its six variants each."
+    return words + (f"\n\n{_markdown(behind)}" if len(behind) else "")
 
 
-def _halves(part: pd.DataFrame, summary: Any) -> pd.DataFrame:
-    """A row a candidate; the columns of the summary on the choosing seeds, then on the reporting ones."""
-    columns = {}
-    for half in ("choosing", "reporting"):
-        of_half = part[part["half"] == half]
-        for name, group in of_half.groupby("name", sort=False):
-            for label, value in summary(group).items():
-                columns.setdefault(f"{half}: {label}", {})[name] = value
-    return pd.DataFrame(columns)
+def _elsewhere(group: pd.DataFrame) -> pd.Series:
+    """Where the noise is not dominant in a subclass, which no score can see."""
+    return group["kind"] != "subclass"
 
 
-def _markdown(table: pd.DataFrame, sort: str | None = None) -> str:
-    """A table as markdown, three decimals."""
-    if sort is not None and sort in table:
-        table = table.sort_values(sort, ascending=False)
+def _summary(part: pd.DataFrame, value: str, summary: Callable[[pd.DataFrame], dict[str, float]]) -> str:
+    """A row a candidate, in the order of the candidates; none where nothing was measured."""
+    part = part.dropna(subset=[value]) if value in part else part.iloc[:0]
+    return _markdown(pd.DataFrame({name: summary(group) for name, group in part.groupby("name", sort=False)}).T)
+
+
+def _pivot(part: pd.DataFrame, value: str, columns: str, index: str = "name") -> str:
+    """Means of a value, a row a candidate in their order."""
+    if part.empty or value not in part:
+        return NO_RECORDS
+    return _markdown(part.pivot_table(index=index, columns=columns, values=value, sort=False))
+
+
+NO_RECORDS = "No such records."
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """A table as markdown, three decimals; counts without."""
     if table.empty:
-        return "No such records."
+        return NO_RECORDS
     head = ["", *map(str, table.columns)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, row in table.iterrows():
-        cells = ["" if pd.isna(value) else f"{value:.3f}" for value in row]
+        cells = [_cell(str(column), value) for column, value in row.items()]
         lines.append("| " + " | ".join([str(name), *cells]) + " |")
     return "\n".join(lines)
+
+
+def _cell(column: str, value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.0f}" if column == "records" else f"{value:.3f}"

@@ -112,7 +112,9 @@ def test_a_training_that_resumes_goes_on_in_its_record(tmp_path, validated, eval
     batches = loader(shuffle=False) if evaluated else None
     val = [loader(shuffle=False)][:validated]
     first = Recorder(N, K)
-    saved = pl.callbacks.ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    saved = pl.callbacks.ModelCheckpoint(
+        tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=not validated
+    )
     trainer(tmp_path, callback(first, batches), saved).fit(Module(), loader(shuffle=True), *val)
     path = tmp_path / "epoch=1.ckpt"
     second = Recorder(N, K)

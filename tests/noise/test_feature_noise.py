@@ -84,7 +84,7 @@ def test_the_wrong_labels_of_a_class_fill_one_cluster_and_say_the_same(rate, wit
 
 
 def test_the_cluster_is_the_drawn_sample_and_those_nearest_to_it():
-    x, y = table(50, n_classes=2, width=2)
+    x, y = table(51, n_classes=2, width=2)  # of one class an odd number
     leave, target = SubclassDominant(0.25, 0.5).draw(Features.read(x, y), 2, np.random.default_rng(2))
     rng, z = np.random.default_rng(2), (x - x.mean(0)) / x.std(0)
     for label in (0, 1):

@@ -103,7 +103,7 @@ def test_a_sample_that_two_processes_saw_alike_is_kept_once():
     twice = Recorder(N, K, held_out=OUT)
     for epoch in range(7):
         part = np.arange(12, N)
-        twice.update(part, logits(epoch)[part] + 1e-6, GIVEN[part])
+        twice.update(part, logits(epoch)[part] * (1 + 1e-6), GIVEN[part])
         twice.end_epoch()
     first.merge(twice)
     np.testing.assert_array_equal(first.margin[:, :14], whole.margin[:, :14])

@@ -278,7 +278,7 @@ def test_selection_keeps_leading_axes_and_broadcasts_the_truth():
 @given(z=st.floats(-700, 700).filter(lambda z: z == 0 or abs(z) > 1e-12))
 def test_a_loss_above_log_2_is_a_negative_margin(z):
     class View:
-        dynamics = Dynamics()
+        dynamics, n_classes = Dynamics(), 2
         xp, y_given, output = np, np.array([[1.0, -1.0]]), np.array([[z, -z]])
 
     assert ((loss(View) > np.log(2)) == (z < 0)).all()

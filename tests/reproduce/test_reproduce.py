@@ -15,7 +15,7 @@ import pytest
 from labelnoise.errors import InputError
 from labelnoise.reproduce import experiment as module
 from labelnoise.reproduce.experiment import Reproduce, run_reproduce
-from labelnoise.reproduce.plan import Setting, plan_sections
+from labelnoise.reproduce.plan import AuditOf, Setting, plan_sections
 from labelnoise.reproduce.workers import run_all
 from labelnoise.runs.reading import read_run
 from labelnoise.sweeps.experiment import SweepRun
@@ -30,6 +30,8 @@ def small(monkeypatch):
     """The sections of the report, each experiment cut to almost nothing."""
 
     def cut(run):
+        if isinstance(run, AuditOf):
+            return run
         if isinstance(run, SimulateRun):
             problem = replace(run.problem, n=10, d=50, m=2, mu_norm=8.0)
             return replace(
@@ -59,15 +61,16 @@ def small(monkeypatch):
 def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(world, small, tmp_path):
     told = []
     outcome = run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words))
-    assert not outcome.reused and outcome.page.is_file() and [at for at, _, _ in told] == list(range(1, 8))
+    assert not outcome.reused and outcome.page.is_file() and [at for at, _, _ in told] == list(range(1, 9))
     whole = (tmp_path / "a/summary.json").read_bytes()
     summary = read_run(tmp_path / "a").summary
     assert summary["status"] == "ok" and set(summary["experiments"]) == {
-        "a-noise", "a-clean", "b-noise", "b-clean", "map", "digits-noise-seed0", "digits-clean-seed0"
+        "a-noise", "a-clean", "b-noise", "b-clean", "map", "digits-noise-seed0", "digits-clean-seed0",
+        "digits-audit",
     }  # fmt: skip
     assert {path.stem for path in (tmp_path / "a/figures").iterdir()} == {
         "synthetic-a-curves", "synthetic-b-curves", "digits-curves", "digits-margins", "digits-attribution",
-        "digits-similarity", "map-stages",
+        "digits-similarity", "map-stages", "audit-margins",
     }  # fmt: skip
     assert run_reproduce(Reproduce(), tmp_path / "a").reused
 

@@ -89,7 +89,8 @@ def measure_logits(logits: Array, labels: Array) -> Measures:
         # -inf - -inf is no number: where every other class is masked, s is -inf, the log of an empty sum
         largest = float(xp.finfo(logits.dtype).max)
         others -= xp.clip(best_other, -largest, largest)[:, None]
-        spread = xp.log(xp.sum(xp.exp(others), axis=1))
+        powers = np.exp(others, out=others) if xp is np else xp.exp(others)
+        spread = xp.log(xp.sum(powers, axis=1))
         loss = xp.logaddexp(xp.zeros_like(margin), spread - margin)
         return _measures(xp, margin, loss, labels, rival)
 

@@ -34,10 +34,8 @@ def read_positions(index: Any, n: int, n_other: int) -> np.ndarray | slice:
             f"`index` must hold a position for each of the {n_other} samples of `other`, got {described(index)}; give "
             "integers"
         )
-    named = np.zeros(n, bool)
-    if positions.min() >= 0 and positions.max() < n:
-        named[positions] = True
-    if named.sum() < n_other:
+    inside = positions.min() >= 0 and positions.max() < n
+    if not inside or not ((np.diff(positions) > 0).all() or np.unique(positions).size == n_other):
         raise InputError(f"`index` must hold different positions in 0..{n - 1}, got others; number the samples")
     return positions.astype(np.int64)
 
@@ -54,7 +52,7 @@ def check_alike(**pairs: tuple[object, object]) -> None:
 
 
 def merge_labels(given: np.ndarray, other: np.ndarray, at: np.ndarray | slice) -> np.ndarray:
-    """Given labels of both.
+    """Given labels of both, of the samples of the other.
 
     Raises:
         InputError: a sample has two.
@@ -68,9 +66,7 @@ def merge_labels(given: np.ndarray, other: np.ndarray, at: np.ndarray | slice) -
             f"`other` must have the same given labels, got {other[first]} and here {mine[first]} for sample {where}; "
             "merge records of one data set"
         )
-    united = given.copy()
-    united[at] = np.maximum(mine, other)
-    return united
+    return np.maximum(mine, other)
 
 
 def check_masks(own: np.ndarray | None, other: np.ndarray | None, at: np.ndarray | slice, n_other: int) -> None:

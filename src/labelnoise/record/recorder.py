@@ -243,7 +243,7 @@ class Recorder:
             self._history = merging.merge_histories(self._history, other._history, at)
             self._sums = Accumulator(self.n_samples, self.n_classes, self._sums.held_out, self._rule)
             self._sums.add_all(map(self._history.read, range(len(self._history))), loss)
-        self._given = given
+        self._given[at] = given
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the ended epochs as arrays, from which `load_state_dict` goes on: for checkpoints."""

@@ -166,9 +166,9 @@ class Accumulator:
 
     def begin_like(self, other: Accumulator) -> None:
         """After as many epochs as another one, with its stop, and no sample seen."""
-        nothing = {name: -1 if name == "rival" else 0 for name in other.arrays}
-        zeros = {name: np.full(len(self.arrays["seen"]), value) for name, value in nothing.items()}
-        self.load(zeros, other.loss.copy(), -1 if other.settled is None else other.settled)
+        self.loss, self.settled = other.loss.copy(), other.settled
+        self.arrays = {name: np.zeros(len(self.arrays["seen"]), array.dtype) for name, array in other.arrays.items()}
+        self.arrays["rival"] -= 1
 
     def load(self, arrays: dict[str, np.ndarray], loss: np.ndarray, settled: int) -> None:
         """Take over sums after so many epochs; `settled` is -1 for none."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from labelnoise.reproduce.plan import SectionPlan, plan_sections
+from labelnoise.reproduce.plan import AuditOf, SectionPlan, plan_sections
 from labelnoise.reproduce.workers import run_all
-from labelnoise.runs.folders import RunFolder, default_path, open_run
+from labelnoise.runs.folders import RunFolder, default_path, open_run, run_experiment
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page, Section, panel_of
 from labelnoise.runs.reading import Run, read_run
@@ -39,9 +39,9 @@ class Reproduce:
         experiments = {
             name: run for section in sections for part in section.settings for name, run in part.experiments.items()
         }
-        longest_first = sorted(
-            experiments, key=lambda name: (name not in explained, not isinstance(experiments[name], TrainRun))
-        )
+        audits = {name: run for name, run in experiments.items() if isinstance(run, AuditOf)}
+        own = {name: run for name, run in experiments.items() if not isinstance(run, AuditOf)}
+        longest_first = sorted(own, key=lambda name: (name not in explained, not isinstance(own[name], TrainRun)))
         statuses: dict[str, str] = {}
 
         def done(name: str, outcome: Outcome) -> None:
@@ -52,7 +52,9 @@ class Reproduce:
 
         if not folder.finished:
             folder.begin()
-        run_all({name: experiments[name] for name in longest_first}, explained, folder.path, done)
+        run_all({name: own[name] for name in longest_first}, explained, folder.path, done)
+        for name, audit in audits.items():  # made anew each time: it takes a second, and the folder may have moved
+            done(name, run_experiment(audit.within(folder.path), folder.path / name, overwrite=True))
         ordered = {name: statuses[name] for name in experiments}
         folder.finish({
             "status": next((f"{name}: {status}" for name, status in ordered.items() if status != "ok"), "ok"),

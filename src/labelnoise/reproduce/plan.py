@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from pathlib import Path
 
+from labelnoise.audit.experiment import AuditRun
 from labelnoise.noise.models import ClassConditional
 from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.theory.config import SimulateConfig
@@ -16,11 +18,22 @@ from labelnoise.training.experiment import TrainRun
 
 
 @dataclass(frozen=True)
+class AuditOf:
+    """An audit of an experiment of the report, once that has ended."""
+
+    name: str
+
+    def within(self, folder: Path) -> AuditRun:
+        """Return the audit of that experiment's folder within this one."""
+        return AuditRun(data=str(folder / self.name), top=20)
+
+
+@dataclass(frozen=True)
 class Setting:
     """One setting of a section: its title and its experiments by name."""
 
     title: str
-    experiments: dict[str, SimulateRun | SweepRun | TrainRun]
+    experiments: dict[str, SimulateRun | SweepRun | TrainRun | AuditOf]
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ WITH, WITHOUT = "labels flipped with probability 0.2", "no label noise"
 
 def plan_sections(quick: bool = False) -> tuple[SectionPlan, ...]:
     """Return every section with the experiments that it needs."""
-    return *_synthetic_sections(quick), _map_section(quick), _digits_section(quick)
+    return *_synthetic_sections(quick), _map_section(quick), _digits_section(quick), _audit_section()
 
 
 def _synthetic_sections(quick: bool) -> tuple[SectionPlan, SectionPlan]:
@@ -114,4 +127,16 @@ def _digits_section(quick: bool) -> SectionPlan:
         f"labels only. {BANDS}",
         (setting(WITH, "noise", "symmetric:0.2"), setting(WITHOUT, "clean", "none")),
         explained={"digits-noise-seed0": ExplainConfig(method="deep" if find_spec("shap") else "expected-gradients")},
+    )
+
+
+def _audit_section() -> SectionPlan:
+    """What a practitioner gets, who does not know the truth."""
+    return SectionPlan(
+        "audit",
+        "The same digits without the truth: which labels are wrong?",
+        "The audit sees the given labels and what the first of these trainings recorded, nothing else. What to look "
+        "for: does the interval hold the share that was flipped, one in five, and are the worst suspects digits that a "
+        "person would label as suggested?",
+        (Setting("an audit of the training with seed 0", {"digits-audit": AuditOf("digits-noise-seed0")}),),
     )
