@@ -172,8 +172,8 @@ def _basis(run: Run) -> Table:
 
 
 WORDS = {
-    "Suspect": "a sample whose given label the model rejects around the stop, among the most suspicious as many as the "
-    "interval of the number of wrong labels allows.",
+    "Suspect": "a flagged sample: one of the most suspicious, as many as labels are estimated to be wrong, unless "
+    "another decision was asked for.",
     "Wrong with": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
     "number of wrong labels.",
 }
