@@ -1,0 +1,73 @@
+"""Which samples may vote on the rate of an audit with folds, and which score ranks best there: one line a case.
+
+    python benchmarks/audit_votes.py --data-root FOLDER [--cases adult banking77]
+
+Anchors are the surest held-out samples; fifths are taken of what each sample's own fold predicts of it up to the stop
+(out of fold), and of what the trainings that saw it do (trained). Average precision: of the audit's score, of the
+margin that it corrects, and of the mean rank of that margin and the corrected probability.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+import labelnoise as ln
+from audit import CASES, NOISE
+from labelnoise.audit.judging import judge
+from labelnoise.audit.labels import read_labels
+from labelnoise.audit.materials import read_material
+from labelnoise.audit.rates import fifths
+from labelnoise.audit.recording import record_trainings
+
+
+def precision(score: np.ndarray, wrong: np.ndarray) -> float:
+    """Average precision; NaN where no label is wrong."""
+    hits = wrong[np.argsort(-score, kind="stable")]
+    return float((np.cumsum(hits) / np.arange(1, hits.size + 1))[hits].mean()) if hits.any() else np.nan
+
+
+def rank(score: np.ndarray) -> np.ndarray:
+    """Place of each sample, the least suspicious first."""
+    return np.argsort(np.argsort(score, kind="stable"))
+
+
+def measure(case: str, noise: str, root: Path) -> str:
+    """Return one line of the table."""
+    samples, true = CASES[case](root)
+    given = ln.flip_labels(true, NOISE[noise], int(true.max()) + 1, 0).y_given
+    evidences, _ = record_trainings(read_material(samples), read_labels("y", given), None, None, 0)
+    early = [one.predicted(slice(0, one.stop)) for one in evidences]
+    outside = np.array([one.held_out for one in evidences])
+    first, everyone = outside.argmax(axis=0), np.arange(given.size)
+    predicted, sure = (np.array(part) for part in zip(*early, strict=True))
+    own = fifths([(predicted[first, everyone], sure[first, everyone])], given)[0]
+    trained = fifths([(np.where(mask, -1, p), s) for mask, (p, s) in zip(outside, early, strict=True)], given)[0]
+    verdict, wrong = judge(evidences), given != true
+    margin, chance = (judge(evidences, name).score for name in ("margin-to-twice", "given-probability"))
+    plain = -np.mean([one.margin[: 2 * one.stop].mean(axis=0) for one in evidences], axis=0)
+    scores = (margin, plain, (rank(plain) + rank(chance)).astype(float))
+    cells = [f"{value:.3f}" for value in (wrong.mean(), verdict.rates.rate, own, trained)]
+    return f"| {case} | {noise} | {' | '.join(cells + [f'{precision(score, wrong):.3f}' for score in scores])} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("LABELNOISE_DATA", "data")))
+    parser.add_argument("--cases", nargs="*", choices=("adult", "banking77"), default=["adult", "banking77"])
+    given = parser.parse_args()
+    print(
+        "| data | flips | wrong | anchors | fifths, out of fold | fifths, trained | AP | AP, margin | AP, mean rank |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    for case in given.cases:
+        for noise in NOISE if case == "adult" else list(NOISE)[:2]:
+            print(measure(case, noise, given.data_root), flush=True)
+
+
+if __name__ == "__main__":
+    main()
