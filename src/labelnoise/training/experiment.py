@@ -23,6 +23,7 @@ from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page, Section
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.seeds import check_seeds, run_seeds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +42,8 @@ class TrainRun:
     """Data set by name (digits, mnist, fashion-mnist, cifar10, cifar100), or the path of an .npz file or of a folder of
     images."""
     classes: tuple[int | str, ...] = ()
-    """Original class ids, or names where the data set has them, to use in this order; none for all."""
+    """Original class ids, or names where the data set has them, to use in this order; none for all. Where each is a
+    name, as 3 and 7 may be of folders, the name goes before the number."""
     per_class: int = 0
     """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
     noise: str = "symmetric:0.2"
@@ -65,11 +67,14 @@ class TrainRun:
     predictions, or the median of the first three."""
     average: int = 5
     """Records around the chosen one whose weights --stop averages, an odd number; 1 for that epoch alone."""
+    seeds: tuple[int, ...] = ()
+    """Seeds to train side by side on the cores, a run each in one folder, in place of --seed; none for that one."""
     training: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
         check_types(self)
-        object.__setattr__(self, "classes", tuple(self.classes))
+        for name in ("classes", "seeds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)
@@ -79,6 +84,7 @@ class TrainRun:
         if self.model not in NAMES:
             raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(str(self.model), NAMES)}")
         parse_noise(self.noise)
+        check_seeds(self.seeds, self.training.seed)
 
     def load(self) -> Data:
         """Read the data and flip labels, the same ones each time."""
@@ -115,13 +121,29 @@ class TrainRun:
         """What the run is stopped by, if it is."""
         return named_rule(self.stop_rule, self.training.patience) if self.stop else False
 
+    def check(self) -> tuple[Data, nn.Module]:
+        """Refuse what cannot be trained; return the data and the network as it is before the first epoch."""
+        from labelnoise.training.checks import check_training
+
+        data = self.load()
+        model = self.build(data)
+        check_training(model, data, self.training, self.rule)
+        return data, model
+
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Train, or go on where a run of these settings was interrupted, and write the result.
 
-        `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
+        `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time); of several seeds a run
+        each.
         """
+        if self.seeds:
+            run_seeds(self, folder, progress)
+        else:
+            self._train(folder, progress)
+
+    def _train(self, folder: RunFolder, progress: Progress | None) -> None:
+        """Train the one seed."""
         from labelnoise.training.checkpoints import kept_epochs
-        from labelnoise.training.checks import check_training
         from labelnoise.training.loop import fit
 
         def tell(at: EpochProgress) -> None:
@@ -129,9 +151,7 @@ class TrainRun:
                 progress(at.epoch, at.epochs, _accuracies(at))
 
         with cpu_threads(self.threads):
-            data = self.load()
-            model = self.build(data)
-            check_training(model, data, self.training, self.rule)
+            data, model = self.check()
             folder.begin()
             how: dict[str, Any] = {"stop": self.rule, "average": self.average, "folder": folder.path, "progress": tell}
             log = fit(model, data, self.training, **how)
