@@ -79,7 +79,7 @@ def tiny(tmp_path_factory):
     return path
 
 
-ALIKE = ("pair-cat-dog", "pair-clean", "pair-noise-0.1", "pair-noise-0.3", "pair-noise-0.4")
+ALIKE = ("pair-asymmetric", "pair-cat-dog", "pair-clean", "pair-noise-0.1", "pair-noise-0.3", "pair-noise-0.4")
 """Those that differ from another one by a value."""
 
 

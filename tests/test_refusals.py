@@ -411,7 +411,7 @@ reproduce: steps = 3
 
 REMEDIES = """
 smulate => ; did you mean 'simulate'?
--x => ; choose one of 'reproduce', 'sweep', 'simulate', 'train', 'explain', 'report'
+-x => ; choose one of 'audit', 'reproduce', 'sweep', 'simulate', 'train', 'explain', 'report'
 simulate --step 3 => ; did you mean 'steps'?
 simulate --mu_norm 3 => ; did you mean 'mu-norm'?
 simulate --n many => `--n` must be a whole number, got 'many'; see labelnoise simulate --help

@@ -35,14 +35,20 @@ def margin_to_twice(seen: Seen) -> np.ndarray:
     return -seen.margin[seen.to_twice].mean(axis=0)
 
 
+def audited(seen: Seen) -> np.ndarray:
+    """The score of the package's audit: the given label's probability to twice the stop, corrected by class."""
+    return np.nan_to_num(seen.verdicts["capped"].score)
+
+
 def mean_rank(seen: Seen) -> np.ndarray:
-    """Mean of the ranks by margin and by relative probability, both up to twice the stop, in [0, 1]."""
-    ranks = [np.argsort(np.argsort(score(seen), kind="stable")) for score in (margin_to_twice, relative_probability)]
+    """Mean of the ranks by margin and by the score of the audit, both up to twice the stop, in [0, 1]."""
+    ranks = [np.argsort(np.argsort(score(seen), kind="stable")) for score in (margin_to_twice, audited)]
     return np.mean(ranks, axis=0) / max(seen.given.size - 1, 1)
 
 
 PROBABILITY, RELATIVE = "`given-probability`", "relative probability, to twice the stop"
-MARGIN, MEAN_RANK = "margin, to twice the stop", "mean rank of margin and relative probability"
+SUSPECTS = "`suspects`, the package's default"
+MARGIN, MEAN_RANK = "margin, to twice the stop", "mean rank of margin and `suspects`"
 
 
 def _of_package(name: str) -> Callable[[Seen], np.ndarray]:
@@ -57,7 +63,7 @@ SCORES: dict[str, Callable[[Seen], np.ndarray]] = {
     "probability, around the stop": lambda s: 1 - s.probability[s.around].mean(axis=0),
     "probability, to the stop": lambda s: 1 - s.probability[s.to_stop].mean(axis=0),
     "share rejected, to twice the stop": lambda s: share_rejected(s, s.to_twice),
-    "`suspects`, the package's default": lambda s: s.verdicts["capped"].score,
+    SUSPECTS: audited,
     **{f"`{name}`": _of_package(name) for name in package.SCORES},
 }
 """Each score (n,) by name; larger is more suspicious. The first is proposed; those in backticks are the package's."""
@@ -185,6 +191,7 @@ def _as_counted(score: str, rate: str) -> Callable[[Seen], np.ndarray]:
 
 DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
     "mean rank, as many as fifths say": _as_counted(MEAN_RANK, "fifths, to the stop"),
+    "`suspects`, as many as fifths say": _as_counted(SUSPECTS, "fifths, to the stop"),
     "margin, as many as fifths say": _as_counted(MARGIN, "fifths, to the stop"),
     "relative probability, as many as fifths say": _as_counted(RELATIVE, "fifths, to the stop"),
     "probability, as many as fifths say": _as_counted(PROBABILITY, "fifths, to the stop"),

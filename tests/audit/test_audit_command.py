@@ -88,6 +88,10 @@ def test_a_second_pass_and_a_test_split_are_warned_of(here):
     assert "this is a test split" in notes("out") and "second pass" not in notes("out")
     ln.run_experiment(AuditRun(data="out/cleaned.csv", label="label", folds=2), "again")
     assert "a second pass over its own corrections" in notes("again")
+    for name, said in (("cleaned.csv", True), ("other.csv", False)):  # taken out of the run
+        (here / name).write_bytes((here / "out/cleaned.csv").read_bytes())
+        ln.run_experiment(AuditRun(data=name, label="label", folds=2), f"of-{name}")
+        assert ("a second pass" in notes(f"of-{name}")) == said
 
 
 def test_texts_and_names_that_only_tell_rows_apart(here):
@@ -126,7 +130,7 @@ def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
     (here / "images/light/notes.txt").write_text("not an image either")
     (here / "images/dark/00.png").rename("images/light/wrong.png")
     Image.fromarray(np.zeros((90, 40), np.uint8)).save("images/dark/large.png")
-    ln.run_experiment(AuditRun(data="images"), "out")
+    ln.run_experiment(AuditRun(data="images", folds=1), "out")
     assert "1 of 62 images could not be read and were skipped: light/broken.jpg" in notes("out")
     assert "images of 2 sizes were brought to 8 x 8" in notes("out")
     suspects = pd.read_csv("out/suspects.csv")

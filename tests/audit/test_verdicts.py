@@ -89,6 +89,9 @@ def test_rejections_refine_the_rate_only_where_they_agree():
     assert other.rate == pytest.approx(other.wrong.sum()) and other.rate < 0.4 and "agrees" not in other.reason
     surest_are_wrong = estimate_rates(predicted, sure, given, everyone, given == 1, 2)
     assert surest_are_wrong.rate > 0.3
+    none = estimate_rates(predicted, sure, np.zeros(400, int), everyone, given == 9, 2)
+    assert (none.rate, none.low, none.anchors) == (0, 0, 200)
+    assert none.high == pytest.approx(3 / 203)  # no wrong label among 200 leaves room for 1.5 %
     few = estimate_rates(predicted[:15], sure[:15], given[:15], everyone[:15], given[:15] == 1, 2)
     assert not few.known and "too few" in few.reason
 

@@ -127,7 +127,7 @@ def test_the_five_of_a_training_run_are_those_of_its_summary(tmp_path):
     stop, end = (next(row for row in summary["stops"] if row["rule"] == rule) for rule in ("held_out", "last"))
     value, small = found["Test accuracy at the stop and at the end"]
     assert value == f"{stop['test_accuracy']:.1%} → {end['test_accuracy']:.1%}"
-    assert "the held-out rule sees a fall in 1 of 1" in small and "one seed" in small
+    assert "a fall is seen in 1 of 1" in small and "one seed" in small
     assert found["Wrong labels a negative margin finds at the stop"][0] == (
         f"{stop['selection_recall']:.1%} found, {stop['selection_precision']:.1%} right"
     )

@@ -128,6 +128,7 @@ def test_what_may_share_a_batch_does():
         "batch_size": 9.0,
         "selection_from": 1.0,
         "fresh_flips": 0.1,
+        "n_classes": 2.0,  # the flips of this problem are those of two classes
     }
     for name, parameter in PARAMETERS.items():
         changed = set_up(BASE, {parameter: values.get(name, 1.0)})

@@ -94,8 +94,8 @@ class LabelAuditor(BaseEstimator):
             model on TF-IDF for texts, a perceptron for vectors of 64 numbers or more, a small convolutional network for
             images. Or a classifier of scikit-learn (with stages, `partial_fit`, or only `predict_proba`), of which
             clones are fitted; or a torch module for vectors or images, of which copies are trained.
-        folds: trainings, each sample held out of one of them; 1 holds a tenth out of a single one. None takes 5 for
-            tables, texts and given classifiers, 2 for vectors, 1 for images and given modules.
+        folds: trainings, each sample held out of one of them; 1 holds a tenth out of a single one. None takes 3 for
+            tables, given classifiers and up to 2,000 images, 5 for texts and few vectors, else 1.
         score: how suspicion is measured, a key of `labelnoise.audit.scores.SCORES`; None for the default.
         decision: how many are flagged: `capped`, `rejected`, `counted` or `mixture`.
         random_state: seed of folds, weights and batches, an integer; None for 0.

@@ -76,7 +76,7 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
     check_name("decision", decision, DECISIONS)
     given = _common_labels(evidences)
     basis = pool(evidences)
-    rejected = basis.margins < 0
+    rejected = (basis.margins < 0) & (basis.suggested != given)
     rates = estimate_rates(
         basis.predicted, basis.sure, given, basis.held_out, rejected, evidences[0].n_classes, seed=seed
     )

@@ -22,6 +22,8 @@ FOLDS: dict[MaterialKind, int] = {"table": 3, "text": 5, "dense": 5, "image": 1}
 """Trainings by default; where they are dear, one."""
 DEAR = 5_000_000
 """Numbers in vectors from which on one training is the default."""
+FEW_IMAGES = 2_000
+"""Images up to which three trainings are the default: a tenth of them says too little of the rate."""
 BATCHES = 50
 """Batches of a pass over few vectors; of many, each holds 200."""
 HELD_OUT = 0.1
@@ -111,7 +113,7 @@ def _is_module(model: Any) -> bool:
 
 def _default(material: Material, labels: GivenLabels) -> tuple[Record, str, int]:
     if material.kind == "image":
-        return _network(material, labels, None), f"small-cnn, {EPOCHS} epochs", FOLDS["image"]
+        return _network(material, labels, None), f"small-cnn, {EPOCHS} epochs", _folds(material)
     if material.kind == "text":
         words = f"TF-IDF and a linear model, {PASSES['text']} passes"
     elif material.kind == "table" and len(labels.classes) <= BOOSTED:
@@ -122,7 +124,8 @@ def _default(material: Material, labels: GivenLabels) -> tuple[Record, str, int]
 
 
 def _folds(material: Material) -> int:
-    return 1 if _is_dear(material) else FOLDS[material.kind]
+    few = material.kind == "image" and material.n <= FEW_IMAGES
+    return 1 if _is_dear(material) else 3 if few else FOLDS[material.kind]
 
 
 def _is_dear(material: Material) -> bool:

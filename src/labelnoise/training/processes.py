@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
-from labelnoise.arrays import stream
+from labelnoise.arrays import seed_torch
 from labelnoise.errors import InputError
 from labelnoise.runs.launch import Launch
 
@@ -124,7 +124,7 @@ def in_parallel(model: nn.Module) -> nn.Module:
 def draw_anew(seed: int, epoch: int, group: Launch) -> None:
     """Let dropout of every process but the first draw numbers of its own, the same whether the run was interrupted."""
     if group.rank:
-        torch.manual_seed(int(stream(seed, "batches", group.rank, epoch).integers(2**62)))
+        seed_torch(seed, "batches", group.rank, epoch)
 
 
 def check_batch(batch_size: int, group: Launch) -> None:
