@@ -17,6 +17,7 @@ from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.reading import read_run
+from labelnoise.training.seeds import check_one_seed
 
 if TYPE_CHECKING:
     from labelnoise.audit.experiment import AuditRun
@@ -234,6 +235,7 @@ def _run(path: Path, config: AuditRun) -> AuditSource:
     run = read_run(path)
     if run.command != "train":
         raise InputError(f"{path} is a run of {run.command!r}, and only one of 'train' can be audited; give its data")
+    check_one_seed(run)
     needed = ("margin", "loss", "prediction", "y_given", "held_out", "index")
     absent = [name for name in needed if name not in run.samples]
     if absent:
