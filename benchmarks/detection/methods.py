@@ -12,6 +12,7 @@ import numpy as np
 from seen import Seen
 
 from labelnoise.audit import scores as package
+from labelnoise.audit.rates import fifths, places, wilson
 from labelnoise.record.stop_rules import STOP_RULES, named_rule
 from labelnoise.record.watching import find_stop
 
@@ -36,19 +37,25 @@ def margin_to_twice(seen: Seen) -> np.ndarray:
 
 
 def audited(seen: Seen) -> np.ndarray:
-    """The score of the package's audit: the given label's probability to twice the stop, corrected by class."""
-    return np.nan_to_num(seen.verdicts["capped"].score)
+    """The score of the package's audit: the margin to twice the stop, corrected by class."""
+    return np.nan_to_num(seen.verdicts["counted"].score)
+
+
+def corrected_probability(seen: Seen) -> np.ndarray:
+    """1 - the given label's mean probability to twice the stop, its odds corrected by class as the audit does."""
+    return np.nan_to_num(seen.verdicts["given-probability"].score)
 
 
 def mean_rank(seen: Seen) -> np.ndarray:
-    """Mean of the ranks by margin and by the score of the audit, both up to twice the stop, in [0, 1]."""
-    ranks = [np.argsort(np.argsort(score(seen), kind="stable")) for score in (margin_to_twice, audited)]
+    """Mean of the ranks by margin and by corrected probability, both up to twice the stop, in [0, 1]."""
+    ranks = [np.argsort(np.argsort(score(seen), kind="stable")) for score in (margin_to_twice, corrected_probability)]
     return np.mean(ranks, axis=0) / max(seen.given.size - 1, 1)
 
 
 PROBABILITY, RELATIVE = "`given-probability`", "relative probability, to twice the stop"
 SUSPECTS = "`suspects`, the package's default"
-MARGIN, MEAN_RANK = "margin, to twice the stop", "mean rank of margin and `suspects`"
+MARGIN, MEAN_RANK = "`margin-to-twice`", "mean rank of margin and corrected probability"
+CORRECTED = "corrected probability, to twice the stop"
 
 
 def _of_package(name: str) -> Callable[[Seen], np.ndarray]:
@@ -57,22 +64,19 @@ def _of_package(name: str) -> Callable[[Seen], np.ndarray]:
 
 
 SCORES: dict[str, Callable[[Seen], np.ndarray]] = {
+    SUSPECTS: audited,
     MEAN_RANK: mean_rank,
-    MARGIN: margin_to_twice,
+    CORRECTED: corrected_probability,
     RELATIVE: relative_probability,
     "probability, around the stop": lambda s: 1 - s.probability[s.around].mean(axis=0),
     "probability, to the stop": lambda s: 1 - s.probability[s.to_stop].mean(axis=0),
     "share rejected, to twice the stop": lambda s: share_rejected(s, s.to_twice),
-    SUSPECTS: audited,
     **{f"`{name}`": _of_package(name) for name in package.SCORES},
 }
 """Each score (n,) by name; larger is more suspicious. The first is proposed; those in backticks are the package's."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- rates
-
-Z = 1.645
-"""Standard errors on each side of a 90 % interval."""
 
 
 def ranked(seen: Seen, epochs: slice, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -84,11 +88,8 @@ def ranked(seen: Seen, epochs: slice, among: np.ndarray | None = None) -> tuple[
         among: (n,) samples to look at; None for all.
     """
     rows = np.arange(seen.given.size) if among is None else np.flatnonzero(among)
-    predicted, sure = seen.predicted(epochs)[rows], seen.sure(epochs)[rows]
-    order, sizes = np.lexsort((-sure, predicted)), np.bincount(predicted)
-    place = np.empty(rows.size, int)
-    place[order] = np.arange(rows.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return predicted != seen.given[rows], (place + 0.5) / sizes[predicted]
+    predicted = seen.predicted(epochs)[rows]
+    return predicted != seen.given[rows], places(predicted, seen.sure(epochs)[rows])
 
 
 def anchored(seen: Seen, epochs: slice, share: float, among: np.ndarray | None = None) -> tuple[int, int]:
@@ -105,48 +106,28 @@ def anchored(seen: Seen, epochs: slice, share: float, among: np.ndarray | None =
 def anchor_rate(seen: Seen, share: float = 0.75) -> tuple[float, float, float]:
     """Rate from the anchors among all samples, up to the stop."""
     wrong, count = anchored(seen, seen.to_stop, share)
-    return (wrong / count, *_wilson(wrong, count))
+    return (wrong / count, *wilson(wrong, count))
 
 
 def fifths_rate(seen: Seen, epochs: slice | None = None) -> tuple[float, float, float]:
-    """Rate from five equal parts of each predicted class, from the surest to the least sure, up to the stop.
-
-    Where the network errs it contradicts right labels, most in the parts of which it is least sure; where it has begun
-    to memorise, it accepts wrong ones, most in the surest. Label noise alone is the same in all parts. So the rate is a
-    quantile of the five shares of contradicted labels, 0.4 (chosen by its error), and the interval spans the quantiles
-    0.2 and 0.6 with the errors of three fifths of the samples.
-    """
-    contradicted, place = ranked(seen, seen.to_stop if epochs is None else epochs)
-    part = np.minimum((5 * place).astype(int), 4)
-    size = np.bincount(part, minlength=5)
-    shares = np.bincount(part, contradicted, minlength=5) / np.maximum(size, 1)
-    low, rate, high = np.quantile(shares[size > 0], (0.2, 0.4, 0.6))
-    count = max(round(0.6 * place.size), 1)
-    ends = (_wilson(round(float(end) * count), count) for end in (low, high))
-    return float(rate), next(ends)[0], next(ends)[1]
+    """Rate from five equal parts of each predicted class, up to the stop: that of the package."""
+    epochs = seen.to_stop if epochs is None else epochs
+    return fifths([(seen.predicted(epochs), seen.sure(epochs))], seen.given)
 
 
 def held_out_anchor_rate(seen: Seen, share: float = 0.5) -> tuple[float, float, float]:
     """Rate from anchors among held-out samples, around the stop."""
     wrong, count = anchored(seen, seen.around, share, seen.held_out)
-    return (wrong / count, *_wilson(wrong, count))
+    return (wrong / count, *wilson(wrong, count))
 
 
 def _rejection(mask: np.ndarray) -> tuple[float, float, float]:
-    return (float(mask.mean()), *_wilson(int(mask.sum()), mask.size))
-
-
-def _wilson(count: int, n: int) -> tuple[float, float]:
-    """Ends of the 90 % interval of a share count / n."""
-    share = count / n
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n * n)) / (1 + Z**2 / n)
-    return float(middle - half), float(middle + half)
+    return (float(mask.mean()), *wilson(int(mask.sum()), mask.size))
 
 
 def audited_rate(seen: Seen) -> tuple[float, float, float]:
     """What the package's audit says; all of it is open where nothing can be decided."""
-    rates = seen.verdicts["capped"].rates
+    rates = seen.verdicts["counted"].rates
     return rates.rate, rates.low, rates.high
 
 
@@ -162,6 +143,7 @@ def mixture_rate(seen: Seen) -> tuple[float, float, float]:
 
 
 RATES: dict[str, Callable[[Seen], tuple[float, float, float]]] = {
+    "`suspects`": audited_rate,
     "fifths, to the stop": fifths_rate,
     "fifths, around the stop": lambda s: fifths_rate(s, s.around),
     "anchors, to the stop": anchor_rate,
@@ -169,7 +151,6 @@ RATES: dict[str, Callable[[Seen], tuple[float, float, float]]] = {
     "rejected around the stop": lambda s: _rejection(s.rejected),
     "rejected, held out": lambda s: _rejection(s.rejected[s.held_out]),
     "mixture of two": mixture_rate,
-    "`suspects`": audited_rate,
 }
 """Each estimate by name: the rate and the ends of its 90 % interval. The first is proposed."""
 
@@ -190,6 +171,8 @@ def _as_counted(score: str, rate: str) -> Callable[[Seen], np.ndarray]:
 
 
 DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
+    "`suspects`, counted": lambda s: s.verdicts["counted"].flagged,
+    "`suspects`, capped": lambda s: s.verdicts["capped"].flagged,
     "mean rank, as many as fifths say": _as_counted(MEAN_RANK, "fifths, to the stop"),
     "`suspects`, as many as fifths say": _as_counted(SUSPECTS, "fifths, to the stop"),
     "margin, as many as fifths say": _as_counted(MARGIN, "fifths, to the stop"),
@@ -198,8 +181,6 @@ DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
     "probability, as many as anchors say": _as_counted(PROBABILITY, "anchors, to the stop"),
     "probability, as many as held-out anchors say": _as_counted(PROBABILITY, "anchors, held out"),
     "probability, as many as a mixture says": _as_counted(PROBABILITY, "mixture of two"),
-    "`suspects`, capped": lambda s: s.verdicts["capped"].flagged,
-    "`suspects`, counted": lambda s: s.verdicts["counted"].flagged,
     "margin < 0 around the stop": lambda s: s.rejected,
     "margin < 0 to the stop": lambda s: s.margin[s.to_stop].mean(axis=0) < 0,
     "margin < 0 to twice the stop": lambda s: s.margin[s.to_twice].mean(axis=0) < 0,

@@ -42,9 +42,10 @@ class Seen:
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
-        """What the package's audit says, by its decisions."""
+        """What the package's audit says: by its decisions, and by a score that is no default of it."""
         evidence = read_evidence(self.recorder, self.held_out)
-        return {decision: judge([evidence], decision=decision) for decision in ("capped", "counted", "rejected")}
+        found = {decision: judge([evidence], decision=decision) for decision in ("counted", "capped")}
+        return found | {"given-probability": judge([evidence], score="given-probability")}
 
     @property
     def epochs(self) -> int:

@@ -17,6 +17,7 @@ def test_scores_by_hand():
     mean = [np.exp(-LOSS[:, 0]).mean(), np.exp(-LOSS[:3, 1]).mean()]
     moving = [0.9 * (0.9 * (0.9 * 0.5 + 0.1 * 0.1) + 0.1 * 1.0) + 0.1 * 0.2, 0.9 * (0.9 * 2.0 + 0.1 * 1.5) + 0.1 * 0.01]
     expected = {
+        "margin-to-twice": [-1.25, -1 / 3],
         "given-probability": [1 - mean[0], 1 - mean[1]],
         "mean-margin": [-2.0, 1.5],
         "margin-at-stop": [-1.25, -1 / 3],
@@ -35,6 +36,7 @@ def test_the_stop_is_what_bounds_them():
     one = SCORES["given-probability"](MARGIN, LOSS, PREDICTION, GIVEN, 1)
     assert_close(one, 1 - np.exp(-LOSS[:2]).mean(axis=0))
     assert_close(SCORES["mean-margin"](MARGIN, LOSS, PREDICTION, GIVEN, 1), -MARGIN[0])
+    assert_close(SCORES["margin-to-twice"](MARGIN, LOSS, PREDICTION, GIVEN, 1), -MARGIN[:2].mean(axis=0))
 
 
 def test_never_fitted_counts_as_most_forgotten():

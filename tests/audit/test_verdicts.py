@@ -9,7 +9,7 @@ from labelnoise.audit.chances import confidence, held_out_chances
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.evidence import Evidence, find_stop, read_evidence
 from labelnoise.audit.judging import judge
-from labelnoise.audit.rates import class_factors, estimate_rates
+from labelnoise.audit.rates import class_factors, estimate_rates, fifths, wilson
 from made_records import average_precision, f1, labels, two_stages
 
 COLUMNS = ["index", "given", "suggested", "score", "confidence", "flagged"]
@@ -58,8 +58,12 @@ def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
 def test_clean_labels_leave_few_suspects():
     """Of 2,000 right labels of which the network errs on one in twenty: fewer are flagged than it rejects."""
     recorder, _, held_out = two_stages(n=2000, rate=0.0, hard=0.1, n_classes=2)
-    capped, rejected = (judge([read_evidence(recorder, held_out)], decision=d) for d in ("capped", "rejected"))
-    assert capped.flagged.mean() <= capped.rates.high <= 0.02 < rejected.flagged.mean()
+    counted, capped, rejected = (
+        judge([read_evidence(recorder, held_out)], decision=d) for d in ("counted", "capped", "rejected")
+    )
+    assert counted.rates.rate == 0 and not counted.flagged.any() and counted.confidence.max() < 1e-6
+    assert np.ceil(2000 * capped.rates.high) >= capped.flagged.sum() and capped.rates.high <= 0.02
+    assert rejected.flagged.mean() > 0.02
 
 
 def test_rates_of_two_classes_are_told_apart():
@@ -69,7 +73,7 @@ def test_rates_of_two_classes_are_told_apart():
     given = np.where(rng.random(6000) < np.where(true == 0, 0.05, 0.3), 1 - true, true)
     sure = rng.random(6000)
     predicted = np.where(rng.random(6000) < 0.5 * (1 - sure) ** 2, 1 - true, true)  # the surest are right
-    rates = estimate_rates(predicted, sure, given, np.ones(6000, bool), predicted != given, 2)
+    rates = estimate_rates(predicted, sure, given, np.ones(6000, bool), 2)
     assert rates.transition_low[0, 1] <= 0.05 + 0.02 and abs(rates.transition[0, 1] - 0.05) < 0.03
     assert abs(rates.transition[1, 0] - 0.3) < 0.06
     assert rates.low - 0.01 <= (given != true).mean() <= rates.high + 0.01
@@ -78,34 +82,76 @@ def test_rates_of_two_classes_are_told_apart():
     assert factors[0] > 2 > 0.5 > factors[1] and factors.prod() == pytest.approx(1)
 
 
-def test_rejections_refine_the_rate_only_where_they_agree():
-    given = np.zeros(400, int)
-    given[:80] = 1
+def test_anchors_tell_the_rate_of_classes_that_the_network_predicts_too_seldom():
+    """True classes 0.8 and 0.2, flips of 5 % and 30 %; unsure of a half of class 1, the network predicts class 0."""
+    rng = np.random.default_rng(2)
+    true = (rng.random(20_000) < 0.2).astype(int)
+    given = np.where(rng.random(20_000) < np.where(true == 0, 0.05, 0.3), 1 - true, true)
+    lost = (true == 1) & (rng.random(20_000) < 0.5)
+    predicted, sure = np.where(lost, 0, true), np.where(lost, 0.1, 0.2) + 0.8 * rng.random(20_000) * ~lost
+    rates = estimate_rates(predicted, sure, given, np.ones(20_000, bool), 2)
+    assert rates.low <= (given != true).mean() <= rates.high < 0.13
+    assert rates.rate == pytest.approx(0.1, abs=0.01) and rates.wrong.sum() == rates.rate
+    assert predicted.mean() * rates.transition[1, 0] + (1 - predicted.mean()) * rates.transition[0, 1] < 0.08
+
+
+def test_what_is_estimated_where_nothing_is_wrong_or_little_is_held_out():
     predicted, sure, everyone = np.zeros(400, int), np.linspace(0, 1, 400)[::-1], np.ones(400, bool)
-    agree = estimate_rates(predicted, np.random.default_rng(0).random(400), given, everyone, given == 1, 2)
-    assert agree.rate == 0.2 and "agrees" in agree.reason
-    rejected = np.ones(400, bool)
-    other = estimate_rates(predicted, np.random.default_rng(0).random(400), given, everyone, rejected, 2)
-    assert other.rate == pytest.approx(other.wrong.sum()) and other.rate < 0.4 and "agrees" not in other.reason
-    surest_are_wrong = estimate_rates(predicted, sure, given, everyone, given == 1, 2)
-    assert surest_are_wrong.rate > 0.3
-    none = estimate_rates(predicted, sure, np.zeros(400, int), everyone, given == 9, 2)
+    none = estimate_rates(predicted, sure, np.zeros(400, int), everyone, 2)
     assert (none.rate, none.low, none.anchors) == (0, 0, 200)
     assert none.high == pytest.approx(3 / 203)  # no wrong label among 200 leaves room for 1.5 %
-    few = estimate_rates(predicted[:15], sure[:15], given[:15], everyone[:15], given[:15] == 1, 2)
+    few = estimate_rates(predicted[:15], sure[:15], predicted[:15], everyone[:15], 2)
     assert not few.known and "too few" in few.reason
+
+
+def test_fifths_by_hand():
+    """Two predicted classes of ten samples; of each fifth (two samples a class) so many are contradicted."""
+    predicted, sure = np.repeat([0, 1], 10), np.tile(np.linspace(0.99, 0.6, 10), 2)
+    given, wrong = predicted.copy(), [0, 2, 4, 5, 6, 7, 18, 19]
+    given[wrong] = 1 - given[wrong]
+    shares = np.array([1, 1, 2, 2, 2]) / 4  # the surest: sample 0; then 2; 4 and 5; 6 and 7; 18 and 19
+    rate, low, high = fifths([(predicted, sure)], given)
+    assert rate == np.quantile(shares, 0.4)
+    levels = [round(np.quantile(shares, level) * 12) for level in (0.2, 0.6)]
+    assert (low, high) == (wilson(levels[0], 12)[0], wilson(levels[1], 12)[1])
+    assert fifths([(predicted, -sure)], given)[0] == rate  # the same five parts, from the other end
+    other = np.arange(20) % 2  # what another training predicts
+    mean = np.quantile((shares + fifths_shares(other, sure, given)) / 2, 0.4)
+    assert fifths([(predicted, sure), (other, sure)], given)[0] == pytest.approx(mean)
+    unseen = np.append(predicted, -1), np.append(sure, np.nan)
+    assert fifths([unseen], np.append(given, 1)) == (rate, low, high)
+
+
+def fifths_shares(predicted, sure, given):
+    """Shares of contradicted labels of five parts, class by class."""
+    parts = [[] for _ in range(5)]
+    for k in np.unique(predicted):
+        members = np.flatnonzero(predicted == k)
+        for at, part in enumerate(np.split(members[np.argsort(-sure[members], kind="stable")], 5)):
+            parts[at].extend(predicted[part] != given[part])
+    return np.array([np.mean(part) for part in parts])
+
+
+def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are():
+    for share, votes in ((0.2, "all 1000 samples in 5 parts"), (0.7, "held-out samples of")):
+        recorder, true, held_out = two_stages(held_out=share, hard=0.2)
+        verdict = judge([read_evidence(recorder, held_out)])
+        assert votes in verdict.rates.reason
+        assert abs(verdict.rates.rate - (recorder.given != true).mean()) < 0.04
+        assert verdict.rates.low <= verdict.rates.rate <= verdict.rates.high
+        assert verdict.flagged.sum() == round(verdict.rates.rate * 1000)
+        assert verdict.rates.wrong.sum() == pytest.approx(verdict.rates.rate)
+        assert verdict.confidence.sum() == pytest.approx(1000 * verdict.rates.rate, rel=1e-3)
 
 
 def test_decisions_by_hand():
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, np.nan])
     rejected, given = np.array([True, True, True, False, True, True]), np.array([0, 0, 1, 1, 1, 0])
-    rates = estimate_rates(given, score, given, np.zeros(6, bool), rejected, 2)
-    assert [name for name in DECISIONS] == ["capped", "rejected", "counted", "mixture"]
+    rates = estimate_rates(given, score, given, np.zeros(6, bool), 2)
+    assert [name for name in DECISIONS] == ["counted", "capped", "rejected", "mixture"]
     for name in ("capped", "rejected", "counted"):  # without a rate nothing but the margins is known
         assert DECISIONS[name](score, rejected, given, rates).tolist() == [True, True, True, False, True, False]
-    known = estimate_rates(
-        np.zeros(40, int), np.arange(40.0), np.zeros(40, int), np.ones(40, bool), np.zeros(40) > 1, 2
-    )
+    known = estimate_rates(np.zeros(40, int), np.arange(40.0), np.zeros(40, int), np.ones(40, bool), 2)
     object.__setattr__(known, "rate", 0.4)
     object.__setattr__(known, "high", 0.6)
     object.__setattr__(known, "wrong_high", np.array([0.2, 0.3]))
@@ -140,7 +186,7 @@ def test_held_out_chances_are_those_of_the_model(case):
     recorder, true, held_out = two_stages(n=6000, n_classes=2, rate=0.3, seed=3, held_out=0.5)
     evidence = read_evidence(recorder, held_out)
     predicted, sure = evidence.predicted()
-    rates = estimate_rates(predicted, sure, recorder.given, held_out, evidence.margins() < 0, 2)
+    rates = estimate_rates(predicted, sure, recorder.given, held_out, 2)
     chances = held_out_chances(predicted, sure, recorder.given, held_out, rates)
     assert (chances[~held_out] == 0).all()
     assert abs(chances[held_out].mean() - (recorder.given != true)[held_out].mean()) < 0.04
@@ -208,10 +254,12 @@ def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():
     recorder, _, held_out = two_stages(n=6000, n_classes=2, flips=(true, given), hard=0.4)
     evidence = read_evidence(recorder, held_out)
     corrected = judge([evidence]).score
-    from labelnoise.audit.scores import given_probability
+    from labelnoise.audit.scores import margin_to_twice
 
-    plain, noisy = given_probability(*evidence.scored), given != true
+    plain, noisy = margin_to_twice(*evidence.scored), given != true
     assert average_precision(corrected, noisy) > average_precision(plain, noisy) + 0.01
+    shift = corrected - plain
+    assert np.allclose(shift, np.where(given == 0, shift[given == 0][0], shift[given == 1][0])) and np.ptp(shift) > 1
 
 
 @pytest.mark.parametrize(
@@ -223,7 +271,7 @@ def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():
         (lambda r, h: ln.suspects(r, held_out=[0.5]), "mask of truth values"),
         (lambda r, h: ln.suspects(r, stop=21), "at most the number of epochs"),
         (lambda r, h: ln.suspects(r, score="aums"), "did you mean 'aum'"),
-        (lambda r, h: ln.suspects(r, decision=3), "must be one of capped"),
+        (lambda r, h: ln.suspects(r, decision=3), "must be one of counted"),
         (lambda r, h: ln.suspects([r], held_out=[h, h]), "a list of a mask a recorder"),
         (lambda r, h: ln.suspects([r, two_stages(n=10)[0]]), "records must be of the same data"),
         (lambda r, h: ln.suspects([r, two_stages(seed=9)[0]]), "records must be of the same labels"),
@@ -252,7 +300,7 @@ def test_running_sums_serve_where_no_history_is_kept():
         for recorder in (sums, with_mask):
             recorder.update(everyone, logits, given)
             recorder.end_epoch()
-    light = ln.suspects(sums)
+    light = ln.suspects(sums, decision="rejected")
     full = ln.suspects(with_mask, stop=sums.sums.stop + 1, decision="rejected", score="given-probability")
     noisy = given != true
     for frame in (light, full):
@@ -261,7 +309,10 @@ def test_running_sums_serve_where_no_history_is_kept():
         assert f1(flagged, noisy) > 0.95
         assert average_precision(frame.set_index("index")["score"].sort_index().to_numpy(), noisy) > 0.9
     assert light.attrs["stop"] == sums.sums.stop + 1 == 5
-    assert "running sums" in light.attrs["reason"] and abs(light.attrs["rate"] - noisy.mean()) < 0.03
+    assert "running sums" in light.attrs["reason"]
+    low, high = light.attrs["interval"]
+    assert low <= noisy.mean() <= high
+    assert abs(light.attrs["rate"] - noisy.mean()) < 0.04  # of fifths of 200, each with a standard error of 0.03
     from labelnoise.audit.running import read_sums
 
     evidence, upto = read_sums(sums), 2 * (sums.sums.stop + 1)

@@ -41,7 +41,7 @@ def audit_samples(
     model: Model = None,
     folds: int | None = None,
     score: str | None = None,
-    decision: str = "capped",
+    decision: str = "counted",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Audit:
@@ -96,7 +96,7 @@ class LabelAuditor(BaseEstimator):
         folds: trainings, each sample held out of one of them; 1 holds a tenth out of a single one. None takes 3 for
             tables, given classifiers and up to 2,000 images, 5 for texts and few vectors, else 1.
         score: how suspicion is measured, a key of `labelnoise.audit.scores.SCORES`; None for the default.
-        decision: how many are flagged: `capped`, `rejected`, `counted` or `mixture`.
+        decision: how many are flagged: `counted`, `capped`, `rejected` or `mixture`.
         random_state: seed of folds, weights and batches, an integer; None for 0.
 
     Attributes:
@@ -125,7 +125,7 @@ class LabelAuditor(BaseEstimator):
         *,
         folds: int | None = None,
         score: str | None = None,
-        decision: str = "capped",
+        decision: str = "counted",
         random_state: int | None = None,
     ) -> None:
         self.model = model

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     Flags = Bool[np.ndarray, " n"]
 
 
+def counted(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
+    """The most suspicious samples, as many as the estimated rate says, rejected or not."""
+    flagged = np.isfinite(score)
+    if not rates.known:
+        return rejected & flagged
+    flagged[_beyond(score, np.flatnonzero(flagged), round(rates.rate * int(flagged.sum())))] = False
+    return flagged
+
+
 def capped(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
     """Samples that the network rejects around the stop, at most as many as the interval of the rate allows.
 
@@ -36,15 +45,6 @@ def capped(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarra
 def all_rejected(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
     """Samples that the network rejects around the stop: whose mean margin there is below 0."""
     return rejected & np.isfinite(score)
-
-
-def counted(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
-    """The most suspicious samples, as many as the estimated rate says, rejected or not."""
-    flagged = np.isfinite(score)
-    if not rates.known:
-        return rejected & flagged
-    flagged[_beyond(score, np.flatnonzero(flagged), round(rates.rate * int(flagged.sum())))] = False
-    return flagged
 
 
 def mixture(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
@@ -83,9 +83,9 @@ def _upper_normal(values: np.ndarray, steps: int = 100) -> np.ndarray:
 
 
 DECISIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, Rates], np.ndarray]] = {
+    "counted": counted,
     "capped": capped,
     "rejected": all_rejected,
-    "counted": counted,
     "mixture": mixture,
 }
 """Each decision by name; the first is the default."""

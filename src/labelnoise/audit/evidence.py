@@ -54,22 +54,25 @@ class Evidence:
         """The five arguments of a score."""
         return self.margin, self.loss, self.prediction, self.given, self.stop
 
-    def predicted(self) -> tuple[np.ndarray, np.ndarray]:
-        """The class that most of the epochs around the stop predict (n,), the least on ties, and its probability (n,).
+    def predicted(self, epochs: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The class that most of some epochs predict (n,), the least on ties, and its probability (n,).
+
+        The epochs are those around the stop if none are given; -1 and NaN where a sample was not seen in any.
 
         An epoch's probability of its prediction is exp(-loss - min(margin, 0)): the given label's, or exp(-margin)
         times as much where another class leads by -margin.
         """
-        rows = self.prediction[self.near]
+        epochs = self.near if epochs is None else epochs
+        rows = self.prediction[epochs]
         votes = np.zeros(self.given.size, dtype=np.int64)
         winner = np.full(self.given.size, -1, dtype=np.int64)
-        for candidate in rows:  # few epochs, any number of classes: never (n, K)
+        for candidate in rows if len(rows) < self.n_classes else range(self.n_classes):  # never (n, K)
             count = ((rows == candidate) & (candidate >= 0)).sum(axis=0)
             better = (count > votes) | ((count == votes) & (count > 0) & (candidate < winner))
             votes, winner = np.where(better, count, votes), np.where(better, candidate, winner)
         if self.sureness is not None:
             return winner, self.sureness
-        loss, margin = self.loss[self.near], self.margin[self.near]
+        loss, margin = self.loss[epochs], self.margin[epochs]
         with np.errstate(invalid="ignore", over="ignore"):
             sure = np.exp(-loss - np.minimum(margin, 0))
         return winner, mean_seen(np.clip(sure, 0, 1))

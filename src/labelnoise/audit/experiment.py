@@ -47,9 +47,9 @@ class AuditRun:
     folds: int = 0
     """Trainings, each sample held out of one; 0 for the default of the kind of data."""
     score: str = ""
-    """How suspicion is measured, such as given-probability, aum or share-rejected; empty for the default."""
-    decision: Literal["capped", "rejected", "counted", "mixture"] = "capped"
-    """How many are flagged: as the network rejects and the rate allows, all rejected, as many as the rate says, or the
+    """How suspicion is measured, such as margin-to-twice, aum or share-rejected; empty for the default."""
+    decision: Literal["counted", "capped", "rejected", "mixture"] = "counted"
+    """How many are flagged: as many as the rate says, as the network rejects and the rate allows, all rejected, or the
     upper of two heaps of scores."""
     cleaned: bool = False
     """Write cleaned.csv, too: the data with the suggested label in place of each flagged one; nothing is reviewed."""
@@ -67,7 +67,7 @@ class AuditRun:
         if self.score and self.score not in SCORES:
             raise InputError(f"`score` must name a score, got {self.score!r}{did_you_mean(self.score, SCORES)}")
         if self.decision not in DECISIONS:
-            raise InputError(f"`decision` must name a decision, got {self.decision!r}; use for example capped")
+            raise InputError(f"`decision` must name a decision, got {self.decision!r}; use for example counted")
 
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Read, train if need be, judge, and write `suspects.csv` and what the page shows."""

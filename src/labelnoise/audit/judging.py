@@ -57,7 +57,7 @@ class Verdict:
         return pd.DataFrame({"index": order, **columns})
 
 
-def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str = "capped", seed: int = 0) -> Verdict:
+def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str = "counted", seed: int = 0) -> Verdict:
     """Judge every given label by the records of one or several trainings on it.
 
     Scores are means over the trainings. A training that holds a sample out says of it what it never memorised; where
@@ -78,20 +78,21 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
     given = _common_labels(evidences)
     basis = pool(evidences)
     rejected = (basis.margins < 0) & (basis.suggested != given)
-    rates = estimate_rates(
-        basis.predicted, basis.sure, given, basis.held_out, rejected, evidences[0].n_classes, seed=seed
-    )
+    columns = basis.predicted, basis.sure, given, basis.held_out
+    rates = estimate_rates(*columns, evidences[0].n_classes, basis.early, seed)
     rates, undecided = undecided_rates(rates, basis, given)
     values = mean_seen(np.array([SCORES[name](*one.scored) for one in evidences]))
     if name in SHARES:
         values = _corrected(values, class_factors(rates)[given])
+    elif name == FIRST:
+        values = values + np.log(class_factors(rates))[given]
     values = np.where(given < 0, np.nan, values)
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
     return Verdict(
         given=given,
         suggested=basis.suggested,
         score=values,
-        confidence=_confidence(values, flagged, rates, basis, given),
+        confidence=_confidence(_logistic(values) if name == FIRST else values, flagged, rates, basis, given),
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(evidences),
@@ -107,20 +108,20 @@ def suspects(
     held_out: ArrayLike | Sequence[ArrayLike | None] | None = None,
     stop: int | None = None,
     score: str | None = None,
-    decision: str = "capped",
+    decision: str = "counted",
 ) -> pd.DataFrame:
     """List the samples of a recorded training, the most suspicious first.
 
-    The default score is the mean probability of the given label up to twice the end of Stage I, which the held-out
-    samples tell; without such samples it is the share of epochs in which another class was predicted. Flagged are
-    samples that the network rejects around the stop, at most as many as the held-out samples say are wrong.
+    The default score is minus the mean margin up to twice the end of Stage I, which the held-out samples tell, plus how
+    much more often labels of the class are wrong; without such samples it is the share of epochs in which another class
+    was predicted. Flagged are the most suspicious ones, as many as are estimated to be wrong.
 
     Args:
         recorder: a `Recorder`, or a list of those of several trainings on the same labels.
         held_out: (n,) mask of the samples that were recorded and not trained on, or a list of such masks.
         stop: epochs of Stage I, counted from 1; None finds them.
         score: a key of `labelnoise.audit.scores.SCORES`; None for the default.
-        decision: `capped`, `rejected`, `counted` or `mixture`.
+        decision: `counted`, `capped`, `rejected` or `mixture`.
 
     Returns:
         A row a sample with columns index (its position), given, suggested, score (larger is more suspicious),
@@ -146,7 +147,7 @@ def suspects(
             "many of both"
         )
     if any(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
-        evidences, score = _of_sums(recorders, held_out, stop, score), FIRST
+        evidences, score = _of_sums(recorders, held_out, stop, score), OF_SUMS
     else:
         evidences = [read_evidence(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
     verdict = judge(evidences, score, decision)
@@ -162,7 +163,7 @@ def suspects(
 
 
 def _of_sums(recorders: list[Any], held_out: Any, stop: Any, score: Any) -> list[Evidence]:
-    """Evidence of recorders that keep no history, which know their own masks and stops, and the default score alone."""
+    """Evidence of recorders that keep no history, which know their own masks and stops, and one score alone."""
     if not all(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
         raise InputError("`recorder` must be all with a history or all without, got both; record them alike")
     if held_out is not None or stop is not None or score is not None:
@@ -180,7 +181,9 @@ def _stop_of_sums(recorder: Recorder) -> int:
 
 
 FIRST = next(iter(SCORES))
-"""The default score."""
+"""The default score, a log-odds to which that of the class is added."""
+OF_SUMS = "given-probability"
+"""The score of running sums, which hold no margin up to twice the stop."""
 SHARES = ("given-probability", "share-rejected")
 """Scores that are 1 minus a probability, whose odds are corrected by class."""
 
@@ -210,6 +213,11 @@ def _corrected(score: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """A share whose odds are multiplied by a factor."""
     with np.errstate(invalid="ignore"):
         return factor * score / (factor * score + (1 - score))
+
+
+def _logistic(odds: np.ndarray) -> np.ndarray:
+    """The shares that have these log-odds."""
+    return 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
 
 
 def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Basis, given: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from labelnoise.audit.scores import mean_seen
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """What several trainings together predict around their stops, each (n,)."""
+    """What several trainings together predict, each (n,): around their stops, and up to them."""
 
     suggested: np.ndarray
     margins: np.ndarray
@@ -22,6 +22,9 @@ class Basis:
     """Of a sample that a training held out, the prediction of that training."""
     sure: np.ndarray
     held_out: np.ndarray
+    early: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """Of each training, the class that it predicts up to its stop, and its probability; none where the held-out samples
+    say enough: at least half of those that were seen, or where a stop is not known."""
 
 
 def pool(evidences: Sequence[Evidence]) -> Basis:
@@ -34,7 +37,12 @@ def pool(evidences: Sequence[Evidence]) -> Basis:
     votes = [(predicted == row).sum(axis=0) for row in predicted]
     suggested = predicted[np.argmax(votes, axis=0), everyone]
     margins = mean_seen(np.array([one.margins() for one in evidences]))
-    return Basis(suggested, margins, predicted[first, everyone], sure[first, everyone], np.any(outside, axis=0))
+    pooled = predicted[first, everyone]
+    held_out = np.any(outside, axis=0)
+    few = 2 * np.count_nonzero(held_out & (pooled >= 0)) < np.count_nonzero(pooled >= 0)
+    sources = evidences if few and all(one.stop_known for one in evidences) else ()
+    early = tuple(one.predicted(slice(0, one.stop)) for one in sources)
+    return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early)
 
 
 def undecided_rates(rates: Rates, basis: Basis, given: np.ndarray) -> tuple[Rates, str]:

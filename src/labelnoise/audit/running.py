@@ -12,9 +12,9 @@ def read_sums(recorder: Recorder) -> Evidence:
     """Read a recorder that keeps no history.
 
     With held-out samples, its epoch has the mean margin up to the stop and the mean probability of the given label up
-    to twice the stop, so that the default score and what is rejected are those of the sums. Without, there is no stop,
-    and the probability is the share of epochs that predict the given label. A rejected sample's prediction is the most
-    frequent other class.
+    to twice the stop, so that `given-probability` and what is rejected are those of the sums. Without, there is no
+    stop, and the probability is the share of epochs that predict the given label. A rejected sample's prediction is the
+    most frequent other class.
     """
     sums, given = recorder.sums, recorder.given
     known = recorder.held_out is not None and sums.stop is not None

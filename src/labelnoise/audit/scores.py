@@ -87,7 +87,13 @@ def last_loss(margin: Values, loss: Values, prediction: Classes, given: Labels, 
     return last
 
 
+def margin_to_twice(margin: Values, loss: Values, prediction: Classes, given: Labels, stop: int) -> Score:
+    """Minus the mean margin of the epochs up to twice the stop."""
+    return -mean_seen(margin[: 2 * stop])
+
+
 SCORES: dict[str, Callable[[Values, Values, Classes, Labels, int], Score]] = {
+    "margin-to-twice": margin_to_twice,
     "given-probability": given_probability,
     "mean-margin": mean_margin,
     "margin-at-stop": margin_at_stop,
