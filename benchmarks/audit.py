@@ -2,8 +2,8 @@
 
     python benchmarks/audit.py --data-root FOLDER [--cases adult banking77 vectors] [--folds 0]
 
-FOLDER holds adult.csv (last column the class) and banking77.csv (columns text, category); LABELNOISE_DATA names it, too.
-Each case runs in a process of its own, whose peak of memory beyond the data is shown.
+FOLDER holds adult.csv (last column the class) and banking77.csv (columns text, category); LABELNOISE_DATA names it,
+too. Each case runs in a process of its own, whose peak of memory beyond the data is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ import pandas as pd
 
 import labelnoise as ln
 
-NOISE = {"none": None, "symmetric:0.2": ln.Symmetric(0.2), "class-conditional:0.05,0.30": ln.ClassConditional(0.05, 0.3)}
+NOISE = {
+    "none": None,
+    "symmetric:0.2": ln.Symmetric(0.2),
+    "class-conditional:0.05,0.30": ln.ClassConditional(0.05, 0.3),
+}
 
 
 def adult(root: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -55,7 +59,8 @@ def measure(case: str, noise: str, root: Path, folds: int) -> str:
     """Return one line of the table."""
     samples, true = CASES[case](root)
     given = ln.flip_labels(true, NOISE[noise], int(true.max()) + 1, 0).y_given
-    ln.LabelAuditor(folds=1).fit(np.arange(80.0).reshape(40, 2) + np.arange(40)[:, None] % 2, np.arange(40) % 2)  # loads
+    classes = np.arange(40) % 2
+    ln.LabelAuditor(folds=1).fit(np.arange(80.0).reshape(40, 2) + classes[:, None], classes)  # loads what is lazy
     before, start, cpu = peak(), time.perf_counter(), time.process_time()
     auditor = ln.LabelAuditor(folds=folds or None).fit(samples, given)
     wall, cpu, memory = time.perf_counter() - start, time.process_time() - cpu, peak() - before
@@ -66,10 +71,12 @@ def measure(case: str, noise: str, root: Path, folds: int) -> str:
     f1 = 2 * (flagged & wrong).sum() / max(flagged.sum() + wrong.sum(), 1)
     low, high = auditor.noise_rate_interval_
     first = auditor.suspects_["confidence"].head(100).mean()
-    return (
-        f"| {case} | {noise} | {wrong.mean():.3f} | {auditor.noise_rate_:.3f} [{low:.3f}, {high:.3f}] | {precision:.3f} | "
-        f"{f1:.3f} | {flagged.mean():.3f} | {100 * first:.0f} / {hits[:100].sum()} | {wall:.0f} | {cpu:.0f} | {memory:.0f} |"
-    )
+    cells = (
+        case, noise, f"{wrong.mean():.3f}", f"{auditor.noise_rate_:.3f} [{low:.3f}, {high:.3f}]", f"{precision:.3f}",
+        f"{f1:.3f}", f"{flagged.mean():.3f}", f"{100 * first:.0f} / {hits[:100].sum()}", f"{wall:.0f}", f"{cpu:.0f}",
+        f"{memory:.0f}",
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

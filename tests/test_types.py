@@ -14,7 +14,9 @@ CACHE = Path(__file__).parents[1] / ".mypy_cache/user"
 
 PROGRAM = """
 import numpy as np
+import pandas as pd
 import torch
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 import labelnoise as ln
 
 problem = ln.SignalNoise(n=20, d=300, m=2, label_noise=ln.ClassConditional(0.1, 0.2))
@@ -39,6 +41,9 @@ sums: ln.RunningSums = ln.Recorder(3, 2, held_out=np.zeros(3, bool), history=Fal
 seen: np.ndarray = sums.seen
 recorder.merge(recorder)
 outcome = ln.run_experiment(ln.SimulateRun(problem, seeds=(0,)), "runs/a")
+suspects: pd.DataFrame = ln.suspects([recorder], held_out=[np.zeros(3, bool)])
+auditor = ln.LabelAuditor(LogisticRegression(), folds=2).fit(pd.DataFrame({"a": [1.0]}), pd.Series([0]))
+ln.LabelAuditor(torch.nn.Linear(3, 2)).fit_predict(np.zeros((3, 2)), ["a", "b", "a"]).sum()
 grid = ln.sweep({"grid": "d=100,200"}, workers=2)
 share = grid["stage_one"].mean("seed")
 report = ln.write_report(outcome.path).read_text()
@@ -63,6 +68,8 @@ ln.Matrix([0.5, 0.5])  # wrong
 ln.Matrix(np.eye(2)).rows[0] = 1  # wrong
 ln.sweep(3)  # wrong
 ln.SweepRun(design="spam")  # wrong
+ln.LabelAuditor("boosting")  # wrong
+ln.suspects(np.zeros(3))  # wrong
 ln.no_such_name  # wrong
 ln.theory.no_such_name  # wrong
 ln.run_experiment(ln.SignalNoise())  # wrong
@@ -84,7 +91,7 @@ def output(tmp_path_factory):
 
 def test_a_program_fails_in_the_lines_that_are_wrong_and_in_no_other(output):
     wrong = {at for at, line in enumerate(PROGRAM.splitlines(), 1) if line.endswith("# wrong")}
-    assert len(wrong) == 19
+    assert len(wrong) == 21
     assert {int(at) for at in re.findall(r"^user\.py:(\d+): error", output, flags=re.MULTILINE)} == wrong, output
 
 

@@ -20,8 +20,7 @@ from labelnoise.audit.scores import SCORES
 from labelnoise.errors import InputError, check_integer
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
+    from labelnoise.audit.materials import Labels, Model, Samples
     from labelnoise.runs.kinds import Progress
 
 
@@ -37,9 +36,9 @@ class Audit:
 
 
 def audit_samples(
-    X: Any,
-    y: Any,
-    model: Any = None,
+    X: Samples,
+    y: Labels,
+    model: Model = None,
     folds: int | None = None,
     score: str | None = None,
     decision: str = "capped",
@@ -122,7 +121,7 @@ class LabelAuditor(BaseEstimator):
 
     def __init__(
         self,
-        model: Any = None,
+        model: Model = None,
         *,
         folds: int | None = None,
         score: str | None = None,
@@ -135,7 +134,7 @@ class LabelAuditor(BaseEstimator):
         self.decision = decision
         self.random_state = random_state
 
-    def fit(self, X: Any, y: ArrayLike | None = None) -> LabelAuditor:
+    def fit(self, X: Samples, y: Labels | None = None) -> LabelAuditor:
         """Audit the labels `y` of the samples `X`.
 
         Args:
@@ -176,11 +175,11 @@ class LabelAuditor(BaseEstimator):
         positions = np.where(self.flagged_, self.audit_.verdict.suggested, self.audit_.labels.positions)
         return self.classes_[positions]
 
-    def fit_predict(self, X: Any, y: ArrayLike | None = None) -> np.ndarray:
+    def fit_predict(self, X: Samples, y: Labels | None = None) -> np.ndarray:
         """Audit, and return the mask (n,) of the suspects."""
         return self.fit(X, y).flagged_
 
-    def _keep_columns(self, X: Any) -> None:
+    def _keep_columns(self, X: Samples) -> None:
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self, name):
                 delattr(self, name)

@@ -21,6 +21,7 @@ from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +102,9 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
 
 
 def suspects(
-    recorder: Any,
+    recorder: Recorder | list[Recorder] | tuple[Recorder, ...],
     *,
-    held_out: Any = None,
+    held_out: ArrayLike | Sequence[ArrayLike | None] | None = None,
     stop: int | None = None,
     score: str | None = None,
     decision: str = "capped",
@@ -136,9 +137,9 @@ def suspects(
         >>> suspects(recorder)["index"].tolist()
         [1, 0, 2]
     """
-    several = isinstance(recorder, list | tuple)
-    recorders = list(recorder) if several else [recorder]
-    masks = held_out if several and held_out is not None else [held_out] * len(recorders)
+    recorders = list(recorder) if isinstance(recorder, list | tuple) else [recorder]
+    several = held_out is not None and isinstance(recorder, list | tuple)
+    masks: Any = held_out if several else [held_out] * len(recorders)
     if not recorders or not isinstance(masks, list | tuple) or len(masks) != len(recorders):
         raise InputError(
             f"`held_out` must be a list of a mask a recorder ({len(recorders)}), got {described(held_out)}; give as "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,25 @@ import pandas as pd
 from labelnoise.audit.labels import LEAST
 from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import on_host
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
+    Samples = pd.DataFrame | pd.Series[Any] | ArrayLike | torch.Tensor
+    Labels = pd.Series[Any] | pd.Categorical | ArrayLike
+    Model: TypeAlias = "Classifier | torch.nn.Module | None"
+
+
+class Classifier(Protocol):
+    """What of a classifier of scikit-learn an audit needs; clones are fitted."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Learn from samples and their classes."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the settings, to clone by."""
+
 
 MaterialKind = Literal["table", "text", "dense", "image"]
 
