@@ -139,6 +139,7 @@ def launched(words, folder):
     return run_two([line, line], [{**meeting, "RANK": str(rank)} for rank in (0, 1)])
 
 
+@pytest.mark.slow
 def test_a_command_of_two_processes_writes_one_folder(tmp_path):
     first, second = launched(WORDS, tmp_path / "two")
     assert (first[0], second) == (0, (0, "", "")) and first[1].count("\n") == 3, (first, second)
