@@ -28,12 +28,15 @@ class Case:
 
 pytestmark = pytest.mark.usefixtures("world")
 OVERWRITE = " --overwrite"
+SEEDS = f"{TRAIN}s 0 1"
 CASES = {
     "simulate": Case(f"{SIMULATE} 0 1", least=27, few=6),
     "simulate over another": Case(f"{SIMULATE} 0 1 {OVERWRITE}", (f"{SIMULATE} 5", REPORT), least=33, few=3),
     "train": Case(f"{TRAIN} 0", least=53, few=4),
     "train going on": Case(f"{TRAIN} 0", (f"{TRAIN} 0",), cut="cut checkpoints/.epoch-0003.pt.tmp", least=37, few=2),
     "train, stopped": Case(f"{TRAIN} 0 --stop", least=56, few=3),
+    "train seeds": Case(SEEDS, least=110, few=2),
+    "train seeds over another": Case(f"{SEEDS} {OVERWRITE}", (f"{TRAIN} 5",), least=110),
     "train over another": Case(f"{TRAIN} 0 {OVERWRITE}", (f"{TRAIN} 5", EXPLAIN), least=71),
     "explain": Case(EXPLAIN, (f"{TRAIN} 0",), least=56, few=1),
     "explain again": Case(f"{EXPLAIN} --seed 1", (f"{TRAIN} 0", EXPLAIN), least=55),

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from labelnoise.cli import main
 from labelnoise.reproduce import experiment as reproduce
-from labelnoise.reproduce import workers
 from labelnoise.reproduce.plan import SectionPlan, Setting
-from labelnoise.runs import folders
+from labelnoise.runs import folders, workers
 from labelnoise.sweeps import chunks
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun

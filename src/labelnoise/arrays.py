@@ -52,8 +52,15 @@ def torch_stream(seed: int, name: str) -> Iterator[None]:
     import torch
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # named, or it warns where there are several
-        torch.manual_seed(int(stream(seed, name).integers(2**62)))
+        seed_torch(seed, name)
         yield
+
+
+def seed_torch(seed: int, name: str, *part: int) -> None:
+    """Seed torch's global generator from a named stream, or a part of it; for use inside `torch_stream`."""
+    import torch
+
+    torch.manual_seed(int(stream(seed, name, *part).integers(2**62)))
 
 
 MEMORY_INFO = Path("/proc/meminfo")

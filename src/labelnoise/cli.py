@@ -48,13 +48,14 @@ class NoSettings:
 def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     """Make a run of this kind."""
     from labelnoise.runs.folders import run_experiment
+    from labelnoise.runs.launch import find_launch
 
     options, download = [kind.options] if kind.options else [], [Download] if kind.fetch else []
     configs = (kind.config, Output, *options, *download)
     if kind.leading and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{kind.leading}", *arguments]
     _, (config, output, *others) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
-    if kind.fetch and others[-1].download:
+    if kind.fetch and others[-1].download and not find_launch().rank:
         with _progress("download") as progress:
             kind.fetch(config, progress)
     with _progress(kind.command) as progress:
@@ -122,6 +123,11 @@ EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with _only_the_first_speaks():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -144,6 +150,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(2, f"{what}; make room or choose another place")
     except KeyboardInterrupt:
         return _say(130, "stopped; the same command, without --overwrite, keeps what is finished and does the rest")
+
+
+@contextlib.contextmanager
+def _only_the_first_speaks() -> Iterator[None]:
+    """Of the processes that torchrun started for one command, only the first one says what all would say."""
+    from labelnoise.runs.launch import find_launch
+
+    if not find_launch().rank:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _say(code: int, sentence: str) -> int:

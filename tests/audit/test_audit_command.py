@@ -244,3 +244,28 @@ def test_a_kill_at_any_change_leaves_a_folder_that_the_command_takes(here):
         assert not ln.run_experiment(config, out).reused
         left = {name: text for name, text in contents(out).items() if name not in ("config.json", "checksums.json")}
         assert left == {name: text for name, text in expected.items() if name != "checksums.json"}
+
+
+def test_corrected_labels_are_spelt_as_in_the_file(here, capsys):
+    """01 is read as 1, and TRUE as True; `cleaned.csv` has no class that the file has not. What was found is said."""
+    frame, _, given = people()
+    for spelling in (("01", "02"), ("1.0", "0.0"), ("TRUE", "FALSE")):
+        frame["label"] = np.array(spelling)[given]
+        frame.to_csv("latest.csv", index=False)
+        assert main("audit latest.csv --label label --folds 2 --cleaned --overwrite --out out".split()) == 0
+        cleaned = pd.read_csv("out/cleaned.csv", dtype=str)["label"]
+        assert set(cleaned) == set(spelling) and (cleaned != frame["label"]).any()
+    assert "of 200 labels are wrong" in capsys.readouterr().out
+    assert "test split" not in notes("out")
+
+
+def test_labels_that_cannot_be_read_or_cleaned_are_refused(here, capsys):
+    np.save("x.npy", np.zeros((30, 3)))
+    (here / "y.txt").write_bytes("caf\xe9\n".encode("latin-1") * 30)
+    (here / "y.csv").write_text("")
+    for labels_, words in (("y.txt", "save it in UTF-8"), ("y.csv", "could not be read as labels")):
+        assert main(["audit", "x.npy", "--labels", labels_, "--out", "out"]) == 2
+        assert words in capsys.readouterr().err
+    np.save("y.npy", np.arange(30) % 2)
+    assert main("audit x.npy --labels y.npy --cleaned --out out".split()) == 2
+    assert "`cleaned` needs a table" in capsys.readouterr().err

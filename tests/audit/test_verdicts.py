@@ -47,6 +47,15 @@ def test_the_stop_is_the_least_held_out_loss(case):
     assert find_stop(loss, np.array([True]))[0] == 5
 
 
+def test_epochs_without_held_out_samples_are_no_stop():
+    """Held-out samples are looked at every second epoch: the least of what is known is the stop."""
+    loss = np.full((9, 4), np.nan)
+    loss[1::2] = np.array([0.9, 0.5, 0.2, 0.6])[:, None]
+    stop, known, reason = find_stop(loss, np.ones(4, bool))
+    assert (stop, known) == (6, True) and "least (0.200, 0.600 at the end)" in reason
+    assert find_stop(loss[:5], np.ones(4, bool))[2] == "all 5 epochs, too few to choose among"
+
+
 def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
     recorder, true, _ = case
     frame = ln.suspects(recorder)
@@ -245,6 +254,7 @@ def test_nothing_is_decided_where_the_network_learns_nothing():
     verdict = judge([read_evidence(recorder, held_out)])
     assert not verdict.flagged.any() and not verdict.rates.known and verdict.rates.high == 1
     assert "nothing can be decided" in verdict.notes[0] and "more than half" in verdict.notes[0]
+    assert np.isnan(verdict.confidence).all() and not verdict.flagged.any()
 
 
 def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():

@@ -120,18 +120,19 @@ def read_evidence(recorder: Any, held_out: Any = None, stop: int | None = None) 
 def find_stop(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:
     """Return the epochs of Stage I, whether they are known, and what they are based on.
 
-    The stop is the middle of the three epochs whose mean held-out loss is least, of given labels; without held-out
-    samples, or with fewer than three epochs of them, there is none, and all epochs count.
+    The stop is the middle of the three epochs whose mean held-out loss is least, of given labels, among the epochs in
+    which it is known; with fewer than three of them all epochs count, and without held-out samples no stop is known.
     """
     epochs = len(loss)
     if not held_out.any():
         return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
     with np.errstate(invalid="ignore"):
         series = mean_seen(loss[:, held_out].T)
-    if epochs < SMOOTH or not np.isfinite(series).any():
+    known = np.flatnonzero(np.isfinite(series))
+    if known.size < SMOOTH:
         return epochs, True, f"all {epochs} epochs, too few to choose among"
-    smooth = np.convolve(np.where(np.isfinite(series), series, np.inf), np.full(SMOOTH, 1 / SMOOTH), "valid")
-    stop = int(np.argmin(smooth)) + 1 + SMOOTH // 2
-    low, end = series[stop - 1], series[-1]
+    smooth = np.convolve(series[known], np.full(SMOOTH, 1 / SMOOTH), "valid")
+    stop = int(known[np.argmin(smooth) + SMOOTH // 2]) + 1
+    low, end = series[stop - 1], series[known[-1]]
     words = f"epoch {stop} of {epochs}, where the loss of {int(held_out.sum())} held-out samples was least ({low:.3f}"
     return stop, True, f"{words}, {end:.3f} at the end)"

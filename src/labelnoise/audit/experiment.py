@@ -74,7 +74,7 @@ class AuditRun:
         from labelnoise.audit.sources import read_source
 
         source = read_source(self)
-        if self.cleaned and source.rows is None:
+        if self.cleaned and Path(self.data).suffix.lower() not in TABLES:
             raise InputError("`cleaned` needs a table to write the suggested labels into; leave it out for other data")
         verdict, names, words = _judged(self, source, progress)
         folder.begin()
@@ -93,7 +93,11 @@ class AuditRun:
         from labelnoise.audit.worst import describe_worst
 
         write_json(folder.path / "worst.json", describe_worst(source, verdict, names, self.top))
-        folder.finish(summarise(verdict, names, words, (*source.notes, *verdict.notes)))
+        summary = summarise(verdict, names, words, (*source.notes, *verdict.notes))
+        folder.finish(summary)
+        for at, line in enumerate(said := (summary["text"], *summary["notes"])):
+            if progress:
+                progress(at + 1, len(said), line)
 
 
 def _judged(config: AuditRun, source: AuditSource, progress: Progress | None) -> tuple[Verdict, list[str], str]:
@@ -120,8 +124,14 @@ def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFra
         else pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, keep_default_na=False)
     )
     column = frame[config.label].astype(str).to_numpy(dtype=object)
-    column[verdict.flagged] = np.array(names, dtype=object)[verdict.suggested[verdict.flagged]]
+    spelt = np.array(names, dtype=object)
+    spelt[verdict.given[::-1]] = column[::-1]  # as the first sample of each class spells it: 01 is no 1
+    column[verdict.flagged] = spelt[verdict.suggested[verdict.flagged]]
     return frame.assign(**{config.label: column})
+
+
+TABLES = (".csv", ".tsv", ".parquet")
+"""Files that `cleaned.csv` may be made from."""
 
 
 def _write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -159,7 +169,7 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
     ranked = np.sort(verdict.confidence[seen])[::-1]
     return {
         "status": "ok",
-        "text": _lead(rates, n, int(flagged.sum())),
+        "text": _lead(rates, n, int(flagged.sum()), bool(np.isnan(verdict.confidence).all())),
         "samples": n,
         "flagged": int(flagged.sum()),
         "rate": rates.rate,
@@ -188,8 +198,10 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
     }
 
 
-def _lead(rates: Rates, n: int, flagged: int) -> str:
+def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     """The first sentence of the page."""
+    if undecided:
+        return f"Nothing can be decided about these {n:,} labels: see the notes."
     if not rates.known:
         return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
     low, high = rates.low * n, rates.high * n

@@ -87,12 +87,15 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
     elif name == FIRST:
         values = values + np.log(class_factors(rates))[given]
     values = np.where(given < 0, np.nan, values)
+    probabilities = _logistic(values) if name == FIRST else values
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
     return Verdict(
         given=given,
         suggested=basis.suggested,
         score=values,
-        confidence=_confidence(_logistic(values) if name == FIRST else values, flagged, rates, basis, given),
+        confidence=np.full(given.size, np.nan)
+        if undecided
+        else _confidence(probabilities, flagged, rates, basis, given),
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(evidences),

@@ -24,6 +24,9 @@ CANNOT = (
      "a source) are fitted before the stop."),
     ("Right labels of rare or hard samples", "The model errs on them, and some are flagged: a suspect is to be "
      "reviewed, not deleted."),
+    ("Classes that overlap", "Where the samples do not tell the classes apart, right labels contradict the model, too, "
+     "and count as wrong: the interval holds the error of counting, not this one."),
+    ("More wrong labels than right ones", "Then the model learns the wrong ones, and wrong and right look alike."),
     ("Samples that belong to no class, or to several", "One of the classes is suggested all the same."),
 )  # fmt: skip
 """What an audit does not see, and why."""
@@ -40,7 +43,7 @@ def _quotes(panel: Panel) -> list[Quote]:
         wrong = Quote("Estimated wrong labels", f"{count:,}", words)
     flagged = Quote("Suspects", f"{summary['flagged']:,}", f"{summary['flagged'] / max(n, 1):.1%} of the samples")
     first = summary["yield"][0] if summary["yield"] else None
-    expected = NOTHING if first is None else f"{100 * first['expected']:.0f} of 100"
+    expected = NOTHING if first is None or first["expected"] is None else f"{100 * first['expected']:.0f} of 100"
     review = Quote(
         "Expected to be wrong among the first 100", expected, "what a review in the order of the list yields"
     )
@@ -96,7 +99,7 @@ FIRST = 20
 def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
     cells: list[str | Cell] = [
         str(row["index"]), Cell(row["given"], mark="name"), Cell(row["suggested"], mark="name"),
-        Cell(f"{row['confidence']:.0%}", mark="number"),
+        Cell(_percent(row["confidence"]), mark="number"),
     ]  # fmt: skip
     for name in shown:
         value = row.get(name)
@@ -114,6 +117,13 @@ def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
     return (*cells, "yes" if row["flagged"] else "no")
 
 
+def _percent(share: float | None) -> str:
+    """A chance in words: never all or nothing by rounding."""
+    if share is None:
+        return NOTHING
+    return "> 99%" if share > 0.995 else "< 1%" if share < 0.005 else f"{share:.0%}"
+
+
 def _neighbours(near: dict[str, Any]) -> Cell:
     counts = f"{near['suggested']} of {near['number']} bear the suggested label, {near['given']} the given one"
     nearest = f"nearest with another label: no. {near['nearest']} ({near['nearest_label']})"
@@ -124,6 +134,7 @@ def _yield(run: Run) -> Table:
     rows = tuple(
         (f"{entry['first']} to {entry['last']}", Cell(f"{100 * entry['expected']:.0f}", mark="number"))
         for entry in run.summary["yield"]
+        if entry["expected"] is not None
     )
     text = (
         "Expected wrong labels in each hundred of suspects.csv, from the top: stop reviewing where it no longer pays."
@@ -150,7 +161,7 @@ def _pairs(run: Run) -> Table:
 def _classes(run: Run) -> Table:
     summary = run.summary
     rows = tuple(
-        (Cell(name, mark="name"), str(count), str(flagged), f"{wrong:.0f}")
+        (Cell(name, mark="name"), str(count), str(flagged), NOTHING if wrong is None else f"{wrong:.0f}")
         for name, count, flagged, wrong in zip(
             summary["classes"], summary["class_counts"], summary["class_flagged"], summary["class_wrong"], strict=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.reading import read_run
+from labelnoise.training.seeds import check_one_seed
 
 if TYPE_CHECKING:
     from labelnoise.audit.experiment import AuditRun
@@ -87,7 +89,7 @@ def _path_notes(path: Path) -> list[str]:
             "these data are the output of an audit: a second pass over its own corrections confirms what the first "
             "one believed, and each pass moves the labels further towards the model; audit the original data instead"
         )
-    if "test" in path.stem.lower():
+    if re.search(r"(?<![a-z])test(?![a-z])", path.stem.lower()):
         notes.append(
             "the name says that this is a test split: correct its labels by hand if at all, never by a model, and do "
             "not train on what this audit says of it, or scores on it mean nothing"
@@ -106,7 +108,9 @@ def _table(path: Path, config: AuditRun) -> AuditSource:
         raise InputError(f"{path} needs pyarrow to be read; pip install pyarrow, or save it as CSV") from None
     except Exception as error:  # a damaged file may raise anything
         why = " ".join(f"{error}".split())
-        raise InputError(f"{path} could not be read as a table ({why}); save it as CSV with a line of names") from None
+        raise InputError(
+            f"{path} could not be read as a table ({why}); save it as UTF-8 CSV with a line of names"
+        ) from None
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     if not config.label:
         raise InputError(f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}")
@@ -177,9 +181,13 @@ def _label_file(path: Path, column: str) -> Any:
     check_regular(path)
     if path.suffix.lower() == ".npy":
         return load_array(path)
-    if path.suffix.lower() == ".txt":
-        return np.array(path.read_text().split("\n")[: None if not path.read_text().endswith("\n") else -1])
-    frame = pd.read_csv(path)
+    try:
+        if path.suffix.lower() == ".txt":
+            return np.array(path.read_text().removesuffix("\n").split("\n"))
+        frame = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # also of an encoding, and what pandas raises of a file without columns
+        why = " ".join(f"{error}".split())
+        raise InputError(f"{path} could not be read as labels ({why}); save it in UTF-8, one label a line") from None
     name = column or str(frame.columns[-1])
     if name not in frame.columns:
         raise InputError(f"`label` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}")
@@ -222,7 +230,7 @@ def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray
 
 
 def _folder(path: Path, config: AuditRun) -> AuditSource:
-    notes = _path_notes(path / "x") if (path / "config.json").exists() else []
+    notes: list[str] = []
     if (path / "train").is_dir():
         path, notes = path / "train", ["only the folder train was audited, since test labels are corrected by hand"]
     images, labels, files, found = read_pictures(path)
@@ -234,6 +242,7 @@ def _run(path: Path, config: AuditRun) -> AuditSource:
     run = read_run(path)
     if run.command != "train":
         raise InputError(f"{path} is a run of {run.command!r}, and only one of 'train' can be audited; give its data")
+    check_one_seed(run)
     needed = ("margin", "loss", "prediction", "y_given", "held_out", "index")
     absent = [name for name in needed if name not in run.samples]
     if absent:

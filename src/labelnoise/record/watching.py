@@ -121,7 +121,7 @@ def find_stop(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"
     Args:
         rule: such as `HeldOutLoss()`.
         recorder: with one ended epoch or more.
-        held_out: (n,) mask of the samples that were not trained on; None for none.
+        held_out: (n,) mask of the samples that were not trained on; None takes the recorder's own, if it has one.
 
     Raises:
         InputError: what is no rule or no recorder, an empty one, a mask that does not fit, or no held-out samples for a
@@ -130,6 +130,7 @@ def find_stop(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"
     watch = Watch(rule)
     if not isinstance(recorder, Recorder) or not recorder.epochs:
         raise InputError(f"`recorder` must hold an ended epoch, got {described(recorder)}; call `end_epoch` after each")
+    held_out = recorder.held_out if held_out is None else held_out
     mask = np.zeros(recorder.n_samples, bool) if held_out is None else as_mask("held_out", held_out, "give a mask")
     if mask.shape != (recorder.n_samples,):
         raise InputError(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from labelnoise.errors import InputError
 from labelnoise.runs.folders import open_run, run_experiment
 from labelnoise.runs.kinds import Experiment, Outcome
-from labelnoise.runs.workers import cores, worker_pool
+from labelnoise.runs.workers import cores, side_by_side
 from labelnoise.sweeps.experiment import SweepRun, run_here
 from labelnoise.training.attribution import FACTS
 from labelnoise.training.config import ExplainConfig
@@ -39,20 +36,8 @@ def run_all(
             waiting.append(name)
         else:
             done(name, run_experiment(experiment, folder / name))
-    if not waiting:
-        return
-    with worker_pool(min(len(waiting), cores())) as pool:
-        running = {
-            pool.submit(run_one, experiments[name], folder / name, explained.get(name)): name for name in waiting
-        }
-        try:
-            for future in as_completed(running):
-                done(running[future], future.result())
-        except BrokenProcessPool:
-            raise InputError(
-                "a process of this run was killed, perhaps for want of memory; the same command, without --overwrite, "
-                "keeps what is finished and does the rest"
-            ) from None
+    arguments = {name: (experiments[name], folder / name, explained.get(name)) for name in waiting}
+    side_by_side(run_one, arguments, cores(), done)
 
 
 def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> bool:

@@ -30,7 +30,8 @@ class Panel:
 
 
 def panel_of(title: str, runs: Sequence[Run]) -> Panel:
-    """Return the panel of these runs of one kind."""
+    """Return the panel of these runs of one kind; one that is made of runs of its own kind counts as those."""
+    runs = [member for run in runs for member in run.kind.page().members(run)]
     histories = [run.history if run.kind.history else pd.DataFrame() for run in runs]
     seeds = [dict(leaves(run.settings)).get("seed", 0) for run in runs]
     histories = [
@@ -110,6 +111,10 @@ def _none(panels: Any) -> Sequence[Any]:
     return ()
 
 
+def _alone(run: Run) -> Sequence[Run]:
+    return (run,)
+
+
 def _written(run: Run) -> Sequence[Mapping[str, Any]]:
     return run.summary.get("stops", [])
 
@@ -128,6 +133,8 @@ class Page:
     """What the table of stopping points shows: name in `summary.json`, and heading; gains stand below."""
     stopping: Callable[[Run], Sequence[Mapping[str, Any]]] = _written
     """The stopping points of a run: those of its summary, or better ones."""
+    members: Callable[[Run], Sequence[Run]] = _alone
+    """The runs of a panel: the run itself, or one for each of its seeds."""
     section_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none
     """Further tables of a section."""
     page_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none

@@ -6,12 +6,48 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+from labelnoise.errors import InputError
+
+Result = TypeVar("Result")
+
+
+def side_by_side(
+    work: Callable[..., Result],
+    arguments: Mapping[str, tuple[Any, ...]],
+    workers: int,
+    done: Callable[[str, Result], object],
+) -> None:
+    """Do some work for each name, as many at a time as there are workers, in the order of the names.
+
+    Args:
+        work: a function of this package.
+        arguments: what it is given, by name.
+        workers: processes at most.
+        done: called with the name and the result of each, as they end.
+
+    Raises:
+        InputError: a process was killed. What `work` raises is raised here, and ends the other processes.
+    """
+    if not arguments:
+        return
+    with worker_pool(min(len(arguments), workers)) as pool:
+        running = {pool.submit(work, *given): name for name, given in arguments.items()}
+        try:
+            for future in as_completed(running):
+                done(running[future], future.result())
+        except BrokenProcessPool:
+            raise InputError(
+                "a process of this run was killed, perhaps for want of memory; the same command, without --overwrite, "
+                "keeps what is finished and does the rest"
+            ) from None
 
 
 @contextmanager

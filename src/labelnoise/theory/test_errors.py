@@ -112,8 +112,8 @@ def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray, np.n
     return normal, patch, np.stack([one.score for one in noise])
 
 
-BUDGET = 2**21
-"""Products with test patches that are held at once: 16 MB."""
+BUDGET = 2**18
+"""Products with test patches that are held at once: 2 MB, which stay in a cache."""
 
 SAMPLED = (
     "test_error_perturbed",

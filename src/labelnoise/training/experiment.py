@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -10,25 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from labelnoise.arrays import check_memory
-from labelnoise.devices import cpu_threads, find_device
+from labelnoise.devices import cpu_threads
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.images.architectures import NAMES
 from labelnoise.images.data import Data, load_data
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.words import parse_noise
-from labelnoise.record.selection import SELECTION
 from labelnoise.record.stop_rules import StopRule, named_rule
-from labelnoise.record.stopping_points import StoppingPoint, chosen_point, describe_points, last_point, oracle_point
-from labelnoise.runs.folders import RunFolder
-from labelnoise.runs.kinds import Kind, Progress
+from labelnoise.runs.folders import RunFolder, run_experiment
+from labelnoise.runs.kinds import Kind, Outcome, Progress
+from labelnoise.runs.launch import find_launch
 from labelnoise.runs.pages import Page, Section
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.seeds import check_seeds, run_seeds
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from labelnoise.training.log import EpochProgress, TrainLog
-    from labelnoise.training.stops import EpochStop
+    from labelnoise.training.log import EpochProgress
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,8 @@ class TrainRun:
     """Data set by name (digits, mnist, fashion-mnist, cifar10, cifar100), or the path of an .npz file or of a folder of
     images."""
     classes: tuple[int | str, ...] = ()
-    """Original class ids, or names where the data set has them, to use in this order; none for all."""
+    """Original class ids, or names where the data set has them, to use in this order; none for all. Where each is a
+    name, as 3 and 7 may be of folders, the name goes before the number."""
     per_class: int = 0
     """Training images of each class, drawn by the seed; 0 for all. It also balances the classes."""
     noise: str = "symmetric:0.2"
@@ -65,11 +64,14 @@ class TrainRun:
     predictions, or the median of the first three."""
     average: int = 5
     """Records around the chosen one whose weights --stop averages, an odd number; 1 for that epoch alone."""
+    seeds: tuple[int, ...] = ()
+    """Seeds to train side by side on the cores, a run each in one folder, in place of --seed; none for that one."""
     training: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
         check_types(self)
-        object.__setattr__(self, "classes", tuple(self.classes))
+        for name in ("classes", "seeds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)
@@ -79,6 +81,7 @@ class TrainRun:
         if self.model not in NAMES:
             raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(str(self.model), NAMES)}")
         parse_noise(self.noise)
+        check_seeds(self.seeds, self.training.seed)
 
     def load(self) -> Data:
         """Read the data and flip labels, the same ones each time."""
@@ -115,29 +118,54 @@ class TrainRun:
         """What the run is stopped by, if it is."""
         return named_rule(self.stop_rule, self.training.patience) if self.stop else False
 
+    def check(self) -> tuple[Data, nn.Module]:
+        """Refuse what cannot be trained; return the data and the network as it is before the first epoch."""
+        from labelnoise.training.checks import check_training
+
+        data = self.load()
+        model = self.build(data)
+        check_training(model, data, self.training, self.rule)
+        return data, model
+
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Train, or go on where a run of these settings was interrupted, and write the result.
 
-        `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time).
+        `history.csv`, `samples.npz`, `checkpoints/` and `summary.json` (which holds no time); of several seeds a run
+        each.
         """
-        from labelnoise.training.checkpoints import kept_epochs
-        from labelnoise.training.checks import check_training
+        if self.seeds:
+            run_seeds(self, folder, progress)
+        else:
+            self._train(folder, progress)
+
+    def _train(self, folder: RunFolder, progress: Progress | None) -> None:
+        """Train the one seed."""
         from labelnoise.training.loop import fit
+        from labelnoise.training.processes import by_first, find_group
+        from labelnoise.training.results import write_results
 
         def tell(at: EpochProgress) -> None:
             if progress:
                 progress(at.epoch, at.epochs, _accuracies(at))
 
+        group = find_group()
         with cpu_threads(self.threads):
-            data = self.load()
-            model = self.build(data)
-            check_training(model, data, self.training, self.rule)
-            folder.begin()
+            data, model = self.check()
+            by_first(folder.begin, group)
             how: dict[str, Any] = {"stop": self.rule, "average": self.average, "folder": folder.path, "progress": tell}
             log = fit(model, data, self.training, **how)
-        folder.write_history(log.to_frame())
-        folder.write_samples(**_samples(log, data))
-        folder.finish(_summary(log, data, kept_epochs(folder.path)))
+        by_first(lambda: write_results(folder, log, data, group.size), group)
+
+
+def run_train(
+    config: TrainRun, out: str | Path | None = None, overwrite: bool = False, progress: Progress | None = None
+) -> Outcome:
+    """Train into a run directory, as `run_experiment` does; of processes that torchrun started, all together."""
+    if find_launch().size == 1:
+        return run_experiment(config, out, overwrite, progress)
+    from labelnoise.training.together import run_together
+
+    return run_together(config, out, overwrite, progress)
 
 
 def _accuracies(at: EpochProgress) -> str:
@@ -147,80 +175,6 @@ def _accuracies(at: EpochProgress) -> str:
     words = {name: name.removeprefix("train_accuracy_").removesuffix("_accuracy") for name in known}
     said = ", ".join(f"{words[name].replace('_', '-')} {known[name]:.3f}" for name in known)
     return f"accuracy {said}" if said else ""
-
-
-def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
-    """What is known of each sample, at each record and (margin_train) in each epoch."""
-    with np.errstate(over="ignore"):  # a loss beyond 65504 is infinite in half precision
-        loss = log.recorder.loss.astype(np.float16)
-    return {
-        "epoch": log.table["epoch"].to_numpy(),
-        "margin": log.recorder.margin,
-        "loss": loss,
-        "prediction": log.recorder.prediction.astype(np.int16),
-        "margin_train": log.batches.margin,
-        "y_true": data.y_true,
-        "y_given": data.y_given,
-        "held_out": log.held_out,
-        "index": data.index,
-    }
-
-
-def _summary(log: TrainLog, data: Data, kept: list[int]) -> dict[str, Any]:
-    return {
-        "status": log.status,
-        "classes": data.classes,
-        "class_names": data.class_names,
-        "sizes": {
-            "train": len(data.y_given),
-            "held_out": int(log.held_out.sum()),
-            "test": len(data.y_test),
-            "image": list(data.x_train.shape[1:]),
-            "outputs": log.recorder.n_classes,
-        },
-        "noise": {
-            "count": data.noisy.sum(),
-            "rate": data.noise.rate,
-            "rate_by_class": data.noise.rate_by_class,
-            "text": str(data.noise),
-        },
-        "precision": log.precision,
-        "device": find_device(log.config.device),
-        "checkpoints": kept,
-        "stops": _stops(log),
-    }
-
-
-def _stops(log: TrainLog) -> list[dict[str, Any]]:
-    """Where each rule would end the run (in epochs), and what the network is worth there."""
-    table = log.to_frame()
-    if table.empty:
-        return []
-    stops, rows = log.stops, {row["epoch"]: row for row in table.to_dict("records")}
-    absent = "noisy" if table["train_accuracy_noisy"].isna().all() else "clean"
-    if stops.oracle is None:
-        points = [oracle_point(None, f"there are no {absent} samples", {})]
-    else:
-        points = [oracle_point(stops.oracle, "the truth known", rows[stops.oracle])]
-    if stops.held_out:
-        points.append(_point("held_out", stops.held_out, rows[stops.held_out.epoch]))
-    if stops.rule:
-        points.append(_point("rule", stops.rule, rows[stops.rule.epoch]))
-    if stops.rule and log.returned is not None:
-        first, last = log.weights_epochs[0], log.weights_epochs[-1]
-        words = f"the average of the weights of epochs {first} to {last}"
-        points.append(_point("averaged", stops.rule, log.returned, words, first, last))
-    points.append(last_point(table, "epoch"))
-    columns = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
-    return describe_points(points, log.config.seed, columns, gains={"test_accuracy": 1})
-
-
-def _point(
-    rule: str, stop: EpochStop, values: Mapping[Any, Any], reason: str = "", first: int | None = None, last: int = 0
-) -> StoppingPoint:
-    """What a rule chose; of an average also the first and last epoch whose weights are in it."""
-    more = {} if first is None else {"first_epoch": first, "last_epoch": last}
-    return chosen_point(rule, stop.epoch, stop.ended, reason or stop.reason, stop.fall, values, **more)
 
 
 def _page() -> Page:
@@ -264,5 +218,6 @@ KIND = Kind(
     transient=("checkpoints/state.pt",),
     inputs=_inputs,
     fetch=_fetch,
+    execute=run_train,
     foreign=_read_released,
 )

@@ -30,6 +30,7 @@ from labelnoise.training.attribution_methods import attribute
 from labelnoise.training.checkpoints import kept_epochs, read_weights, weights_name
 from labelnoise.training.config import ExplainConfig
 from labelnoise.training.experiment import TrainRun
+from labelnoise.training.seeds import check_one_seed
 
 PACKAGES = {"deep": ("labelnoise", "torch", "shap"), "expected-gradients": ("labelnoise", "torch")}
 """What made an attribution, by method."""
@@ -86,6 +87,7 @@ def _rebuild(run: Run) -> tuple[TrainRun, Data]:
     trained = run.config if run.command == TrainRun.command else None
     if not isinstance(trained, TrainRun):
         raise InputError(f"{run.path} must be a run of 'train', got one of {run.command!r}; choose another run")
+    check_one_seed(run)
     trained = replace(trained, weights="")  # the kept weights take their place
     if trained.model in NO_ATTRIBUTION:
         why = NO_ATTRIBUTION[trained.model]

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from labelnoise.errors import InputError
 from labelnoise.images.data import Data
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
-from labelnoise.training import averaging, checkpoints, retention
+from labelnoise.training import averaging, checkpoints, processes, retention
 from labelnoise.training.checks import check_training, describe_divergence, find_rule, held_out_mask
 from labelnoise.training.config import TrainConfig, learning_rate
 from labelnoise.training.log import EpochProgress, TrainLog, describe_epoch
@@ -59,6 +59,10 @@ def fit(
     With a `folder`, the same call goes on from the last checkpoint that it finds there, and comes to the numbers of a
     run that was never interrupted (to the bit on a CPU with one thread).
 
+    In a process group of `torch.distributed` each of its processes must make the same call: they split the batches,
+    each normalises by the statistics of its own share where there is batch norm, all return the same log, and the first
+    one alone writes into the folder.
+
     Args:
         model: a network from normalised images (b, C, H, W), or what the data hold, to logits (b, outputs), outputs
             >= K.
@@ -85,11 +89,12 @@ def fit(
         raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
     averaging.check_average(average)
     outputs = check_training(model, data, config, stop, held_out)
-    kept, copies, rule = None if folder is None else Path(folder), retention.Copies(), find_rule(stop, config)
+    group, copies, rule = processes.find_group(), retention.Copies(), find_rule(stop, config)
+    processes.check_batch(config.batch_size, group)
+    kept = None if folder is None or group.rank else Path(folder)
     with torch_stream(config.seed, "batches"), repeatable():
         run = TrainingState.start(model, data, config, outputs, held_out_mask(held_out), rule, average)
-        if kept:
-            retention.resume(run, kept)
+        _resume(run, kept)
         status = _advance(run, kept, copies, progress)
         if kept:
             retention.tidy(run, kept)
@@ -104,6 +109,21 @@ def fit(
     )  # fmt: skip
 
 
+def _resume(run: TrainingState, kept: Path | None) -> None:
+    """Go on from the state in a folder, if there is one; every process from what the first one reads."""
+
+    def read() -> dict[str, Any] | None:
+        if kept:
+            retention.resume(run, kept)
+        return run.state_dict() if run.group.size > 1 and run.epoch else None
+
+    state = processes.by_first(read, run.group)
+    if run.group.rank and state:
+        run.load_state_dict(state, Path())
+    if run.group.size > 1:
+        run.parallel = processes.in_parallel(run.model)
+
+
 def _advance(
     run: TrainingState, kept: Path | None, copies: retention.Copies, progress: Callable[[EpochProgress], object] | None
 ) -> str:
@@ -114,7 +134,7 @@ def _advance(
             return status
         if kept:
             retention.keep(run, kept)
-        elif run.watch:
+        elif run.watch and run.group.rank == 0:
             retention.copy_weights(run, copies)
         if progress:
             measures = run.rows[-1] if run.records else {}
@@ -124,13 +144,15 @@ def _advance(
 
 def _return_to(run: TrainingState, epochs: list[int], kept: Path | None, copies: retention.Copies) -> dict[str, float]:
     """Give the network the average of the weights of these epochs, and return what it is worth, by column."""
-    states = [checkpoints.read_weights(kept, epoch) if kept else copies[epoch] for epoch in epochs]
-    run.model.load_state_dict(averaging.average_weights(states))
-    if len(epochs) > 1:
-        with autocast(run):
-            averaging.refresh_batch_norm(run.model, _mixed_batches(run))
-        if kept:
-            checkpoints.write_averaged(kept, run.model)
+    if run.group.rank == 0:
+        states = [checkpoints.read_weights(kept, epoch) if kept else copies[epoch] for epoch in epochs]
+        run.model.load_state_dict(averaging.average_weights(states))
+        if len(epochs) > 1:
+            with autocast(run):
+                averaging.refresh_batch_norm(run.model, _mixed_batches(run))
+            if kept:
+                checkpoints.write_averaged(kept, run.model)
+    processes.send_weights(run.model, run.group)
     logits, test_logits = _eval_logits(run)
     recorder = Recorder(len(logits), logits.shape[1])
     recorder.update(np.arange(len(logits)), logits, run.images.y_given)

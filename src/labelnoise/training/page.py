@@ -16,6 +16,7 @@ from labelnoise.runs.reading import Run
 from labelnoise.training.attribution import FACTS, read_attribution
 from labelnoise.training.attribution_figures import attribution_figure, similarity_figure
 from labelnoise.training.figures import margins_figure, training_figure
+from labelnoise.training.seeds import read_members
 
 STOPS = {
     "at": "epoch",
@@ -192,5 +193,6 @@ PAGE = Page(
     quotes=_quotes,
     stops=STOPS,
     stopping=_stopping,
+    members=read_members,
     files={"history.csv": HISTORY, "samples.npz": SAMPLES},
 )

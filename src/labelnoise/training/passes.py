@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError
 from labelnoise.images.data import DeviceData
+from labelnoise.training import processes
 from labelnoise.training.config import learning_rate
 from labelnoise.training.state import TrainingState
 
@@ -21,45 +22,52 @@ EVAL_BATCH = 512
 
 def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
     """Train on the images in this order; return the number (from 1) of the first batch whose loss is not finite."""
-    images, config = run.images, run.config
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(config, run.epoch)
+    images, config, group = run.images, run.config, run.group
+    for settings in run.optimizer.param_groups:
+        settings["lr"] = learning_rate(config, run.epoch)
     shifts = run.shifts.integers(0, (9, 9, 2), (len(order), 3)) if config.augment else None
     run.model.train()
+    processes.draw_anew(config.seed, run.epoch, group)
     everyone = torch.as_tensor(order, device=run.device)
     losses, seen = [], []
     for part in batches(len(order), config.batch_size):
-        batch = everyone[part]
+        share = processes.share_of(part, group)
+        batch = everyone[share.rows]
         pixels = images.x_train[batch]
         if shifts is not None:
-            pixels = images.augment(pixels, torch.as_tensor(shifts[part], device=run.device))
+            pixels = images.augment(pixels, torch.as_tensor(shifts[share.rows], device=run.device))
         with autocast(run):
-            logits = run.model(images.normalise(pixels))
+            logits = run.trained(images.normalise(pixels))
         if not isinstance(logits, torch.Tensor):  # networks with auxiliary heads return them in train mode alone
             raise InputError(
                 f"`model` must return a tensor of logits in train mode too, got a {type(logits).__name__}; return the "
                 "logits alone"
             )
-        logits = logits.float()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
         loss = cross_entropy(logits, images.y_given[batch])
+        loss = loss if share.weight == 1 else loss * share.weight
         run.optimizer.zero_grad()
         loss.backward()
         run.optimizer.step()
         losses.append(loss.detach())  # looked at once an epoch: a look at each would stop a GPU each time
-        seen.append(logits.detach())
-    bad = torch.nonzero(~torch.isfinite(torch.stack(losses)))
-    run.batches.update(order, torch.cat(seen), images.y_given[everyone])
+        seen.append((share, logits.detach()))
+    bad = torch.nonzero(~torch.isfinite(processes.average(torch.stack(losses), group)))
+    processes.average_statistics(run.model, group)
+    run.batches.update(order, processes.put_together(seen, len(order), group), images.y_given[everyone])
     return int(bad[0]) + 1 if len(bad) else None
 
 
 def eval_pass(run: TrainingState, pixels: torch.Tensor) -> torch.Tensor:
     """Logits in eval mode; where they depend on the batch, in shuffled batches: many data are sorted by class."""
+    n, group = len(pixels), run.group
     with autocast(run):
         if not any(getattr(layer, "track_running_stats", True) is False for layer in run.model.modules()):
-            return outputs(run.model, run.images, pixels)
-        order = torch.as_tensor(stream(run.config.seed, "evaluation").permutation(len(pixels)))
+            share = processes.share_of(slice(0, n), group)
+            return processes.put_together([(share, outputs(run.model, run.images, pixels[share.rows]))], n, group)
+        order = torch.as_tensor(stream(run.config.seed, "evaluation").permutation(n))
         logits = outputs(run.model, run.images, pixels[order.to(pixels.device)])
-        return logits[torch.argsort(order).to(pixels.device)]
+        share = processes.Share(slice(0, n), given=group.rank == 0)
+        return processes.put_together([(share, logits[torch.argsort(order).to(pixels.device)])], n, group)
 
 
 @torch.no_grad()

@@ -24,8 +24,9 @@ from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.stopping import Stop
 from labelnoise.record.watching import Watch, observe_record
+from labelnoise.runs.launch import Launch
 from labelnoise.runs.settings import difference, settings_of
-from labelnoise.training import checkpoints
+from labelnoise.training import checkpoints, processes
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.log import COLUMNS
 from labelnoise.training.optimizers import BUILDERS
@@ -56,6 +57,10 @@ class TrainingState:
     """The rule that may stop the run, and what it observed; None for a run of all epochs."""
     average: int = 1
     """Records around the chosen one whose weights a stopped run averages."""
+    group: Launch = field(default_factory=Launch)
+    """Which of the processes that train this network this one is."""
+    parallel: nn.Module | None = None
+    """The network that averages its gradients over the processes, where there are several."""
     rows: list[dict[str, float]] = field(default_factory=list)
     """The history, a row a record."""
     epoch: int = 0
@@ -96,7 +101,13 @@ class TrainingState:
             own_mask=held_out is not None,
             watch=None if rule is None else Watch(rule),
             average=average,
+            group=processes.find_group(),
         )
+
+    @property
+    def trained(self) -> nn.Module:
+        """What a batch is given to in training."""
+        return self.model if self.parallel is None else self.parallel
 
     @property
     def device(self) -> torch.device:
@@ -159,6 +170,7 @@ class TrainingState:
             "precision": self.precision,
             "seconds": self.seconds,
             "checksums": self.checksums,
+            "processes": self.group.size,
         }
 
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
@@ -190,6 +202,8 @@ class TrainingState:
             return "those there are of another version"
         if words := difference(self.config, settings):
             return words
+        if (size := state.get("processes", 1)) != self.group.size:
+            return f"of a training on {size} processes, not {self.group.size}"
         if words := checkpoints.shapes_difference(network, own["network"]):
             return f"of another network: {words}"
         return "" if state.get("data") == own["data"] else "those there were trained on other data"
