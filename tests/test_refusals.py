@@ -157,7 +157,6 @@ simulate --config file/below
 simulate --config LONG
 
 train --epohcs 3
-train --seeds 1
 train --noize none
 train digits
 train --epochs 3 x
