@@ -20,6 +20,9 @@ ACTIVATIONS = {ReLU: 0, LeakyReLU: 1, PowerReLU: 2, Softplus: 3}
 LOSSES = {Logistic: 0, Exponential: 1, Squared: 2, Hinge: 3}
 """The code of each loss."""
 
+BLOCK = 8
+"""Filters whose gradient is held at once: few enough for the first cache, beside what the step needs anyway."""
+
 compiled = partial(njit, cache=True, nogil=True, error_model="numpy")
 
 
@@ -208,8 +211,11 @@ def train_run(
             ascend(activation, setting, readout, products, pulls, kernel, radius, gradient, ascended)
             read_out(activation, setting, readout, ascended, own, by_patch, output_above)
             pull_patches(loss, output_above, y_given, own, shown, flipped, select, pulls)
-        pull_filters(activation, setting, readout, ascended, pulls, gradient)
-        move(coefficients, velocity, gradient, rates[t], momentum, nesterov, decay)
+        for first in range(0, filters, BLOCK):
+            some = slice(first, min(first + BLOCK, filters))
+            block = gradient[: some.stop - first]
+            pull_filters(activation, setting, readout[some], ascended[some], pulls, block)
+            move(coefficients[some], velocity[some], block, rates[t], momentum, nesterov, decay)
         if decay > 0:
             slope = decay * scale[0]
             drift[0] = momentum * drift[0] + slope
