@@ -39,16 +39,16 @@ def measure(case: str, noise: str, root: Path) -> str:
     """Return one line of the table."""
     samples, true = CASES[case](root)
     given = ln.flip_labels(true, NOISE[noise], int(true.max()) + 1, 0).y_given
-    evidences, _ = record_trainings(read_material(samples), read_labels("y", given), None, None, 0)
-    early = [one.predicted(slice(0, one.stop)) for one in evidences]
-    outside = np.array([one.held_out for one in evidences])
+    trainings, _ = record_trainings(read_material(samples), read_labels("y", given), None, None, 0)
+    early = [one.predicted(slice(0, one.stop)) for one in trainings]
+    outside = np.array([one.held_out for one in trainings])
     first, everyone = outside.argmax(axis=0), np.arange(given.size)
     predicted, sure = (np.array(part) for part in zip(*early, strict=True))
     own = fifths([(predicted[first, everyone], sure[first, everyone])], given)[0]
     trained = fifths([(np.where(mask, -1, p), s) for mask, (p, s) in zip(outside, early, strict=True)], given)[0]
-    verdict, wrong = judge(evidences), given != true
-    margin, chance = (judge(evidences, name).score for name in ("margin-to-twice", "given-probability"))
-    plain = -np.mean([one.margin[: 2 * one.stop].mean(axis=0) for one in evidences], axis=0)
+    verdict, wrong = judge(trainings), given != true
+    margin, chance = (judge(trainings, name).score for name in ("margin-to-twice", "given-probability"))
+    plain = -np.mean([one.margin[: 2 * one.stop].mean(axis=0) for one in trainings], axis=0)
     scores = (margin, plain, (rank(plain) + rank(chance)).astype(float))
     cells = [f"{value:.3f}" for value in (wrong.mean(), verdict.rates.rate, own, trained)]
     return f"| {case} | {noise} | {' | '.join(cells + [f'{precision(score, wrong):.3f}' for score in scores])} |"

@@ -12,9 +12,9 @@ from sklearn.metrics import average_precision_score, f1_score
 
 import labelnoise as ln
 from helpers import assert_close
-from labelnoise.audit.evidence import read_evidence
 from labelnoise.audit.judging import judge
 from labelnoise.audit.rates import wilson
+from labelnoise.audit.recorded import read_training
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("sources", "learners", "records", "seen", "methods", "peers", "grid", "score", "run")
@@ -134,8 +134,8 @@ def test_the_mean_rank_is_that_of_margin_and_corrected_probability(bench):
     frame = ln.suspects(seen.recorder, held_out=seen.held_out).set_index("index")
     audited = frame["score"].sort_index().to_numpy()
     assert_close(bench["methods"].audited(seen), audited)
-    evidence = read_evidence(seen.recorder, seen.held_out)
-    corrected = judge([evidence], score="given-probability").score
+    training = read_training(seen.recorder, seen.held_out)
+    corrected = judge([training], score="given-probability").score
     ranks = [rankdata(score, "ordinal") - 1 for score in (-rows[:4].mean(axis=0), corrected)]
     assert_close(bench["methods"].mean_rank(seen), np.mean(ranks, axis=0) / 299)
 

@@ -16,7 +16,7 @@ from learners import LEARNERS, Averaged, Learner, Outputs, Trained
 from sources import Source, load_source
 
 from labelnoise.arrays import stream
-from labelnoise.audit.evidence import find_stop
+from labelnoise.audit.recorded import end_of_stage_one
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import ClassConditional, Matrix
 from labelnoise.noise.words import parse_noise
@@ -117,7 +117,7 @@ def _uneven(rate: float, n_classes: int) -> ClassConditional | Matrix:
 
 def stage_one(loss: np.ndarray, held_out: np.ndarray) -> int:
     """The epoch (from 0) at which Stage I ends: the least mean over three of the held-out loss of given labels."""
-    return find_stop(loss, held_out)[0] - 1
+    return end_of_stage_one(loss, held_out)[0] - 1
 
 
 def _train(setting: Setting, root: Path) -> dict[str, np.ndarray]:

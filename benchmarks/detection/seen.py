@@ -9,8 +9,8 @@ import numpy as np
 from records import Record, stage_one
 
 import labelnoise as ln
-from labelnoise.audit.evidence import read_evidence
 from labelnoise.audit.judging import Verdict, judge
+from labelnoise.audit.recorded import read_training
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class Seen:
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """What the package's audit says: by its decisions, and by a score that is no default of it."""
-        evidence = read_evidence(self.recorder, self.held_out)
-        found = {decision: judge([evidence], decision=decision) for decision in ("counted", "capped")}
-        return found | {"given-probability": judge([evidence], score="given-probability")}
+        training = read_training(self.recorder, self.held_out)
+        found = {decision: judge([training], decision=decision) for decision in ("counted", "capped")}
+        return found | {"given-probability": judge([training], score="given-probability")}
 
     @property
     def epochs(self) -> int:

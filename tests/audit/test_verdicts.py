@@ -7,9 +7,9 @@ import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import confidence, held_out_chances
 from labelnoise.audit.decisions import DECISIONS
-from labelnoise.audit.evidence import Evidence, find_stop, read_evidence
 from labelnoise.audit.judging import judge
 from labelnoise.audit.rates import class_factors, estimate_rates, fifths, wilson
+from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
 from made_records import average_precision, f1, labels, two_stages
 
 COLUMNS = ["index", "given", "suggested", "score", "confidence", "flagged"]
@@ -39,21 +39,21 @@ def test_the_list_finds_the_wrong_labels(case):
 
 def test_the_stop_is_the_least_held_out_loss(case):
     recorder, _, held_out = case
-    evidence = read_evidence(recorder, held_out)
-    assert evidence.stop_known and 3 <= evidence.stop <= 11
-    assert f"epoch {evidence.stop} of 20" in evidence.reason
-    assert read_evidence(recorder, held_out, stop=4).stop == 4
+    training = read_training(recorder, held_out)
+    assert training.stop_known and 3 <= training.stop <= 11
+    assert f"epoch {training.stop} of 20" in training.reason
+    assert read_training(recorder, held_out, stop=4).stop == 4
     loss = np.array([[5.0], [1.0], [4.0], [2.0], [2.0], [2.0], [6.0]])  # the least single one is the second
-    assert find_stop(loss, np.array([True]))[0] == 5
+    assert end_of_stage_one(loss, np.array([True]))[0] == 5
 
 
 def test_epochs_without_held_out_samples_are_no_stop():
     """Held-out samples are looked at every second epoch: the least of what is known is the stop."""
     loss = np.full((9, 4), np.nan)
     loss[1::2] = np.array([0.9, 0.5, 0.2, 0.6])[:, None]
-    stop, known, reason = find_stop(loss, np.ones(4, bool))
+    stop, known, reason = end_of_stage_one(loss, np.ones(4, bool))
     assert (stop, known) == (6, True) and "least (0.200, 0.600 at the end)" in reason
-    assert find_stop(loss[:5], np.ones(4, bool))[2] == "all 5 epochs, too few to choose among"
+    assert end_of_stage_one(loss[:5], np.ones(4, bool))[2] == "all 5 epochs, too few to choose among"
 
 
 def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
@@ -68,7 +68,7 @@ def test_clean_labels_leave_few_suspects():
     """Of 2,000 right labels of which the network errs on one in twenty: fewer are flagged than it rejects."""
     recorder, _, held_out = two_stages(n=2000, rate=0.0, hard=0.1, n_classes=2)
     counted, capped, rejected = (
-        judge([read_evidence(recorder, held_out)], decision=d) for d in ("counted", "capped", "rejected")
+        judge([read_training(recorder, held_out)], decision=d) for d in ("counted", "capped", "rejected")
     )
     assert counted.rates.rate == 0 and not counted.flagged.any() and counted.confidence.max() < 1e-6
     assert np.ceil(2000 * capped.rates.high) >= capped.flagged.sum() and capped.rates.high <= 0.02
@@ -144,7 +144,7 @@ def fifths_shares(predicted, sure, given):
 def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are():
     for share, votes in ((0.2, "all 1000 samples in 5 parts"), (0.7, "held-out samples of")):
         recorder, true, held_out = two_stages(held_out=share, hard=0.2)
-        verdict = judge([read_evidence(recorder, held_out)])
+        verdict = judge([read_training(recorder, held_out)])
         assert votes in verdict.rates.reason
         assert abs(verdict.rates.rate - (recorder.given != true).mean()) < 0.04
         assert verdict.rates.low <= verdict.rates.rate <= verdict.rates.high
@@ -193,8 +193,8 @@ def test_chances_add_up_and_are_as_sharp_as_the_held_out_samples():
 
 def test_held_out_chances_are_those_of_the_model(case):
     recorder, true, held_out = two_stages(n=6000, n_classes=2, rate=0.3, seed=3, held_out=0.5)
-    evidence = read_evidence(recorder, held_out)
-    predicted, sure = evidence.predicted()
+    training = read_training(recorder, held_out)
+    predicted, sure = training.predicted()
     rates = estimate_rates(predicted, sure, recorder.given, held_out, 2)
     chances = held_out_chances(predicted, sure, recorder.given, held_out, rates)
     assert (chances[~held_out] == 0).all()
@@ -204,9 +204,9 @@ def test_held_out_chances_are_those_of_the_model(case):
 def test_several_trainings_are_averaged(case):
     runs = [two_stages(seed=0), two_stages(seed=0, held_out=0.5)]
     single = [ln.suspects(r, held_out=h).set_index("index")["score"].sort_index() for r, _, h in runs]
-    both = judge([read_evidence(r, h) for r, _, h in runs])
+    both = judge([read_training(r, h) for r, _, h in runs])
     assert len(both.stops) == 2 and both.rates.anchors > 0
-    raw = judge([read_evidence(r, h) for r, _, h in runs], score="aum").score
+    raw = judge([read_training(r, h) for r, _, h in runs], score="aum").score
     mean = np.mean([-r.margin.mean(axis=0) for r, _, _ in runs], axis=0)
     assert_close(raw, mean.astype(float), rtol=1e-4)
     assert both.score.min() <= np.max(single)
@@ -221,7 +221,7 @@ def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
     other.end_epoch()
     from labelnoise.audit.pooling import pool
 
-    basis = pool([read_evidence(recorder, [True, False]), read_evidence(other, [False, True])])
+    basis = pool([read_training(recorder, [True, False]), read_training(other, [False, True])])
     assert basis.predicted.tolist() == [0, 1] and basis.held_out.all()
     assert_close(basis.sure, 1 / (1 + np.exp([-2.0, -3.0])), rtol=1e-6)
 
@@ -233,7 +233,7 @@ def test_the_prediction_of_most_epochs_and_its_probability():
     for rows in logits:
         recorder.update(np.arange(50), rows, given)
         recorder.end_epoch()
-    predicted, sure = read_evidence(recorder).predicted()
+    predicted, sure = read_training(recorder).predicted()
     votes = np.array([np.bincount(logits.argmax(2)[:, i], minlength=4).argmax() for i in range(50)])
     assert (predicted == votes).all()
     chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
@@ -251,7 +251,7 @@ def test_a_sample_that_was_never_seen_is_left_out():
 def test_nothing_is_decided_where_the_network_learns_nothing():
     true, given = labels(600, 2, 0.5)
     recorder, _, held_out = two_stages(n=600, n_classes=2, flips=(true, given))
-    verdict = judge([read_evidence(recorder, held_out)])
+    verdict = judge([read_training(recorder, held_out)])
     assert not verdict.flagged.any() and not verdict.rates.known and verdict.rates.high == 1
     assert "nothing can be decided" in verdict.notes[0] and "more than half" in verdict.notes[0]
     assert np.isnan(verdict.confidence).all() and not verdict.flagged.any()
@@ -262,11 +262,11 @@ def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():
     true = rng.integers(2, size=6000)
     given = np.where(rng.random(6000) < np.where(true == 0, 0.02, 0.4), 1 - true, true)
     recorder, _, held_out = two_stages(n=6000, n_classes=2, flips=(true, given), hard=0.4)
-    evidence = read_evidence(recorder, held_out)
-    corrected = judge([evidence]).score
+    training = read_training(recorder, held_out)
+    corrected = judge([training]).score
     from labelnoise.audit.scores import margin_to_twice
 
-    plain, noisy = margin_to_twice(*evidence.scored), given != true
+    plain, noisy = margin_to_twice(*training.scored), given != true
     assert average_precision(corrected, noisy) > average_precision(plain, noisy) + 0.01
     shift = corrected - plain
     assert np.allclose(shift, np.where(given == 0, shift[given == 0][0], shift[given == 1][0])) and np.ptp(shift) > 1
@@ -291,7 +291,7 @@ def test_bad_input_is_refused(case, call, words):
     recorder, _, held_out = case
     with pytest.raises(ln.InputError, match=words):
         call(recorder, held_out)
-    assert isinstance(read_evidence(recorder), Evidence)
+    assert isinstance(read_training(recorder), RecordedTraining)
 
 
 def test_running_sums_serve_where_no_history_is_kept():
@@ -325,9 +325,9 @@ def test_running_sums_serve_where_no_history_is_kept():
     assert abs(light.attrs["rate"] - noisy.mean()) < 0.04  # of fifths of 200, each with a standard error of 0.03
     from labelnoise.audit.running import read_sums
 
-    evidence, upto = read_sums(sums), 2 * (sums.sums.stop + 1)
+    training, upto = read_sums(sums), 2 * (sums.sums.stop + 1)
     chance = np.exp(-np.asarray(with_mask.loss)[:upto]).mean(axis=0)
-    assert_close(np.exp(-evidence.loss[0].astype(float)), chance.astype(float), rtol=1e-4, atol=2e-6)
+    assert_close(np.exp(-training.loss[0].astype(float)), chance.astype(float), rtol=1e-4, atol=2e-6)
     with pytest.raises(ln.InputError, match="need a history"):
         ln.suspects(sums, stop=3)
     with pytest.raises(ln.InputError, match="all with a history or all without"):

@@ -292,3 +292,15 @@ def test_a_refused_record_is_not_taken():
     assert watch.records == 1
     watch.observe(loss=[0.5, 0.4], prediction=[1, 1, 1])
     assert watch.evidence.changes[1] == pytest.approx(1 / 3)
+
+
+def test_a_record_with_a_mask_of_its_own_needs_no_other():
+    rng, held_out = np.random.default_rng(0), np.arange(60) % 3 == 0
+    with_mask, without = Recorder(60, 2, held_out=held_out), Recorder(60, 2)
+    for _ in range(9):
+        logits = rng.normal(size=(60, 2))
+        for recorder in (with_mask, without):
+            recorder.update(np.arange(60), logits, np.arange(60) % 2)
+            recorder.end_epoch()
+    assert find_stop(LOSS, with_mask) == find_stop(LOSS, without, held_out)
+    assert find_stop(LOSS, with_mask, ~held_out) == find_stop(LOSS, without, ~held_out)  # the one given counts

@@ -9,6 +9,7 @@ from labelnoise.noise.models import ClassConditional
 from labelnoise.theory.activations import LeakyReLU, PowerReLU, Softplus
 from labelnoise.theory.draws import stack
 from labelnoise.theory.dynamics import Dynamics
+from labelnoise.theory.kernels import BLOCK
 from labelnoise.theory.losses import Exponential, Hinge, Squared
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.optimizers import Adam, Cosine, GradientFlow, Momentum, SharpnessAware, StepDecay
@@ -85,6 +86,16 @@ def test_the_compiled_engine_is_the_array_engine(name):
         assert ours.stages == theirs.stages and ours.at_t1.keys() == theirs.at_t1.keys()
         ours, theirs = (np.nan_to_num([*run.at_t1.values()]) for run in (ours, theirs))
         assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", [Dynamics(), Dynamics(optimizer=Momentum(0.9, nesterov=True), weight_decay=0.01)])
+def test_the_compiled_engine_moves_every_filter(how):
+    """More filters than a block holds, and a last block that is not full."""
+    problem = SignalNoise(**{**vars(PROBLEM), "m": 9})
+    assert 2 * problem.m > 2 * BLOCK and 2 * problem.m % BLOCK
+    runs = [simulate(problem.sample(seed=0), lr=0.03, steps=30, record=RECORD, engine=e, dynamics=how, test_draws=0)
+            for e in ("compiled", "span")]  # fmt: skip
+    assert_equal_runs(*runs, 1e-11)
 
 
 def test_runs_that_diverge_leave_the_others_alone():

@@ -72,8 +72,8 @@ def audit_samples(
         raise InputError(
             f"`y` must hold one label a sample of `X` ({material.n}), got {labels.positions.size}; match them"
         )
-    evidences, words = record_trainings(material, labels, model, folds, seed, progress)
-    verdict = judge(evidences, score, decision, seed)
+    trainings, words = record_trainings(material, labels, model, folds, seed, progress)
+    verdict = judge(trainings, score, decision, seed)
     singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
     notes = [*material.notes, *duplicate_notes(material, labels.positions)]
     if singles:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import stream
-from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.scores import SCORES
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
@@ -66,8 +65,6 @@ class AuditRun:
         stream(self.seed, "audit")  # refuses a seed that is none
         if self.score and self.score not in SCORES:
             raise InputError(f"`score` must name a score, got {self.score!r}{did_you_mean(self.score, SCORES)}")
-        if self.decision not in DECISIONS:
-            raise InputError(f"`decision` must name a decision, got {self.decision!r}; use for example counted")
 
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Read, train if need be, judge, and write `suspects.csv` and what the page shows."""
@@ -106,8 +103,8 @@ def _judged(config: AuditRun, source: AuditSource, progress: Progress | None) ->
     from labelnoise.audit.judging import judge
 
     score = config.score or None
-    if source.evidences:
-        verdict = judge(source.evidences, score, config.decision, config.seed)
+    if source.trainings:
+        verdict = judge(source.trainings, score, config.decision, config.seed)
         return verdict, list(source.class_names), source.model
     audit = audit_samples(
         source.samples, source.labels, None, config.folds or None, score, config.decision, config.seed, progress
@@ -190,7 +187,6 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
             {"first": at + 1, "last": min(at + 100, n), "expected": float(ranked[at : at + 100].mean())}
             for at in range(0, min(n, 1000), 100)
         ],
-        "stops": [],
         "stop_epochs": list(verdict.stops),
         "stop_reason": verdict.reason,
         "model": model,

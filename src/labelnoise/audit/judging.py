@@ -11,9 +11,9 @@ import pandas as pd
 
 from labelnoise.audit.chances import confidence, held_out_chances
 from labelnoise.audit.decisions import DECISIONS
-from labelnoise.audit.evidence import Evidence, read_evidence
 from labelnoise.audit.pooling import Basis, caveats_of, pool, undecided_rates
 from labelnoise.audit.rates import Rates, class_factors, estimate_rates
+from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.audit.running import read_sums
 from labelnoise.audit.scores import SCORES, mean_seen
 from labelnoise.errors import InputError, described, did_you_mean
@@ -57,14 +57,16 @@ class Verdict:
         return pd.DataFrame({"index": order, **columns})
 
 
-def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str = "counted", seed: int = 0) -> Verdict:
+def judge(
+    trainings: Sequence[RecordedTraining], score: str | None = None, decision: str = "counted", seed: int = 0
+) -> Verdict:
     """Judge every given label by the records of one or several trainings on it.
 
     Scores are means over the trainings. A training that holds a sample out says of it what it never memorised; where
     each sample is held out once, the rates rest on all of them.
 
     Args:
-        evidences: one or more trainings on the same given labels.
+        trainings: one or more trainings on the same given labels.
         score: a key of `SCORES`; None takes the first, or `share-rejected` where no stop is known.
         decision: a key of `DECISIONS`.
         seed: of the bootstrap.
@@ -72,16 +74,16 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
     Raises:
         InputError: a name that is no score or decision, or trainings on other labels.
     """
-    name = score if score is not None else FIRST if evidences[0].stop_known else "share-rejected"
+    name = score if score is not None else FIRST if trainings[0].stop_known else "share-rejected"
     check_name("score", name, SCORES)
     check_name("decision", decision, DECISIONS)
-    given = _common_labels(evidences)
-    basis = pool(evidences)
+    given = _common_labels(trainings)
+    basis = pool(trainings)
     rejected = (basis.margins < 0) & (basis.suggested != given)
     columns = basis.predicted, basis.sure, given, basis.held_out
-    rates = estimate_rates(*columns, evidences[0].n_classes, basis.early, seed)
+    rates = estimate_rates(*columns, trainings[0].n_classes, basis.early, seed)
     rates, undecided = undecided_rates(rates, basis, given)
-    values = mean_seen(np.array([SCORES[name](*one.scored) for one in evidences]))
+    values = mean_seen(np.array([SCORES[name](*one.scored) for one in trainings]))
     if name in SHARES:
         values = _corrected(values, class_factors(rates)[given])
     elif name == FIRST:
@@ -98,10 +100,10 @@ def judge(evidences: Sequence[Evidence], score: str | None = None, decision: str
         else _confidence(probabilities, flagged, rates, basis, given),
         flagged=flagged,
         rates=rates,
-        margin=_mean_margin(evidences),
-        stops=tuple(one.stop for one in evidences),
-        reason=evidences[0].reason,
-        notes=tuple(caveats_of(evidences, given, rates, undecided)),
+        margin=_mean_margin(trainings),
+        stops=tuple(one.stop for one in trainings),
+        reason=trainings[0].reason,
+        notes=tuple(caveats_of(trainings, given, rates, undecided)),
     )
 
 
@@ -150,10 +152,10 @@ def suspects(
             "many of both"
         )
     if any(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
-        evidences, score = _of_sums(recorders, held_out, stop, score), OF_SUMS
+        trainings, score = _of_sums(recorders, held_out, stop, score), OF_SUMS
     else:
-        evidences = [read_evidence(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
-    verdict = judge(evidences, score, decision)
+        trainings = [read_training(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
+    verdict = judge(trainings, score, decision)
     frame = verdict.to_frame()
     frame.attrs.update(
         rate=verdict.rates.rate,
@@ -165,8 +167,8 @@ def suspects(
     return frame
 
 
-def _of_sums(recorders: list[Any], held_out: Any, stop: Any, score: Any) -> list[Evidence]:
-    """Evidence of recorders that keep no history, which know their own masks and stops, and one score alone."""
+def _of_sums(recorders: list[Any], held_out: Any, stop: Any, score: Any) -> list[RecordedTraining]:
+    """Trainings of recorders that keep no history, which know their own masks and stops, and one score alone."""
     if not all(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
         raise InputError("`recorder` must be all with a history or all without, got both; record them alike")
     if held_out is not None or stop is not None or score is not None:
@@ -191,11 +193,11 @@ SHARES = ("given-probability", "share-rejected")
 """Scores that are 1 minus a probability, whose odds are corrected by class."""
 
 
-def _common_labels(evidences: Sequence[Evidence]) -> np.ndarray:
+def _common_labels(trainings: Sequence[RecordedTraining]) -> np.ndarray:
     """The given labels; refused where trainings are of other samples, classes or labels."""
-    first = evidences[0]
+    first = trainings[0]
     given = first.given.copy()
-    for one in evidences[1:]:
+    for one in trainings[1:]:
         if one.given.shape != given.shape or one.n_classes != first.n_classes:
             raise InputError(
                 f"records must be of the same data, got {given.size} samples of {first.n_classes} classes beside "
@@ -232,14 +234,14 @@ def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Ba
     return confidence(values, rates.rate, tested, held_out_chances(basis.predicted, basis.sure, given, tested, rates))
 
 
-def _mean_margin(evidences: Sequence[Evidence]) -> np.ndarray:
-    if len(evidences) == 1:
-        return evidences[0].margin
-    shortest = min(len(one.margin) for one in evidences)
-    total = np.zeros((shortest, evidences[0].given.size), np.float32)
-    for one in evidences:
+def _mean_margin(trainings: Sequence[RecordedTraining]) -> np.ndarray:
+    if len(trainings) == 1:
+        return trainings[0].margin
+    shortest = min(len(one.margin) for one in trainings)
+    total = np.zeros((shortest, trainings[0].given.size), np.float32)
+    for one in trainings:
         total += one.margin[:shortest]
-    return total / len(evidences)
+    return total / len(trainings)
 
 
 def check_name(name: str, value: Any, options: Iterable[str]) -> None:

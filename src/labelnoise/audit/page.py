@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from labelnoise.audit.experiment import MATRIX
 from labelnoise.audit.figures import suspects_figure
 from labelnoise.report.tables import NOTHING
 from labelnoise.runs.files import read_json
@@ -14,7 +15,8 @@ from labelnoise.runs.reading import Run
 
 MARGINS = (
     "What to look for: before the stop the suspects lie below 0, where the model rejects their given label, and the "
-    "rest above; suspects that rise later are memorised. The stop: "
+    "rest above; suspects that rise later are memorised, and "
+    "those that were held out stay below. The stop: "
 )
 
 CANNOT = (
@@ -146,7 +148,7 @@ def _pairs(run: Run) -> Table:
     """Suspects by given and suggested label: the whole matrix of few classes, the most frequent pairs of many."""
     names, pairs = run.summary["classes"], run.summary["pairs"]
     title = "Suspects by given and suggested label"
-    if len(names) <= 12:
+    if len(names) <= MATRIX:
         counts = {(pair["given"], pair["suggested"]): pair["count"] for pair in pairs}
         matrix: list[tuple[str | Cell, ...]] = [
             (Cell(given, mark="name"), *(str(counts.get((given, other), "")) for other in names)) for given in names

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from labelnoise.audit.evidence import Evidence
 from labelnoise.audit.rates import Rates
+from labelnoise.audit.recorded import RecordedTraining
 from labelnoise.audit.scores import mean_seen
 
 
@@ -27,20 +27,20 @@ class Basis:
     say enough: at least half of those that were seen, or where a stop is not known."""
 
 
-def pool(evidences: Sequence[Evidence]) -> Basis:
+def pool(trainings: Sequence[RecordedTraining]) -> Basis:
     """Bring the predictions of several trainings together."""
-    predictions = [one.predicted() for one in evidences]
+    predictions = [one.predicted() for one in trainings]
     predicted, sure = (np.array(part) for part in zip(*predictions, strict=True))
-    outside = np.array([one.held_out for one in evidences])
+    outside = np.array([one.held_out for one in trainings])
     first = outside.argmax(axis=0)  # the first training that held it out; else the first of all
     everyone = np.arange(first.size)
     votes = [(predicted == row).sum(axis=0) for row in predicted]
     suggested = predicted[np.argmax(votes, axis=0), everyone]
-    margins = mean_seen(np.array([one.margins() for one in evidences]))
+    margins = mean_seen(np.array([one.margins() for one in trainings]))
     pooled = predicted[first, everyone]
     held_out = np.any(outside, axis=0)
     few = 2 * np.count_nonzero(held_out & (pooled >= 0)) < np.count_nonzero(pooled >= 0)
-    sources = evidences if few and all(one.stop_known for one in evidences) else ()
+    sources = trainings if few and all(one.stop_known for one in trainings) else ()
     early = tuple(one.predicted(slice(0, one.stop)) for one in sources)
     return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early)
 
@@ -70,10 +70,10 @@ def undecided_rates(rates: Rates, basis: Basis, given: np.ndarray) -> tuple[Rate
     return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
 
 
-def caveats_of(evidences: Sequence[Evidence], given: np.ndarray, rates: Rates, undecided: str) -> list[str]:
+def caveats_of(trainings: Sequence[RecordedTraining], given: np.ndarray, rates: Rates, undecided: str) -> list[str]:
     """Return what a reader must know, a sentence each."""
     notes = [undecided] if undecided else []
-    if not evidences[0].held_out.any():
+    if not trainings[0].held_out.any():
         notes.append(
             "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "
             "missed: hold about 10 % out and give their mask as `held_out`"

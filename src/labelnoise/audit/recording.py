@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.audit.evidence import Evidence, read_evidence
 from labelnoise.audit.labels import GivenLabels
 from labelnoise.audit.materials import Material, MaterialKind
+from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.errors import InputError, described
 from labelnoise.record.recorder import Recorder
 
@@ -58,7 +58,7 @@ def held_out_masks(labels: GivenLabels, folds: int, seed: int) -> list[Bool[np.n
 
 def record_trainings(
     material: Material, labels: GivenLabels, model: Any, folds: int | None, seed: int, progress: Any = None
-) -> tuple[list[Evidence], str]:
+) -> tuple[list[RecordedTraining], str]:
     """Train once a fold, and return what each training says, and in words what was trained.
 
     Args:
@@ -78,12 +78,12 @@ def record_trainings(
     least = int(labels.counts.max())
     if count > least:
         raise InputError(f"`folds` must be at most the size of the largest class ({least}), got {count}; lower it")
-    evidences = []
+    trainings = []
     for fold, mask in enumerate(held_out_masks(labels, count, seed)):
-        evidences.append(read_evidence(record(mask, seed + fold), mask))
+        trainings.append(read_training(record(mask, seed + fold), mask))
         if progress:
             progress(fold + 1, count, f"training {fold + 1} of {count}")
-    return evidences, f"{words}; " + (
+    return trainings, f"{words}; " + (
         f"{count} trainings, each sample held out of one"
         if count > 1
         else "one training, a tenth of the samples held out"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelnoise.audit.evidence import Evidence
+from labelnoise.audit.recorded import RecordedTraining
 from labelnoise.record.recorder import Recorder
 
 
-def read_sums(recorder: Recorder) -> Evidence:
+def read_sums(recorder: Recorder) -> RecordedTraining:
     """Read a recorder that keeps no history.
 
     With held-out samples, its epoch has the mean margin up to the stop and the mean probability of the given label up
@@ -31,7 +31,7 @@ def read_sums(recorder: Recorder) -> Evidence:
     held_out = np.zeros(given.size, bool) if recorder.held_out is None else recorder.held_out
     rows = (margin.astype(np.float32)[None], loss.astype(np.float32)[None], prediction.astype(np.int32)[None])
     sureness = 1 / (1 + np.exp(-np.abs(margin)))  # of a rejected label, the lead over it: at least that over the second
-    return Evidence(*rows, given, recorder.n_classes, held_out, 1, known, words, sureness)
+    return RecordedTraining(*rows, given, recorder.n_classes, held_out, 1, known, words, sureness)
 
 
 TINY = 1e-6

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.evidence import Evidence, read_evidence
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.picture_folders import read_pictures
+from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
@@ -32,7 +32,7 @@ class AuditSource:
     """Given labels as the data hold them; None with a record of class positions."""
     samples: Any = None
     """What the auditor takes; None where there is a record instead."""
-    evidences: tuple[Evidence, ...] = ()
+    trainings: tuple[RecordedTraining, ...] = ()
     class_names: tuple[str, ...] = ()
     """Of a record, names of its classes."""
     rows: pd.DataFrame | None = None
@@ -46,7 +46,6 @@ class AuditSource:
     notes: tuple[str, ...] = ()
     model: str = ""
     """Of a record, what was trained, in words."""
-    more: dict[str, Any] = field(default_factory=dict)
 
 
 def read_source(config: AuditRun) -> AuditSource:
@@ -71,13 +70,7 @@ def read_source(config: AuditRun) -> AuditSource:
     if suffix not in READERS:
         raise InputError(f"{path} must be one of {', '.join(READERS)} or a folder, got {suffix!r}; convert it first")
     source = READERS[suffix](path, config)
-    return _with_notes(source, _path_notes(path))
-
-
-def _with_notes(source: AuditSource, notes: Sequence[str]) -> AuditSource:
-    from dataclasses import replace
-
-    return replace(source, notes=(*source.notes, *notes))
+    return replace(source, notes=(*source.notes, *_path_notes(path)))
 
 
 def _path_notes(path: Path) -> list[str]:
@@ -226,7 +219,7 @@ def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray
             recorder.update_proba(everyone, row, given.positions)
         recorder.end_epoch()
     words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
-    return AuditSource(None, evidences=(read_evidence(recorder, mask),), class_names=tuple(given.names), model=words)
+    return AuditSource(None, trainings=(read_training(recorder, mask),), class_names=tuple(given.names), model=words)
 
 
 def _folder(path: Path, config: AuditRun) -> AuditSource:
@@ -255,10 +248,10 @@ def _run(path: Path, config: AuditRun) -> AuditSource:
     recorder.load_state_dict(
         {**recorder.state_dict(), **state, "prediction": arrays["prediction"].astype(np.int32), "given": given}
     )
-    evidence = read_evidence(recorder, arrays["held_out"])
+    training = read_training(recorder, arrays["held_out"])
     names = names + tuple(f"output {k}" for k in range(len(names), recorder.n_classes))
     return AuditSource(
-        None, evidences=(evidence,), class_names=names, index=arrays["index"], images=_run_images(run),
+        None, trainings=(training,), class_names=names, index=arrays["index"], images=_run_images(run),
         model=f"the network of {path}, as it was trained",
     )  # fmt: skip
 

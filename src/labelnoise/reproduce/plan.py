@@ -136,7 +136,7 @@ def _audit_section() -> SectionPlan:
         "audit",
         "The same digits without the truth: which labels are wrong?",
         "The audit sees the given labels and what the first of these trainings recorded, nothing else. What to look "
-        "for: does the interval hold the share that was flipped, one in five, and are the worst suspects digits that a "
-        "person would label as suggested?",
+        "for: does the interval hold the share that was really flipped, which stands above, and are the worst suspects "
+        "digits that a person would label as suggested?",
         (Setting("an audit of the training with seed 0", {"digits-audit": AuditOf("digits-noise-seed0")}),),
     )

@@ -20,7 +20,7 @@ SMOOTH = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class RecordedTraining:
     """The record of one training, and how to read it."""
 
     margin: Float[np.ndarray, "epochs n"]
@@ -82,7 +82,7 @@ class Evidence:
         return mean_seen(self.margin[self.near])
 
 
-def read_evidence(recorder: Any, held_out: Any = None, stop: int | None = None) -> Evidence:
+def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) -> RecordedTraining:
     """Read a recorder that holds its history.
 
     Args:
@@ -108,16 +108,16 @@ def read_evidence(recorder: Any, held_out: Any = None, stop: int | None = None) 
         )
     margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
     given = recorder.given
-    found, known, reason = find_stop(loss, mask & (given >= 0))
+    found, known, reason = end_of_stage_one(loss, mask & (given >= 0))
     if stop is not None:
         check_integer("stop", stop, 1, found)
         if stop > recorder.epochs:
             raise InputError(f"`stop` must be at most the number of epochs ({recorder.epochs}), got {stop}; lower it")
         found, known, reason = int(stop), True, f"epoch {stop}, as it was given"
-    return Evidence(margin, loss, prediction, given, recorder.n_classes, mask, found, known, reason)
+    return RecordedTraining(margin, loss, prediction, given, recorder.n_classes, mask, found, known, reason)
 
 
-def find_stop(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:
+def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:
     """Return the epochs of Stage I, whether they are known, and what they are based on.
 
     The stop is the middle of the three epochs whose mean held-out loss is least, of given labels, among the epochs in
