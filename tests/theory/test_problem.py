@@ -107,7 +107,7 @@ def test_a_run_is_drawn_the_same_alone_and_among_others(vectors):
         )
         for d, flips in zip(dimensions, noise, strict=True)
     ]
-    problems[1] = replace(problems[1], orthogonal_noise=True)
+    problems[1] = replace(problems[1], orthogonal_noise=True, noise_std=2.0, init_std=0.3)
     together = sampling.sample_runs(problems, (4, 5, 6), vectors=vectors, n_holdout=3)
     for problem, seed, run in zip(problems, (4, 5, 6), together, strict=True):
         alone = problem.sample(seed=seed, vectors=vectors, n_holdout=3)
