@@ -145,17 +145,17 @@ def _bartlett_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[
     """
     axes, others = problems[0].axes, size - problems[0].signals
     rows = np.zeros((len(problems), size, axes + others))
+    rests = np.array([problem.d - axes for problem in problems])
     start = 0
     for where, generators, scales in blocks:
         block = rows[:, where]
         count = block.shape[1]
         squares, above = np.zeros(block.shape[:2]), _above(start, count, others)
-        for run, (rng, problem) in enumerate(zip(generators, problems, strict=True)):
-            rest = problem.d - axes
-            width = min(start + count, rest)
+        freedom = (rests[:, None] - np.arange(start, start + count)).astype(float)  # at once: a row takes microseconds
+        for run, (rng, width) in enumerate(zip(generators, np.minimum(rests, start + count).tolist(), strict=True)):
             block[run, :, :axes] = rng.standard_normal((count, axes))
             block[run, :, axes : axes + width] = rng.standard_normal((count, width))
-            squares[run, : max(width - start, 0)] = rng.chisquare(rest - np.arange(start, width))
+            squares[run, : max(width - start, 0)] = rng.chisquare(freedom[run, : max(width - start, 0)])
         np.copyto(block[..., axes:], 0.0, where=above)
         row = np.arange(count)
         block[:, row, axes + start + row] = np.sqrt(squares)
