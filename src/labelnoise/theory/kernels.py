@@ -163,13 +163,21 @@ def ascend(kind, setting, readout, products, pulls, kernel, radius, gradient, al
 
 
 @compiled()
+def is_finite(output, y_given):
+    """Whether the sum of all margins is."""
+    total = 0.0
+    for i in range(output.size):
+        total += y_given[i] * output[i]
+    return abs(total) < LARGEST
+
+
+@compiled()
 def look(output, y_given, clean, coefficients, readout, mu_sq, xi_sq, top, series):
-    """The tracked series of one step; returns whether the run is finite."""
+    """The tracked series of one step."""
     n, half = output.size, readout.size // 2
-    least, most, total = np.inf, -np.inf, 0.0
+    least, most = np.inf, -np.inf
     for i in range(n):
         z = y_given[i] * output[i]
-        total += z
         if clean[i]:
             least = min(least, z)
         else:
@@ -182,13 +190,12 @@ def look(output, y_given, clean, coefficients, readout, mu_sq, xi_sq, top, serie
     for i in range(n):
         rho = max(rho, top[0 if y_given[i] > 0 else 1, i] * xi_sq[i])
     series[0], series[1], series[2], series[3] = least, most, gamma, rho
-    return abs(total) < LARGEST
 
 
 @compiled()
 def train_run(
     kernel, products0, readout, y_given, own, clean, mu_sq, xi_sq,
-    activation, setting, loss, rates, weights, flips, selection_from, momentum, nesterov, decay, radius,
+    activation, setting, loss, rates, weights, flips, selection_from, momentum, nesterov, decay, radius, staged,
     coefficients, scale, velocity, drift, products, output, best, best_scale, gap, series, finite,
 ):  # fmt: skip
     """Train one run by `rates.size` steps in place; returns its best separation, and whether it stayed finite."""
@@ -217,10 +224,13 @@ def train_run(
             scale[0] -= rates[t] * (slope + momentum * drift[0] if nesterov else drift[0])
         np.dot(coefficients, kernel, products)
         read_out(activation, setting, readout, products, scale[0], products0, own, by_patch, output)
-        find_top(coefficients, top)
-        finite[t] = look(output, y_given, clean, coefficients, readout, mu_sq, xi_sq, top, series[:, t])
+        finite[t] = is_finite(output, y_given)
         if not finite[t]:
             return gap, False
+        if not staged:
+            continue
+        find_top(coefficients, top)
+        look(output, y_given, clean, coefficients, readout, mu_sq, xi_sq, top, series[:, t])
         apart = min(series[0, t], -series[1, t])
         if np.isfinite(apart) and apart > gap:
             gap = apart
@@ -232,7 +242,7 @@ def train_run(
 @compiled()
 def train_runs(
     first, last, kernel, products0, readout, y_given, own, clean, mu_sq, xi_sq,
-    activation, setting, loss, rates, weights, flips, selection_from, momentum, nesterov, decay, radius,
+    activation, setting, loss, rates, weights, flips, selection_from, momentum, nesterov, decay, radius, staged,
     coefficients, scale, velocity, drift, products, output, best, best_scale, gap, whole, series, finite,
 ):  # fmt: skip
     """Train the runs `first` to `last` of a batch, one after the other: what one needs stays in the cache."""
@@ -241,7 +251,7 @@ def train_runs(
             gap[r], whole[r] = train_run(
                 kernel[r], products0[r], readout, y_given[r], own[r], clean[r], mu_sq[r], xi_sq[r],
                 activation, setting, loss, rates[r], weights[r % weights.shape[0]], flips[r % flips.shape[0]],
-                selection_from, momentum, nesterov, decay, radius,
+                selection_from, momentum, nesterov, decay, radius, staged,
                 coefficients[r], scale[r], velocity[r % velocity.shape[0]], drift[r], products[r], output[r],
                 best[r], best_scale[r], gap[r], series[:, r], finite[r],
             )  # fmt: skip
