@@ -91,7 +91,7 @@ def _labels(problems: Sequence[SignalNoise], labels: Generators, flips: Generato
     k, names = problems[0].n_classes, np.array(classes_of(problems[0].n_classes))
     y_true, draws = np.empty((len(problems), n), np.int64), np.empty((2, len(problems), n))
     for run, (of_label, of_flip) in enumerate(zip(labels, flips, strict=True)):
-        y_true[run] = of_label.integers(k, size=n)
+        y_true[run] = _fair(of_label, n) if k == 2 else of_label.integers(k, size=n)
         draws[:, run] = of_flip.random((2, n))
     y_given = np.empty_like(y_true)
     for noise, group in groupby(range(len(problems)), lambda run: problems[run].label_noise):
@@ -99,6 +99,11 @@ def _labels(problems: Sequence[SignalNoise], labels: Generators, flips: Generato
         for some in runs if noise.exact or k > 2 else [runs]:  # independent flips of two may be drawn side by side
             y_given[some] = given_labels(y_true[some], noise, k, *draws[:, some])
     return np.stack([names[y_true], names[y_given], draws[0]])
+
+
+def _fair(rng: np.random.Generator, n: int) -> np.ndarray:
+    """rng.integers(2, size=n), the first bits of half words, in a fifth of its time."""
+    return rng.bit_generator.random_raw((n + 1) // 2).astype("<u8").view("<u4")[:n] >> 31
 
 
 def _flipped_by_patch(problems: Sequence[SignalNoise], labels: np.ndarray, along: np.ndarray) -> np.ndarray:

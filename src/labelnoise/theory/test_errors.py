@@ -96,7 +96,7 @@ def sampled_errors(
     gram = {off: to_numpy(view.weight_gram(off)) for off in {False, *map(_orthogonal, draws)}}
     root = {off: _root(products) for off, products in gram.items()}
     rest = root if along is None else {off: _root(gram[off] - along[:, :, None] * along[:, None]) for off in gram}
-    noise_std, off = (_of_problems(fact, draws) for fact in (_noise_std, _orthogonal))
+    noise_std, off, taus = (_of_problems(fact, draws) for fact in (_noise_std, _orthogonal, _taus))
     table: dict[str, np.ndarray] = {}
     for some in _parts(noise):
         normal, patch, score = _stacked([noise[run] for run in some])
@@ -116,7 +116,7 @@ def sampled_errors(
             output = _test_outputs(view, signals, fresh)
             wrong = _mistakes(output)
             found |= _estimates("fresh", wrong) if "fresh" in kinds else {}
-            found["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in some], score)
+            found["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in some], taus[some], score)
         for name, values in found.items():
             table.setdefault(name, np.empty(len(draws)))[some] = values
     return table
@@ -178,14 +178,16 @@ def _mistakes(output: np.ndarray) -> np.ndarray:
     return wrong
 
 
-def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], score: np.ndarray) -> np.ndarray:
-    """The fresh error against flipped labels (R,): outputs (R, [K,] C, N), mistakes (R, C, N), scores (R or 1, N)."""
+def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], tau: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The fresh error against flipped labels (R,).
+
+    Of outputs (R, [K,] C, N), mistakes (R, C, N), flip rates (R, 2) of two classes and scores (R or 1, N).
+    """
     if output.ndim == 4:
         right = (outputs.margins_of_classes(output) > 0).mean(-1)
         unknown = np.full((output.shape[1],) * 2, np.nan)
         known = np.stack([draw.problem.transition if draw.problem else unknown for draw in draws])
         return 1 - np.einsum("rck,rkc->r", known, right) / output.shape[1] + 0 * wrong[:, 0, 0]
-    tau = _of_problems(_taus, draws)
     if draws[0].probe is not None:
         dependence = [draw.problem.flip_dependence if draw.problem else np.nan for draw in draws]
         scores = np.broadcast_to(score, (len(draws), score.shape[1]))
