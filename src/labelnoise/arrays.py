@@ -68,7 +68,7 @@ def _hashed(seeds: Sequence[int], key: int) -> np.ndarray:
 
     O'Neill's seed_seq_fe with a pool of four words, as NumPy documents it and keeps it. All is modulo 2^32.
     """
-    seed = np.array(seeds, dtype=np.uint64)
+    seed: np.ndarray = np.array(seeds, dtype=np.uint64)
     zero = np.zeros(seed.shape, np.uint32)
     words = [seed.astype(np.uint32), (seed >> 32).astype(np.uint32), zero, zero, zero + np.uint32(key)]
     powers = pairwise(_powers(0x43B0D7E5, 0x931E8875))

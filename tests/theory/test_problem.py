@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from helpers import assert_close
+from labelnoise.arrays import stream
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Symmetric
 from labelnoise.theory import sampling
@@ -60,9 +61,10 @@ def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypat
         def chisquare(self, df):
             return self.rng.chisquare(np.asarray(df) + problem.n // 2)
 
-    draw = sampling.stream
+    draw = sampling.streams
+    off = ("data", "init")
     monkeypatch.setattr(
-        sampling, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name)
+        sampling, "streams", lambda seeds, name: map(Off, draw(seeds, name)) if name in off else draw(seeds, name)
     )
     p = p_values(problem)
     assert p.min() < FALSE_ALARM / p.size
@@ -113,6 +115,14 @@ def test_a_run_is_drawn_the_same_alone_and_among_others(vectors):
         alone = problem.sample(seed=seed, vectors=vectors, n_holdout=3)
         for name in ("inner", "y_true", "y_given", "held_out_true", "held_out_given", "bias0"):
             assert (getattr(run, name) == getattr(alone, name)).all(), name
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_true_labels_are_fair_numbers_of_their_stream(n):
+    for seed in range(20):
+        draw = SignalNoise(n=n, d=50, m=1).sample(seed=seed, n_holdout=n)
+        assert draw.y_true.tolist() == (1.0 - 2 * stream(seed, "labels").integers(2, size=n)).tolist()
+        assert draw.held_out_true.tolist() == (1.0 - 2 * stream(seed, "held_out").integers(2, size=n)).tolist()
 
 
 def test_label_noise_moves_no_vector_and_no_true_label():

@@ -107,7 +107,7 @@ def sampled_errors(
             perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi)[some], patch[:, None], axis=2)
             found |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
         if "fresh" in kinds or "given_fresh" in kinds:
-            own = np.where(off[some, None, None], rest[off.any()][some], rest[off.all()][some])
+            own = np.where(off[some, None, None], rest[bool(off.any())][some], rest[bool(off.all())][some])
             fresh = own * noise_std[some, None, None] @ normal
             if view.bias is not None:
                 fresh += to_numpy(view.bias)[some, :, None]
