@@ -96,7 +96,7 @@ def _hash(word: np.ndarray, mask: np.uint32, factor: np.uint32) -> np.ndarray:
 
 
 def _mix(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    mixed = np.uint32(0xCA01F9DD) * one - np.uint32(0x4973F715) * other
+    mixed: np.ndarray = np.uint32(0xCA01F9DD) * one - np.uint32(0x4973F715) * other
     return mixed ^ mixed >> 16
 
 
