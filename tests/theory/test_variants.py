@@ -518,8 +518,8 @@ def test_variants_are_settings_of_files_flags_and_sweeps(tmp_path, capsys):
     assert noise["rate_by_class"] == [draw.noisy[draw.y_true == sign].mean() for sign in (1, -1)]
     rates = flip_probability(draw.probe[:30], np.full(30, 0.2), 0.9)
     assert noise["expected_rate"] == pytest.approx(rates.mean()) and noise["largest_rate"] == pytest.approx(rates.max())
-    assert main(["simulate", "--n-classes", "3", "--out", str(tmp_path / "no")]) == 2
-    assert 'kind = "Symmetric"' in capsys.readouterr().err
+    assert main(["simulate", "--n-classes", "3", "--tau-plus", "0.1", "--out", str(tmp_path / "no")]) == 2
+    assert "--noise pair:0.2" in capsys.readouterr().err
 
 
 def test_cells_of_every_variant_are_what_single_runs_are():
