@@ -81,7 +81,7 @@ def test_a_worker_of_another_version_is_refused(cluster, tmp_path, monkeypatch):
         ln.sweep(TABLE, tmp_path / "a", scheduler=cluster.scheduler_address)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_scheduler_that_is_lost_and_a_chunk_that_kills_are_one_sentence(tmp_path, monkeypatch):
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as running:
         told = []
