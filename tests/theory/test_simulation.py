@@ -237,7 +237,7 @@ def test_rubbish_gets_one_sentence(options, sentence):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": 50_000, "record_every": 1, "record": ("rho",)}, "records of 1 runs: raise record_every, now 1"),
+        ({"steps": 50_000, "record_every": 1, "record": ("rho",)}, "records a run: raise record_every, now 1"),
         ({"steps": 500_000, "record_every": 500_000}, "free; lower n, m, steps, test_draws or the number of runs"),
     ],
 )

@@ -135,8 +135,8 @@ def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequenc
     needed = 8.0 * runs * (batch + 4 * config.steps) + kept
     remedy = "lower n, m, steps, test_draws or the number of runs"
     if kept > needed / 2:
-        remedy = (
-            f"{amount(kept)} of it are {int(records):,} records of {runs} runs: raise record_every, now "
+        remedy += (
+            f"; {amount(kept)} of it are {int(records):,} records a run: raise record_every, now "
             f"{config.record_every}, or name fewer arrays in `record`"
         )
     check_memory(needed, remedy)
