@@ -92,7 +92,7 @@ def test_the_command_and_the_page_say_what_was_planted(tmp_path, monkeypatch, ca
 def test_what_was_not_trained_cannot_test_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("epochs.npz", logits=np.eye(2)[np.arange(40) % 2][None] * 2.0, labels=np.arange(40) % 2)
-    with pytest.raises(ln.InputError, match="`self_test` needs data to train on again"):
+    with pytest.raises(ln.InputError, match="`self_test` needs data to train on, got the record"):
         ln.run_experiment(AuditRun(data="epochs.npz", self_test=True), "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ln.InputError, match="`self_test` must be True or False, got 3"):

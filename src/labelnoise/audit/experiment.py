@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,25 +116,19 @@ def _judged(
 
     score = config.score or None
     if source.trainings:
-        if config.self_test:
-            raise InputError(
-                "`self_test` needs data to train on again, got the record of a training; leave it out, or audit the "
-                "data themselves"
-            )
+        for name in ("self_test", "folds"):
+            if getattr(config, name):
+                raise InputError(
+                    f"`{name}` needs data to train on, got the record of a training; leave it out, or audit the data "
+                    "themselves"
+                )
         verdict = judge(source.trainings, score, config.decision, config.seed)
         return verdict, list(source.class_names), source.model, None
-    audit = audit_samples(
-        source.samples,
-        source.labels,
-        None,
-        config.folds or None,
-        score,
-        config.decision,
-        config.seed,
-        progress,
-        config.self_test,
-        kept,
-    )
+    how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
+    try:
+        audit = audit_samples(source.samples, source.labels, *how)
+    except InputError as refusal:  # it names the arguments of a function
+        raise InputError(re.sub("`[Xy]`", lambda name: source.arguments[name[0]], f"{refusal}")) from None
     return audit.verdict, audit.labels.names, audit.model, audit.self_test
 
 

@@ -104,9 +104,9 @@ def _worst(run: Run) -> list[Table]:
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. Click a "
         "heading to sort. Review them from the top: is the given label right, the suggested one, or neither?"
     )
-    tables = [Table("What to review first", head, tuple(_row(row, shown) for row in rows[:FIRST]), text, sortable=True)]
-    rest = tuple(_row(row, shown) for row in rows[FIRST:])
-    return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True)] * bool(rest)
+    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:FIRST], rows[FIRST:]))
+    tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
+    return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
 
 
 FIRST = 20
@@ -221,6 +221,7 @@ HISTORY = {
     "rest_low, rest_median, rest_high": "the same of all others",
 }
 PAGE = Page(
+    title="Which labels are probably wrong",
     look="Labels that a model rejects before it memorises them are probably wrong.",
     pictures=_pictures,
     quotes=_quotes,
