@@ -135,5 +135,7 @@ def test_a_record_that_was_kept_says_what_it_said(here):
         assert read.n_classes == 4 and (read.held_out == mask).all() and (read.given == made.given).all()
         for name in ("margin", "loss", "prediction"):
             assert np.array_equal(getattr(read, name), getattr(made, name))
-        with pytest.raises(TypeError):
-            KeptTrainings(folder).record("one", None, labels, mask, "other words")
+        other = GivenLabels(np.arange(3), (np.arange(30) + 1) % 3)
+        for changed in ((labels, mask, "other words"), (other, mask, "words"), (labels, ~mask, "words")):
+            with pytest.raises(TypeError):  # it would be trained
+                KeptTrainings(folder).record("one", None, *changed)
