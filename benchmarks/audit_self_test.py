@@ -1,4 +1,4 @@
-"""How optimistic the self-test of an audit is: planted flips beside the wrong labels that the data had, one line a case.
+"""How optimistic the self-test of an audit is: planted flips beside the wrong labels of the data, one line a case.
 
     python benchmarks/audit_self_test.py --data-root FOLDER [--cases adult banking77]
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """A rule and what it has observed so far; it takes 5 to 10 bytes a held-out sample and record (room
-    for records doubles where there is none left), 16 a held-out sample and 4 a training sample.
+    """A rule and what it has observed so far.
+
+    It takes 5 to 10 bytes a held-out sample and record (room for records doubles where there is none left), and 16 a
+    held-out sample and 4 a training sample, however many records there are.
 
     Args:
         rule: such as `HeldOutLoss()`.
