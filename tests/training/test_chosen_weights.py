@@ -60,7 +60,7 @@ def assert_ends_with_the_chosen(model, log):
 
 
 @pytest.mark.parametrize("settings", [{}, {"eval_every": 3}, {"epochs": 8, "patience": 30}])
-@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("keeps", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_stop_leaves_the_weights_of_the_chosen_epoch(tmp_path, keeps, settings):
     model, rule = network(), HeldOutAccuracy(falling(**settings).patience)
     folder = tmp_path if keeps else None
@@ -79,7 +79,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("keeps", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(("name", "average"), [(name, 5) for name in RULES] + [("loss", 3), ("loss", 9)])
 def test_stop_leaves_the_average_of_the_records_around_it(tmp_path, name, average, keeps):
     """Against the mean of all copies of the weights, written out."""
@@ -193,7 +193,10 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("average", "every"), [(1, 1), (5, 1), (5, 3), (9, 7), ("all", 3)])
+LATER = [pytest.param(*how, marks=pytest.mark.slow) for how in ((1, 1), (5, 1), (9, 7))]
+
+
+@pytest.mark.parametrize(("average", "every"), [(5, 3), ("all", 3), *LATER])
 def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path, average, every):
     """Killed after each epoch in turn, each time going on from what the kill before left."""
     model = network()

@@ -54,6 +54,7 @@ def test_the_average_is_among_the_checksums(stopped):
     assert known == digest_file(stopped / "checkpoints/averaged.pt")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_shows_the_average(stopped):
     page = write_report(stopped).read_text()
     averaged = row(stopped, "averaged")
@@ -62,6 +63,7 @@ def test_the_page_shows_the_average(stopped):
     assert f"{averaged['test_accuracy']:.1%} → {row(stopped, 'last')['test_accuracy']:.1%}" in page
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_of_a_run_of_all_epochs_knows_no_average(tmp_path):
     assert main([*WORDS.replace("--epochs 30", "--epochs 2").split(), "--out", str(tmp_path / "run")]) == 0
     assert "average around the stop" not in write_report(tmp_path / "run").read_text()
