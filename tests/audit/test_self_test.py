@@ -74,6 +74,7 @@ def test_an_auditor_tests_itself_and_judges_as_without():
     assert told == [(1, 2, "training 1 of 1"), (2, 2, "self-test 1 of 1")] and audit.self_test.planted == 10
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_command_and_the_page_say_what_was_planted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     frame, true = table(200)

@@ -169,6 +169,7 @@ def test_a_user_of_files_is_told_of_files(here, capsys, line, words):
     assert not (here / "out").exists()
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_of_an_audit_has_a_title_of_its_own(here):
     written()
     ln.run_experiment(AuditRun(data="t.csv", label="label", folds=1), "out")
