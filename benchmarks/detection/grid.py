@@ -17,7 +17,7 @@ TABLES = (
 )  # fmt: skip
 IMAGES = (
     ("digits", "small-cnn"), ("digits", "small-cnn-bn"), ("mnist", "small-cnn"), ("fashion", "small-cnn"),
-    ("cifar-pair", "small-cnn-bn"), ("cifar10", "small-cnn-bn"),
+    ("cifar-pair", "small-cnn"), ("cifar-pair", "small-cnn-bn"), ("cifar10", "small-cnn"), ("cifar10", "small-cnn-bn"),
 )  # fmt: skip
 SUBSET = tuple(
     (*pair, noise)
@@ -26,18 +26,21 @@ SUBSET = tuple(
 ) + (("digits", "small-cnn", "symmetric:0.2"),)  # fmt: skip
 
 
-def settings(names: tuple[str, ...], seeds: tuple[int, ...], subset: bool = False) -> list[Setting]:
+def settings(
+    names: tuple[str, ...], seeds: tuple[int, ...], subset: bool = False, noises: tuple[str, ...] = ()
+) -> list[Setting]:
     """Settings seed by seed, so that a run that is cut short has whole seeds.
 
     Args:
         names: data sets to keep; none for all.
         seeds: of data, noise, weights and batches.
         subset: the small part that is done in minutes.
+        noises: to keep; none for all.
     """
     grid = SUBSET if subset else tuple((*pair, noise) for pair in TABLES + IMAGES for noise in NOISES)
     return [
         Setting(data, learner, noise, SCHEDULES[(place + seed) % len(SCHEDULES)], seed)
         for seed in seeds
         for place, (data, learner, noise) in enumerate(grid)
-        if not names or data in names or f"{data}/{learner}" in names
+        if (not names or data in names or f"{data}/{learner}" in names) and (not noises or noise in noises)
     ]

@@ -40,7 +40,7 @@ def main() -> None:
     arguments = _arguments()
     harness.describe("Wrong labels found, and trainings stopped")
     out, root = Path(arguments.out), Path(arguments.data_root)
-    wanted = settings(tuple(arguments.data), tuple(arguments.seeds), arguments.subset)
+    wanted = settings(tuple(arguments.data), tuple(arguments.seeds), arguments.subset, tuple(arguments.noises))
     if arguments.stored:
         there = (Setting.from_name(path.stem) for path in sorted(out.glob("*.npz")) if ".folds" not in path.name)
         wanted = [setting for setting in there if not setting.member]
@@ -56,6 +56,8 @@ def main() -> None:
         print(f"{time.perf_counter() - start:6.0f} s  {place + 1}/{len(wanted)}  {setting.name}", flush=True)
     for name, error in left_out.items():
         print(f"left out: {name} ({error})")
+    if arguments.train_only:
+        return
     if not rows:
         sys.exit("no record; see above")
     target = out / "table.md"
@@ -70,6 +72,8 @@ def _judged(setting: Setting, arguments: argparse.Namespace, root: Path, out: Pa
     folds = folds_of(setting, root, out) if asked or (out / f"{setting.name}.folds.npz").exists() else None
     members = [replace(setting, member=k) for k in range(1, arguments.members)]
     others = [record_of(m, root, out) for m in members if reported or (out / f"{m.name}.npz").exists()]
+    if arguments.train_only:
+        return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of peers, about few samples of a class
         return rows_of(record, folds, others)
@@ -81,11 +85,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data", nargs="*", default=[], metavar="NAME", help="data sets, or NAME/LEARNER; all if left out"
     )
+    parser.add_argument("--noises", nargs="*", default=[], metavar="NOISE", help="as symmetric:0.2; all if left out")
     parser.add_argument("--seeds", nargs="*", type=int, help="seeds; 0 to 2 choose, 3 to 5 report")
     parser.add_argument(
         "--folds", choices=("none", "reporting", "all"), default="reporting", help="where 5 folds are trained"
     )
     parser.add_argument("--members", type=int, default=1, help="trainings of each reporting setting; scores are means")
+    parser.add_argument("--train-only", action="store_true", help="leave the judging to --stored")
     parser.add_argument("--stored", action="store_true", help="judge what is there, train nothing")
     parser.add_argument("--data-root", default=os.environ.get("LABELNOISE_DATA", "data"), help="folder with data")
     parser.add_argument("--out", default="runs/detection", help="where records and table.md are kept")
