@@ -40,9 +40,9 @@ class Trained:
     prediction: np.ndarray
     held_out: np.ndarray
     seconds: float
-    """Of the training with its records."""
+    """CPU seconds of the training with its records: other work on the machine does not count."""
     watching: float = 0.0
-    """Seconds that the watch took beside it."""
+    """CPU seconds that the watch took beside it."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class Learner:
 
         def timed(outputs: Outputs, averaged: Averaged) -> None:
             nonlocal watched
-            begun = time.perf_counter()
+            begun = time.process_time()
             watch(outputs, averaged)
-            watched += time.perf_counter() - begun
+            watched += time.process_time() - begun
 
-        start = time.perf_counter()
+        start = time.process_time()
         arrays = KINDS[self.kind](self, source, y_given, self.config(schedule, seed, source.epochs), timed)
-        return Trained(*arrays, time.perf_counter() - start - watched, watched)
+        return Trained(*arrays, time.process_time() - start - watched, watched)
 
 
 class Averages:

@@ -75,9 +75,9 @@ class Record:
     test_accuracy_averaged: np.ndarray
     """(T,) of the average of the weights of the five epochs around each one; NaN without weights."""
     seconds: float
-    """Of the training; where `watching` is NaN, with the tests of each epoch."""
+    """CPU seconds of the training; where `watching` is NaN, by the clock and with the tests of each epoch."""
     watching: float = np.nan
-    """Seconds of the tests of each epoch, which no audit needs; NaN in records of older versions."""
+    """CPU seconds of the tests of each epoch, which no audit needs; NaN in records of older versions."""
 
     @property
     def noisy(self) -> np.ndarray:
