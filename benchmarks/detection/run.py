@@ -28,7 +28,8 @@ from dataclasses import replace
 import torch
 from grid import CHOOSING, REPORTING, settings
 from records import Setting, folds_of, record_of
-from score import rows_of, tables
+from score import rows_of
+from tables import tables
 
 from labelnoise.errors import InputError
 
@@ -71,7 +72,8 @@ def _judged(setting: Setting, arguments: argparse.Namespace, root: Path, out: Pa
     asked = reported and arguments.folds == "reporting" or arguments.folds == "all"
     folds = folds_of(setting, root, out) if asked or (out / f"{setting.name}.folds.npz").exists() else None
     members = [replace(setting, member=k) for k in range(1, arguments.members)]
-    others = [record_of(m, root, out) for m in members if reported or (out / f"{m.name}.npz").exists()]
+    complete = reported or all((out / f"{member.name}.npz").exists() for member in members)
+    others = [record_of(member, root, out) for member in members] if complete else []
     if arguments.train_only:
         return []
     with warnings.catch_warnings():
@@ -90,12 +92,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folds", choices=("none", "reporting", "all"), default="reporting", help="where 5 folds are trained"
     )
-    parser.add_argument("--members", type=int, default=1, help="trainings of each reporting setting; scores are means")
+    parser.add_argument(
+        "--members", type=int, help="trainings of each reporting setting, judged together (1; 5 with --stored)"
+    )
     parser.add_argument("--train-only", action="store_true", help="leave the judging to --stored")
     parser.add_argument("--stored", action="store_true", help="judge what is there, train nothing")
     parser.add_argument("--data-root", default=os.environ.get("LABELNOISE_DATA", "data"), help="folder with data")
     parser.add_argument("--out", default="runs/detection", help="where records and table.md are kept")
     arguments = parser.parse_args()
+    arguments.members = arguments.members or (5 if arguments.stored else 1)
     if not arguments.seeds:
         arguments.seeds = [CHOOSING[0], REPORTING[0]] if arguments.subset else [*CHOOSING, *REPORTING]
     return arguments
@@ -104,7 +109,7 @@ def _arguments() -> argparse.Namespace:
 def _head(arguments: argparse.Namespace, count: int, left_out: dict[str, Exception]) -> str:
     options = [f"--{name}" for name in ("subset", "stored") if vars(arguments)[name]]
     options += ["--data", *arguments.data] if arguments.data else []
-    options += ["--members", str(arguments.members)] if arguments.members > 1 else []
+    options += ["--members", str(arguments.members)] if arguments.members > 1 and not arguments.stored else []
     words = " ".join(["python benchmarks/detection/run.py", *options])
     absent = f" Left out, for want of data: {', '.join(left_out)}." if left_out else ""
     return (

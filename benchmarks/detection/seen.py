@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,7 +35,16 @@ class Seen:
     @cached_property
     def recorder(self) -> ln.Recorder:
         """The same as what any training loop leaves."""
-        recorder = ln.Recorder(self.given.size, int(max(self.given.max(), self.prediction.max())) + 1)
+        return self.recorder_of(self.n_classes)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that are given or predicted."""
+        return int(max(self.given.max(), self.prediction.max())) + 1
+
+    def recorder_of(self, n_classes: int) -> ln.Recorder:
+        """The record of a training with so many classes."""
+        recorder = ln.Recorder(self.given.size, n_classes)
         arrays = {"margin": self.margin, "loss": self.loss}
         classes = {"prediction": self.prediction.astype(np.int32), "given": self.given.astype(np.int64)}
         recorder.load_state_dict(arrays | classes)
@@ -91,3 +101,9 @@ class Seen:
     def sure(self, epochs: slice) -> np.ndarray:
         """(n,) mean probability of the class that is predicted in each of these epochs: exp(-loss - min(margin, 0))."""
         return np.exp(-self.loss[epochs].astype(float) - np.minimum(self.margin[epochs], 0)).clip(0, 1).mean(axis=0)
+
+
+def judged(every: Sequence[Seen]) -> Verdict:
+    """What the package's audit says by several trainings of the same labels."""
+    n_classes = max(seen.n_classes for seen in every)
+    return judge([read_training(seen.recorder_of(n_classes), seen.held_out) for seen in every])
