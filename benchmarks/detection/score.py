@@ -23,15 +23,16 @@ def rows_of(record: Record, folds: dict[str, np.ndarray] | None, others: Sequenc
     a decision and a rate each have the number of trainings that they take, and the CPU seconds of these if known.
     """
     noisy, one = record.noisy, {"trainings": 1.0, "seconds": known_seconds(record)}
-    rows = [row | one for row in _judged(noisy, *_of_one(Seen.of(record)))]
+    seen = Seen.of(record)
+    rows = [row | one for row in _judged(noisy, *_of_one(seen))]
     if others:
         several = {"trainings": 1.0 + len(others), "seconds": sum(map(known_seconds, (record, *others)))}
-        rows += [row | several for row in _judged(noisy, *_of_several([Seen.of(one) for one in (record, *others)]))]
+        rows += [row | several for row in _judged(noisy, *_of_several([seen, *map(Seen.of, others)]))]
     if folds is not None:
         seconds = float(folds["seconds"]) if "watching" in folds else np.nan
         five = {"trainings": 5.0, "seconds": seconds}
         rows += [row | five for row in _judged(noisy, *_of_peers(record.given, folds))]
-    seen, setting = Seen.of(record), record.setting
+    setting = record.setting
     rows += [_row("stop", name, **regret(record, rule(seen))) for name, rule in STOPS.items()]
     rows += [_row("test", "best single epoch", accuracy=float(record.test_accuracy.max()))]
     common = {

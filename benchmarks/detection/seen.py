@@ -10,6 +10,7 @@ import numpy as np
 from records import Record, stage_one
 
 import labelnoise as ln
+from labelnoise.audit.decisions import capped
 from labelnoise.audit.judging import Verdict, judge
 from labelnoise.audit.recorded import read_training
 
@@ -51,11 +52,15 @@ class Seen:
         return recorder
 
     @cached_property
-    def verdicts(self) -> dict[str, Verdict]:
-        """What the package's audit says: by its decisions, and by a score that is no default of it."""
-        training = read_training(self.recorder, self.held_out)
-        found = {decision: judge([training], decision=decision) for decision in ("counted", "capped")}
-        return found | {"given-probability": judge([training], score="given-probability")}
+    def verdict(self) -> Verdict:
+        """What the package's audit says."""
+        return judge([read_training(self.recorder, self.held_out)])
+
+    @property
+    def capped(self) -> np.ndarray:
+        """(n,) what the audit flags by its decision `capped`; nothing where it can decide nothing."""
+        verdict, rejected = self.verdict, self.rejected & (self.verdict.suggested != self.given)
+        return rejected & verdict.rates.known & capped(verdict.score, rejected, self.given, verdict.rates)
 
     @property
     def epochs(self) -> int:

@@ -136,7 +136,7 @@ SOURCES: dict[str, Callable[[Path, int], Source]] = {
     "digits": _images("digits", 8, None, 10_000),
     "mnist": _images("mnist", 14, 200, 1_000, 30),
     "fashion": _images("fashion-mnist-small", 14, 200, 1_000, 30),
-    "cifar10": _images("cifar10-ten-classes-small", 16, 250, 1_000, 30),
+    "cifar10": _images("cifar10-ten-classes-small", 16, 200, 1_000, 30),
     "cifar-pair": _images("cifar10-airplane-automobile", 16, 1_000, 1_000, 30),
     "adult": _table(_adult, 4_000, 4_000),
     "breast-cancer": _table(_of_sklearn("breast_cancer"), 400, 169),

@@ -43,7 +43,7 @@ def _by_data(wrong: pd.DataFrame, every: pd.DataFrame) -> list[str]:
     """Titles and tables of reporting records with wrong labels; those of the rate hold the clean ones, too."""
     stop, rate = _of(wrong, "stop"), _of(every, "rate").assign(error=lambda part: part["error"].abs())
     titled = {
-        "One training and five beside cleanlab: average precision by data": _beside(_of(wrong, "score")),
+        "One training and five beside cleanlab: average precision by data": beside(_of(wrong, "score")),
         "Average precision by kind of noise": _pivot(_of(wrong, "score"), "ap", "kind"),
         "Average precision by data": _pivot(_of(wrong, "score"), "ap", "place"),
         "F1 by kind of noise": _pivot(_of(wrong, "decision"), "f1", "kind"),
@@ -79,7 +79,7 @@ def _scores(part: pd.DataFrame) -> str:
     })  # fmt: skip
 
 
-def _beside(part: pd.DataFrame) -> str:
+def beside(part: pd.DataFrame) -> str:
     """By data: the default of one training and of several, and the variant of cleanlab that is best there on the mean.
 
     Above stand the records with folds, below them those of which there are several trainings as well.
