@@ -331,8 +331,9 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
         assert words in table
     if noise != "none":
         for words in (
-            "5 folds",
             "2 trainings: mean rank",
+            "2 trainings: `suspects`, counted",
+            "goal: ahead on each data set",
             "cleanlab self_confidence",
             "`aum`",
             "`suspects`, capped",
