@@ -142,8 +142,14 @@ def test_the_mean_rank_is_that_of_margin_and_corrected_probability(bench):
     ranks = [rankdata(score, "ordinal") - 1 for score in (-rows[: 2 * stop + 2].mean(axis=0), corrected)]
     assert_close(bench["methods"].mean_rank(seen), np.mean(ranks, axis=0) / 299)
     assert_close(bench["methods"].corrected_probability(seen), corrected, atol=1e-6)
-    assert_close(seen.capped, judge([training], decision="capped").flagged)
-    assert 20 < seen.capped.sum() != seen.verdict.flagged.sum()
+
+
+def test_the_cap_is_that_of_the_audit_where_the_network_rejects_more_than_the_interval_allows(bench):
+    given, _, margin, loss, prediction = network(n=2_000, rate=0.1, unsure=0.6)
+    seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 1)
+    capped = judge([read_training(seen.recorder, seen.held_out)], decision="capped").flagged
+    assert_close(seen.capped, capped)
+    assert 100 < capped.sum() < seen.rejected.sum()
 
 
 def test_several_trainings_are_audited_together(bench):
@@ -277,6 +283,20 @@ def test_seconds_are_without_those_of_the_tests(bench, small, monkeypatch):
     assert (trained.seconds, trained.watching) == (0.0, 10.0)
     shorter = bench["learners"].LEARNERS["mlp"].train(replace(source, epochs=3), source.y, "step", 0, watch)
     assert len(shorter.loss) == 3 and shorter.watching == 7.5
+
+
+def test_further_trainings_of_the_same_labels_are_not_averaged_and_may_be_left_unjudged(
+    bench, small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(bench["run"], "rows_of", None)
+    arguments = "--data wine --noises pair:0.1 --seeds 3 --folds none --members 2 --train-only --out".split()
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments, str(tmp_path)])
+    bench["run"].main()
+    setting = replace(small, noise="pair:0.1")
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [setting.name, f"{setting.name}_member1"]
+    first, second = (bench["records"].record_of(replace(setting, member=k), tmp_path, tmp_path) for k in (0, 1))
+    assert (first.given == second.given).all() and (first.held_out != second.held_out).any()
+    assert np.isfinite(first.test_accuracy_averaged).all() and np.isnan(second.test_accuracy_averaged).all()
 
 
 def test_a_killed_training_leaves_no_record(bench, small, tmp_path, monkeypatch):
