@@ -145,7 +145,7 @@ def test_the_mean_rank_is_that_of_margin_and_corrected_probability(bench):
 
 
 def test_the_cap_is_that_of_the_audit_where_the_network_rejects_more_than_the_interval_allows(bench):
-    given, _, margin, loss, prediction = network(n=2_000, rate=0.1, unsure=0.6)
+    given, _, margin, loss, prediction = network(n=2_000, rate=0.05, unsure=0.4)
     seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 1)
     capped = judge([read_training(seen.recorder, seen.held_out)], decision="capped").flagged
     assert_close(seen.capped, capped)
