@@ -19,11 +19,13 @@ IMAGES = (
     ("digits", "small-cnn"), ("digits", "small-cnn-bn"), ("mnist", "small-cnn"), ("fashion", "small-cnn"),
     ("cifar-pair", "small-cnn"), ("cifar-pair", "small-cnn-bn"), ("cifar10", "small-cnn"), ("cifar10", "small-cnn-bn"),
 )  # fmt: skip
-SUBSET = tuple(
-    (*pair, noise)
-    for pair in (("breast-cancer", "mlp"), ("digits-table", "mlp"), ("2dplanes", "mlp"))
-    for noise in ("none", "symmetric:0.2", "class-conditional:0.2", "instance:0.3", "subclass:0.1")
-) + (("digits", "small-cnn", "symmetric:0.2"),)  # fmt: skip
+SUBSET = (
+    ("breast-cancer", "mlp", "none"), ("breast-cancer", "mlp", "symmetric:0.2"),
+    ("breast-cancer", "mlp", "class-conditional:0.2"), ("breast-cancer", "mlp", "instance:0.3"),
+    ("breast-cancer", "mlp", "subclass:0.1"), ("digits-table", "mlp", "none"), ("digits-table", "mlp", "symmetric:0.2"),
+    ("digits-table", "mlp", "instance:0.3"), ("2dplanes", "mlp", "symmetric:0.2"),
+    ("digits", "small-cnn", "symmetric:0.2"),
+)  # fmt: skip
 
 
 def settings(
