@@ -5,9 +5,11 @@ import pytest
 
 import labelnoise as ln
 from helpers import assert_close
-from labelnoise.audit.chances import confidence, held_out_chances
+from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import judge
+from labelnoise.audit.learning import learning_of
+from labelnoise.audit.pooling import Basis
 from labelnoise.audit.rates import class_factors, estimate_rates, fifths, wilson
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
 from made_records import average_precision, f1, labels, two_stages
@@ -178,27 +180,48 @@ def test_the_mixture_splits_two_heaps():
     assert not DECISIONS["mixture"](np.ones(5), score[:5] > 0, np.zeros(5, int), None).any()
 
 
-def test_chances_add_up_and_are_as_sharp_as_the_held_out_samples():
+def test_chances_add_up_follow_the_score_and_are_as_sharp_as_what_is_known():
     rng = np.random.default_rng(0)
     wrong = rng.random(4000) < 0.25
-    score = np.clip(np.where(wrong, 0.62, 0.38) + rng.normal(0, 0.04, 4000), 0, 1)  # told apart, but near one half
+    score = np.where(wrong, 0.62, 0.38) + rng.normal(0, 0.04, 4000)
     dull = confidence(score, 0.25)
-    sharp = confidence(score, 0.25, np.ones(4000, bool), wrong.astype(float))
+    sharp = confidence(score, 0.25, np.where(rng.random(4000) < 0.5, wrong.astype(float), np.nan))
     for chance in (dull, sharp):
         assert chance.mean() == pytest.approx(0.25, abs=1e-6) and chance.min() >= 0 and chance.max() <= 1
+        assert (np.diff(chance[np.argsort(score, kind="stable")]) >= 0).all()
     assert ((sharp - wrong) ** 2).mean() < 0.5 * ((dull - wrong) ** 2).mean()
-    assert (np.argsort(sharp, kind="stable") == np.argsort(score, kind="stable")).all()
     assert np.isnan(confidence(np.array([np.nan, 0.5]), 0.1)[0])
+    assert np.ptp(confidence(np.array([2.0, 1.0, 2.0, 2.0]), 0.3, np.array([0.9, 0.1, 0.2, 0.4]))[[0, 2, 3]]) == 0
 
 
-def test_held_out_chances_are_those_of_the_model(case):
-    recorder, true, held_out = two_stages(n=6000, n_classes=2, rate=0.3, seed=3, held_out=0.5)
-    training = read_training(recorder, held_out)
-    predicted, sure = training.predicted()
-    rates = estimate_rates(predicted, sure, recorder.given, held_out, 2)
-    chances = held_out_chances(predicted, sure, recorder.given, held_out, rates)
-    assert (chances[~held_out] == 0).all()
-    assert abs(chances[held_out].mean() - (recorder.given != true)[held_out].mean()) < 0.04
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_chances_are_those_of_a_network_that_errs_where_it_is_unsure(n_classes):
+    rng = np.random.default_rng(1)
+    n, rate = 100_000, 0.2
+    true, given = labels(n, n_classes, rate, seed=2)
+    errs = rng.uniform(0, 0.5, n)
+    predicted = np.where(rng.random(n) < errs, (true + rng.integers(1, n_classes, size=n)) % n_classes, true)
+    chances = chances_of(predicted, 1 - errs, given, rate, n_classes)
+    wrong, rejected = given != true, predicted != given
+    assert chances.mean() == pytest.approx(wrong.mean(), abs=0.01)
+    for part in (errs < 0.1, errs > 0.4):
+        for members in (part & rejected, part & ~rejected):
+            assert chances[members].mean() == pytest.approx(wrong[members].mean(), abs=0.03)
+    unseen = chances_of(np.where(errs < 0.1, -1, predicted), 1 - errs, given, rate, n_classes)
+    assert (np.isnan(unseen) == (errs < 0.1)).all()
+
+
+def test_of_samples_wrong_with_a_chance_as_many_are_wrong():
+    recorder, true, held_out = two_stages(n=20_000, n_classes=3, rate=0.25, hard=0.3, seed=5)
+    verdict, wrong = judge([read_training(recorder, held_out)]), recorder.given != true
+    plain = confidence(verdict.score, verdict.rates.rate)  # by rank alone
+    assert 3 * calibration_error(verdict.confidence, wrong) < calibration_error(plain, wrong) < 0.1
+
+
+def calibration_error(chances, wrong):
+    part = np.digitize(chances, (0.1, 0.5, 0.9))
+    sums = [abs(chances[part == k].sum() - wrong[part == k].sum()) for k in range(4)]
+    return sum(sums) / wrong.size
 
 
 def test_several_trainings_are_averaged(case):
@@ -255,6 +278,34 @@ def test_nothing_is_decided_where_the_network_learns_nothing():
     assert not verdict.flagged.any() and not verdict.rates.known and verdict.rates.high == 1
     assert "nothing can be decided" in verdict.notes[0] and "more than half" in verdict.notes[0]
     assert np.isnan(verdict.confidence).all() and not verdict.flagged.any()
+
+
+def test_it_is_said_where_little_speaks_for_the_network():
+    notes, decided = [], []
+    for seed in range(8):  # 40 % of two classes are wrong: 60 held-out samples hardly tell
+        recorder, _, held_out = two_stages(n=600, n_classes=2, rate=0.4, seed=seed, held_out=0.1)
+        verdict = judge([read_training(recorder, held_out)])
+        decided.append(verdict.rates.known)
+        notes.append("little speaks" in " ".join(verdict.notes))
+        assert not (notes[-1] and "nothing can be decided" in " ".join(verdict.notes))
+    assert sum(notes) >= 2 and sum(decided) > sum(notes)
+    recorder, _, held_out = two_stages(n=600, n_classes=2, rate=0.1, held_out=0.1)
+    assert "little speaks" not in " ".join(judge([read_training(recorder, held_out)]).notes)
+
+
+def test_a_class_that_is_predicted_for_want_of_knowledge_is_no_evidence():
+    given = np.repeat([0, 1], [180, 20])
+    everyone = np.ones(200, bool)
+
+    def basis(predicted, sure):
+        return Basis(predicted, np.zeros(200), predicted, sure, everyone, ())
+
+    none = learning_of(basis(np.zeros(200, int), np.full(200, 0.9)), given, 2)
+    assert none.errors == pytest.approx(0, abs=1e-9) and none.fitted == pytest.approx(none.chance) == pytest.approx(0.9)
+    known = given.copy()
+    known[:10] = 1  # sure of the rare class, right in two of three cases
+    some = learning_of(basis(known, np.where(known == 1, 0.95, 0.6)), given, 2)
+    assert some.errors > 5 and some.held_out == 200
 
 
 def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():

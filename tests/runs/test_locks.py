@@ -1,5 +1,6 @@
 """One writer a folder: who comes second is told who is there; what is deleted, damaged or killed is noticed."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -202,3 +203,19 @@ def test_a_changed_file_is_noticed_when_it_is_read(name, tmp_path):
         assert "\n" not in str(refusal.value) and Path(tmp_path / "a").name in str(refusal.value)
     path.write_bytes(whole)
     assert read_run(tmp_path / "a").history["loss"].tolist() == [0.1] * 9
+
+
+def test_a_full_disk_is_named_with_its_folder_and_leaves_none(tmp_path, monkeypatch):
+    def full(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    sentence = r"new.r could not be written \(No space left on device\); make room"
+    with pytest.raises(InputError, match=sentence), lock_run(tmp_path / "new/r", "toy"):
+        pass
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "mkdir", lambda self, **words: os.stat("/proc/none"))  # no such folder, however often
+    sentence = "cannot be made or vanishes at once; choose another"
+    with pytest.raises(InputError, match=sentence), lock_run(tmp_path / "r", "toy"):
+        pass

@@ -6,116 +6,105 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.audit.rates import Rates
+from labelnoise.audit.rates import places
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Float, Int
 
-TINY = 1e-6
-"""How near to 0 and 1 a share comes."""
-SHARPEST, DULLEST = 8.0, 0.25
-"""Powers of a score's odds among which one is chosen."""
-FEW = 10
-"""Held-out samples below which the most suspicious ones say nothing."""
+TINY = 1e-4
+"""How near to 0 and 1 a chance comes before the chances are brought to their mean."""
+MOST = 0.95
+"""No chance is larger: of labels that would have one, 93 % were wrong (`benchmarks/detection/calibration.py`)."""
 
 
-def confidence(
-    score: Float[np.ndarray, " n"],
-    target: float,
-    tested: Bool[np.ndarray, " n"] | None = None,
-    chance: Float[np.ndarray, " n"] | None = None,
-) -> Float[np.ndarray, " n"]:
-    """Return the chance (n,) that each label is wrong; NaN where there is no score.
-
-    Odds of the score to a power, times a number: the number makes the mean of the chances `target`, the power makes
-    that of the most suspicious samples (half of the estimated number) what it is among the held-out ones.
-
-    Args:
-        score: (n,) larger is more suspicious; one that is no share counts by its rank.
-        target: share of labels that are wrong.
-        tested: (n,) held-out samples.
-        chance: (n,) what `held_out_chances` says of them.
-    """
-    known = np.isfinite(score)
-    result = np.full(score.size, np.nan)
-    if not known.any():
-        return result
-    odds = _odds(score[known])
-    power = 1.0
-    if tested is not None and chance is not None and target > 0:
-        power = _power(odds, target, tested[known], chance[known])
-    result[known] = _shifted(power * odds, target)
-    return result
-
-
-def held_out_chances(
+def chances_of(
     predicted: Int[np.ndarray, " n"],
     sure: Float[np.ndarray, " n"],
     given: Int[np.ndarray, " n"],
-    tested: Bool[np.ndarray, " n"],
-    rates: Rates,
+    rate: float,
+    n_classes: int,
 ) -> Float[np.ndarray, " n"]:
-    """Chance (n,) that the label of a held-out sample is wrong, 0 elsewhere; of a rejected label the least it can be.
+    """Return the chance (n,) that each label is wrong, by what one network predicts; NaN where it predicts nothing.
 
-    Let a be the share of given labels that the network predicts among samples of which it is as sure (isotonic), t =
-    P(given k | true k) of the predicted class and b its mean over the other true classes. The network is right with
-    probability p = (a - b) / (t - b), and a label that it rejects is wrong at least with p (1 - t) / (1 - a), one that
-    it predicts with (1 - p) b / a.
+    Let s be the share of given labels that the network contradicts among samples of which it is as sure (isotonic in
+    the place in the predicted class), r the rate and K the number of classes. If wrong labels are as frequent
+    everywhere and fall on any class, the network errs on a share e = (s - r) / (1 - r - r / (K - 1)) of them; a label
+    that it contradicts is wrong with probability 1 - (1 - r) e / s, one that it accepts with r e / ((K - 1) (1 - s)).
+
+    Args:
+        predicted: (n,) predicted class; -1 where there is none.
+        sure: (n,) its probability.
+        given: (n,) given labels; -1 where there is none.
+        rate: estimated share of wrong labels, r.
+        n_classes: number of classes K.
     """
-    own = np.diag(rates.transition)
-    others = (rates.transition.sum(axis=0) - own) / (own.size - 1)
-    chances = np.zeros(given.size)
-    sizes = np.bincount(predicted[tested], minlength=own.size)
-    classes = [predicted == k for k in range(own.size)] if sizes.min() >= LARGE else [np.ones(given.size, bool)]
-    weights = sizes / sizes.sum()
-    for k, members in enumerate(classes):
-        of = np.flatnonzero(tested & members)
-        of = of[np.argsort(sure[of], kind="stable")]
-        agree = _rising((predicted[of] == given[of]).astype(float))
-        t, b = (own[k], others[k]) if len(classes) > 1 else (weights @ own, weights @ others)
-        right = np.clip((agree - b) / max(t - b, TINY), 0, 1)
-        rejected = right * (1 - t) / np.maximum(1 - agree, TINY)
-        accepted = (1 - right) * b / np.maximum(agree, TINY)
-        chances[of] = np.clip(np.where(predicted[of] != given[of], rejected, accepted), 0, 1)
+    chances = np.full(given.size, np.nan)
+    usable = np.flatnonzero((predicted >= 0) & (given >= 0))
+    if not usable.size:
+        return chances
+    usable = usable[np.argsort(-places(predicted[usable], sure[usable]), kind="stable")]
+    accepted = predicted[usable] == given[usable]
+    agree = _rising(accepted.astype(float))
+    contradicted = 1 - agree
+    errs = np.clip((contradicted - rate) / max(1 - rate - rate / (n_classes - 1), TINY), 0, 1)
+    if_rejected = 1 - (1 - rate) * errs / np.maximum(contradicted, TINY)
+    if_accepted = rate * errs / ((n_classes - 1) * np.maximum(agree, TINY))
+    chances[usable] = np.clip(np.where(accepted, if_accepted, if_rejected), 0, 1)
     return chances
 
 
-LARGE = 100
-"""Held-out samples of each predicted class from which on classes are judged apart."""
+def confidence(
+    score: Float[np.ndarray, " n"], target: float, chances: Float[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, " n"]:
+    """Return the chance (n,) that each label is wrong as a function of its score; NaN where there is no score.
+
+    It is the non-decreasing function of the score that is nearest to the chances, its odds times the one number that
+    makes the mean `target`, and at most 0.95. Without chances it is that of the rank.
+
+    Args:
+        score: (n,) larger is more suspicious.
+        target: share of labels that are wrong.
+        chances: (n,) what `chances_of` says, NaN where it says nothing.
+    """
+    result = np.full(score.size, np.nan)
+    known = np.isfinite(score)
+    if not known.any():
+        return result
+    share = _rank(score[known])
+    if chances is not None and np.isfinite(chances[known]).any():
+        share = _along(share, chances[known])
+    share = np.clip(share, TINY, 1 - TINY)
+    result[known] = _shifted(np.log(share) - np.log1p(-share), target)
+    return result
 
 
-def _odds(score: np.ndarray) -> np.ndarray:
-    """Logarithms of the odds of a share."""
-    if score.min() < 0 or score.max() > 1:
-        score = (np.argsort(np.argsort(score, kind="stable"), kind="stable") + 0.5) / score.size
-    score = np.clip(score, TINY, 1 - TINY)
-    return np.log(score) - np.log1p(-score)
+def _rank(score: np.ndarray) -> np.ndarray:
+    """Mean rank of each score in (0, 1): equal scores have equal ones."""
+    _, of, count = np.unique(score, return_inverse=True, return_counts=True)
+    return ((np.cumsum(count) - (count - 1) / 2 - 0.5) / score.size)[of]
 
 
-def _power(odds: np.ndarray, target: float, tested: np.ndarray, chance: np.ndarray) -> float:
-    """The power at which the most suspicious samples are wrong as often as those that were held out."""
-    among = np.flatnonzero(tested)
-    number = round(target * among.size / 2)
-    if number < FEW:
-        return 1.0
-    found = chance[among[np.argsort(-odds[among], kind="stable")[:number]]].mean()
-    top = np.argsort(-odds, kind="stable")[: round(target * odds.size / 2)]
-    powers = np.geomspace(DULLEST, SHARPEST, 21)
-    means = np.array([_shifted(power * odds, target)[top].mean() for power in powers])
-    return float(powers[np.argmin(np.abs(means - found))])
+def _along(rank: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """The non-decreasing function of the rank that is nearest to the chances (not to NaN), straight between steps."""
+    at = np.flatnonzero(np.isfinite(chances))
+    at = at[np.argsort(rank[at], kind="stable")]
+    fitted = _rising(chances[at])
+    starts = np.flatnonzero(np.diff(fitted, prepend=-1))
+    ends = np.append(starts[1:], fitted.size) - 1
+    return np.interp(rank, (rank[at[starts]] + rank[at[ends]]) / 2, fitted[starts])
 
 
 def _shifted(odds: np.ndarray, target: float) -> np.ndarray:
-    """Chances whose odds are these times one number, with the mean `target`."""
+    """Chances whose odds are these times one number, with the mean `target`, cut at the largest."""
     low, high = -200.0, 200.0
     for _ in range(50):  # halving: the mean grows with the shift
         shift = (low + high) / 2
-        low, high = (shift, high) if _logistic(odds + shift).mean() < target else (low, shift)
-    return _logistic(odds + low)
+        low, high = (shift, high) if _chances(odds + shift).mean() < target else (low, shift)
+    return _chances(odds + low)
 
 
-def _logistic(odds: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
+def _chances(odds: np.ndarray) -> np.ndarray:
+    return np.minimum(1 / (1 + np.exp(-np.clip(odds, -500, 500))), MOST)
 
 
 def _rising(values: np.ndarray) -> np.ndarray:

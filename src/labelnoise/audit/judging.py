@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.chances import confidence, held_out_chances
+from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.decisions import DECISIONS
-from labelnoise.audit.pooling import Basis, caveats_of, pool, undecided_rates
+from labelnoise.audit.learning import learning_of, undecided_rates
+from labelnoise.audit.pooling import Basis, caveats_of, pool
 from labelnoise.audit.rates import Rates, class_factors, estimate_rates
 from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.audit.running import read_sums
@@ -82,28 +83,26 @@ def judge(
     rejected = (basis.margins < 0) & (basis.suggested != given)
     columns = basis.predicted, basis.sure, given, basis.held_out
     rates = estimate_rates(*columns, trainings[0].n_classes, basis.early, seed)
-    rates, undecided = undecided_rates(rates, basis, given)
+    learning = learning_of(basis, given, trainings[0].n_classes)
+    rates, undecided = undecided_rates(rates, learning)
     values = mean_seen(np.array([SCORES[name](*one.scored) for one in trainings]))
     if name in SHARES:
         values = _corrected(values, class_factors(rates)[given])
     elif name == FIRST:
         values = values + np.log(class_factors(rates))[given]
     values = np.where(given < 0, np.nan, values)
-    probabilities = _logistic(values) if name == FIRST else values
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
     return Verdict(
         given=given,
         suggested=basis.suggested,
         score=values,
-        confidence=np.full(given.size, np.nan)
-        if undecided
-        else _confidence(probabilities, flagged, rates, basis, given),
+        confidence=np.full(given.size, np.nan) if undecided else _confidence(values, flagged, rates, basis, given),
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(trainings),
         stops=tuple(one.stop for one in trainings),
         reason=trainings[0].reason,
-        notes=tuple(caveats_of(trainings, given, rates, undecided)),
+        notes=tuple(caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt)),
     )
 
 
@@ -220,18 +219,14 @@ def _corrected(score: np.ndarray, factor: np.ndarray) -> np.ndarray:
         return factor * score / (factor * score + (1 - score))
 
 
-def _logistic(odds: np.ndarray) -> np.ndarray:
-    """The shares that have these log-odds."""
-    return 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
-
-
 def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Basis, given: np.ndarray) -> np.ndarray:
     """Chances (n,) that a label is wrong; without an estimate of the rate they add up to the number that is flagged."""
     known = np.isfinite(values)
     if not rates.known:
         return confidence(values, float(flagged[known].mean()) if known.any() else 0.0)
-    tested = basis.held_out & known & (basis.predicted >= 0)
-    return confidence(values, rates.rate, tested, held_out_chances(basis.predicted, basis.sure, given, tested, rates))
+    views = basis.early or ((np.where(basis.held_out, basis.predicted, -1), basis.sure),)
+    chances = [chances_of(*view, given, rates.rate, len(rates.transition)) for view in views]
+    return confidence(values, rates.rate, mean_seen(np.array(chances)))
 
 
 def _mean_margin(trainings: Sequence[RecordedTraining]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -45,34 +45,11 @@ def pool(trainings: Sequence[RecordedTraining]) -> Basis:
     return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early)
 
 
-def undecided_rates(rates: Rates, basis: Basis, given: np.ndarray) -> tuple[Rates, str]:
-    """Say why nothing can be decided, if so: more than half may be wrong, or the network has learnt nothing."""
-    tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
-    if not rates.known or not tested.any():
-        return rates, ""
-    fitted = float((basis.predicted[tested] == given[tested]).mean())
-    counts = [np.bincount(labels[tested], minlength=rates.wrong.size) for labels in (basis.predicted, given)]
-    chance = float(counts[0] @ counts[1] / tested.sum() ** 2)
-    error = float(np.sqrt(max(fitted * (1 - fitted), 1 / tested.sum()) / tested.sum()))
-    if fitted <= chance + 2 * error:
-        why = (
-            f"the network predicts the given label of {fitted:.1%} of the held-out samples, where chance alone would "
-            f"give {chance:.1%}"
-        )
-    elif rates.rate > 0.5:
-        why = f"about {rates.rate:.0%} of the labels seem wrong"
-    else:
-        return rates, ""
-    words = (
-        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
-        "alike, or the model cannot learn these data"
-    )
-    return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
-
-
-def caveats_of(trainings: Sequence[RecordedTraining], given: np.ndarray, rates: Rates, undecided: str) -> list[str]:
+def caveats_of(
+    trainings: Sequence[RecordedTraining], given: np.ndarray, rates: Rates, undecided: str, doubt: str
+) -> list[str]:
     """Return what a reader must know, a sentence each."""
-    notes = [undecided] if undecided else []
+    notes = [sentence for sentence in (undecided, doubt) if sentence]
     if not trainings[0].held_out.any():
         notes.append(
             "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "

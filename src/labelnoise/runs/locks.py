@@ -42,8 +42,8 @@ def lock_run(path: Path, doing: str) -> Iterator[None]:
         return
     made, lock = _acquire(path)
     try:
-        (path / LOCK).write_text(json.dumps({"pid": os.getpid(), "doing": doing, "since": time.strftime("%H:%M:%S")}))
         _HELD[key] = (path / LOCK).stat().st_ino
+        _sign(path, doing)
         sweep(path)
         yield
     finally:
@@ -89,8 +89,24 @@ def _acquire(path: Path) -> tuple[list[Path], FileLock]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise InputError(f"`out` must be a folder that can be written, but {path} is not: {error}") from None
-    raise InputError(f"`out` must be a folder that can be written, but {path} vanishes again and again")
+            why = error.strerror or error
+            raise InputError(
+                f"`out` must be a folder that can be written, but {path} is not ({why}); choose another"
+            ) from None
+    raise InputError(
+        f"`out` must be a folder that can be written, but {path} cannot be made or vanishes at once; choose another"
+    )
+
+
+def _sign(path: Path, doing: str) -> None:
+    """Write into the lock who holds it."""
+    holder = {"pid": os.getpid(), "doing": doing, "since": time.strftime("%H:%M:%S")}
+    try:
+        (path / LOCK).write_text(json.dumps(holder))
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}); make room or choose another place"
+        ) from None
 
 
 def _holder(path: Path) -> str:

@@ -1,0 +1,83 @@
+"""Whether the network has learnt anything: its held-out predictions against chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labelnoise.audit.pooling import Basis
+from labelnoise.audit.rates import Rates
+
+LEAST, ENOUGH = 1.0, 2.0
+"""Standard errors below which nothing is decided, and below which a reader is warned."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How far the predictions of held-out samples are from chance."""
+
+    errors: float
+    """In standard errors, each prediction weighted by how much surer than 1 / K it is."""
+    fitted: float
+    """Share of held-out samples whose given label is predicted."""
+    chance: float
+    """The same if labels were drawn from how frequent they are."""
+    held_out: int
+    """Held-out samples; 0 where there is none to test."""
+
+    @property
+    def words(self) -> str:
+        """The two shares that are compared."""
+        return (
+            f"the network predicts the given label of {self.fitted:.1%} of the {self.held_out} held-out samples, where "
+            f"chance alone would give {self.chance:.1%}"
+        )
+
+    @property
+    def doubt(self) -> str:
+        """A sentence where little speaks for the network, else none."""
+        if not self.held_out or not LEAST <= self.errors < ENOUGH:
+            return ""
+        return (
+            f"little speaks for this audit: {self.words}, and labels that are nothing but noise can look like this; "
+            "hold more samples out, or use folds"
+        )
+
+
+def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
+    """Compare held-out predictions with labels drawn from how frequent they are.
+
+    Weighted, because a class that is predicted for want of knowledge says nothing: that of most samples, of which a
+    network that has learnt nothing else is about as sure as the class is frequent.
+    """
+    tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
+    if not tested.any():
+        return Learning(np.nan, np.nan, np.nan, 0)
+    predicted, labels = basis.predicted[tested], given[tested]
+    expected = (np.bincount(labels, minlength=n_classes) / labels.size)[predicted]
+    right = predicted == labels
+    weight = np.maximum(basis.sure[tested] - 1 / n_classes, 0)
+    spread = float(np.sqrt((weight**2 * expected * (1 - expected)).sum()))
+    ahead = float((weight * (right - expected)).sum())
+    return Learning(ahead / spread if spread else 0.0, float(right.mean()), float(expected.mean()), int(tested.sum()))
+
+
+def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
+    """Say why nothing can be decided, if so: the network has learnt nothing, or more than half may be wrong.
+
+    The rate is NaN then.
+    """
+    if not rates.known or not learning.held_out:
+        return rates, ""
+    if learning.errors < LEAST:
+        why = learning.words
+    elif rates.rate > 0.5:
+        why = f"about {rates.rate:.0%} of the labels seem wrong"
+    else:
+        return rates, ""
+    words = (
+        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
+        "alike, or the model cannot learn these data"
+    )
+    return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
