@@ -191,6 +191,12 @@ def test_the_goals_beside_cleanlab_are_judged_by_data(bench):
     assert table.count("met on every data set.") == 2
 
 
+def test_the_mean_of_the_data_sets_counts_each_once(bench):
+    places = {"place": ["wine", "wine", "digits"], "name": "`loss`", "single": [1.0, 2.0, 4.5]}
+    table = bench["tables"]._pivot(pd.DataFrame(places), "single", "place", overall="mean")
+    assert table.splitlines()[2] == "| `loss` | 1.500 | 4.500 | 3.000 |"
+
+
 def test_methods_see_no_truth(bench):
     names = {field.name for field in fields(bench["seen"].Seen)}
     assert names == {"margin", "loss", "prediction", "given", "held_out", "stop"}

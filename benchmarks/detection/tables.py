@@ -10,6 +10,7 @@ from methods import SUSPECTS
 
 GOAL = 0.02
 """How far one training may be behind the best variant of cleanlab, whose folds are five, on any data set."""
+OVERALL = "mean of the data sets"
 
 
 def tables(rows: Iterable[dict[str, Any]]) -> str:
@@ -52,8 +53,8 @@ def _by_data(wrong: pd.DataFrame, every: pd.DataFrame) -> list[str]:
         "Share of intervals that hold the rate by data": _pivot(rate, "covers", "place"),
         "Regret of the single epoch by schedule": _pivot(stop, "single", "schedule"),
         "Regret of the average of five by schedule": _pivot(stop, "averaged", "schedule"),
-        "Regret of the single epoch by data": _pivot(stop, "single", "place"),
-        "Regret of the average of five by data": _pivot(stop, "averaged", "place"),
+        "Regret of the single epoch by data": _pivot(stop, "single", "place", overall=OVERALL),
+        "Regret of the average of five by data": _pivot(stop, "averaged", "place", overall=OVERALL),
     }
     return [part for title, table in titled.items() for part in (f"## {title} (reporting seeds)", table)]
 
@@ -94,7 +95,7 @@ def _compared(name: str, part: pd.DataFrame) -> str:
     found = {place: _against_cleanlab(name, group) for place, group in part.groupby("place", sort=False)}
     table = pd.DataFrame(found).T
     means = table.drop(columns=["records", "best variant"]).astype(float).mean()
-    table.loc["mean of the data sets"] = means
+    table.loc[OVERALL] = means
     one, behind = name == SUSPECTS, table["ahead by"].iloc[:-1].astype(float)
     missed = behind[behind < -GOAL] if one else behind[behind <= 0]
     goal = f"behind by at most {GOAL}" if one else "ahead"
@@ -188,11 +189,12 @@ def _summary(part: pd.DataFrame, value: str, summary: Callable[[pd.DataFrame], d
     return _markdown(pd.DataFrame({name: summary(group) for name, group in part.groupby("name", sort=False)}).T)
 
 
-def _pivot(part: pd.DataFrame, value: str, columns: str, index: str = "name") -> str:
-    """Means of a value, a row a candidate in their order."""
+def _pivot(part: pd.DataFrame, value: str, columns: str, index: str = "name", overall: str = "") -> str:
+    """Means of a value, a row a candidate in their order; and their mean, each column counting once, if it has a name."""
     if part.empty or value not in part:
         return NO_RECORDS
-    return _markdown(part.pivot_table(index=index, columns=columns, values=value, sort=False))
+    table = part.pivot_table(index=index, columns=columns, values=value, sort=False)
+    return _markdown(table.assign(**{overall: table.mean(axis=1)}) if overall else table)
 
 
 NO_RECORDS = "No such records."
