@@ -190,7 +190,7 @@ def _summary(part: pd.DataFrame, value: str, summary: Callable[[pd.DataFrame], d
 
 
 def _pivot(part: pd.DataFrame, value: str, columns: str, index: str = "name", overall: str = "") -> str:
-    """Means of a value, a row a candidate in their order; and their mean, each column counting once, if it has a name."""
+    """Means of a value, a row a candidate in their order; and the mean of the columns, if that has a name."""
     if part.empty or value not in part:
         return NO_RECORDS
     table = part.pivot_table(index=index, columns=columns, values=value, sort=False)
