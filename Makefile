@@ -2,17 +2,22 @@
 PYTHON ?= python3
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
+# Empty is off: pytest then keeps the tests that it rewrote, which takes each process ten seconds.
+export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: reproduce test test-slow check
+.PHONY: reproduce test test-slow test-exhaustive check
 
 reproduce: .venv/ready
 	.venv/bin/labelnoise reproduce
 
 test: .venv/ready
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/ready
-	.venv/bin/python -m pytest -m slow
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m slow
+
+test-exhaustive: .venv/ready
+	.venv/bin/python -m pytest -m exhaustive
 
 check: .venv/ready
 	.venv/bin/python -m ruff check

@@ -1,6 +1,9 @@
-"""What stopping loses on the best epoch, and what averaged weights give back: regret tables on digits.
+"""What stopping loses on the best epoch, and what averaged weights give back: regret tables.
 
-python benchmarks/averaged_stop.py [FILE]           (about 20 minutes; needs torch and scikit-learn)
+python benchmarks/averaged_stop.py [FILE] [DATA]    (digits take about 20 minutes; needs torch and scikit-learn)
+
+DATA is digits (small networks with and without batch norm) or tables: breast cancer and two made ones of 1,500 rows, by
+a perceptron of one hidden layer of 128, a half of the rows kept for the test.
 
 Each run is trained once to its end with a copy of the weights after every epoch; what a rule would have left is then
 read off, since a stop changes nothing before it. Runs that FILE holds already, a line of JSON each, are not made again.
@@ -37,7 +40,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "step": {"schedule": "step", "lr_steps": (20,)},
     "cosine": {"schedule": "cosine"},
 }
-NETWORKS = ("small-cnn", "batch norm")
+NETWORKS = {"digits": ("small-cnn", "batch norm"), "tables": ("breast cancer", "3 classes", "8 classes")}
+"""Of digits, networks; of tables, the data."""
 SEEDS = (300, 301)
 RULES = {
     "held-out loss": ln.HeldOutLoss(PATIENCE),
@@ -51,11 +55,14 @@ RULES = {
 
 
 def build(network: str, seed: int) -> nn.Module:
-    """The package's small network, or three convolutions with batch norm."""
+    """The package's small network, three convolutions with batch norm, or a perceptron for a table."""
     if network == "small-cnn":
         return ln.build_model("small-cnn", n_classes=10, in_channels=1, image_size=(8, 8), seed=seed)
     widths = (1, 16, 32, 32)
     with torch_stream(seed, "init"):
+        if network in NETWORKS["tables"]:
+            columns, classes = (30, 2) if network == "breast cancer" else (20, int(network[0]))
+            return nn.Sequential(nn.Linear(columns, 128), nn.ReLU(), nn.Linear(128, classes))
         blocks = [
             nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU())
             for a, b in zip(widths[:-1], widths[1:], strict=True)
@@ -63,9 +70,27 @@ def build(network: str, seed: int) -> nn.Module:
         return nn.Sequential(*blocks[:2], nn.MaxPool2d(2), blocks[2], nn.Flatten(), nn.Linear(512, 10))
 
 
+def load(noise: str, network: str, seed: int) -> ln.Data:
+    """Digits, or the table that a network is named after, with flipped labels."""
+    if network not in NETWORKS["tables"]:
+        return ln.load_data("digits", label_noise=parse_noise(noise), seed=seed)
+    from sklearn.datasets import load_breast_cancer, make_classification
+
+    if network == "breast cancer":
+        x, y = load_breast_cancer(return_X_y=True)
+    else:
+        k = int(network[0])
+        x, y = make_classification(1500, 20, n_informative=8, n_classes=k, class_sep=1.5, random_state=seed)
+    order = stream(seed, "split").permutation(len(y))
+    half = len(y) // 2
+    train, test = order[:half], order[half:]
+    given = ln.flip_labels(y[train], parse_noise(noise), int(y.max()) + 1, seed).y_given
+    return ln.data_from_arrays(x[train], given, y_true=y[train], x_test=x[test], y_test=y[test])
+
+
 def run(noise: str, schedule: str, network: str, seed: int) -> dict[str, Any]:
     """Train once to the end, and measure every epoch, every average of five, and what each rule chooses."""
-    data = ln.load_data("digits", label_noise=parse_noise(noise), seed=seed)
+    data = load(noise, network, seed)
     config = ln.TrainConfig(epochs=EPOCHS, patience=PATIENCE, seed=seed, device="cpu", **SCHEDULES[schedule])
     model, copies = build(network, seed), []
     log = ln.fit(model, data, config, progress=lambda at: copies.append(copy_of(model.state_dict())))
@@ -150,12 +175,12 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(parts).loc[order]
 
 
-def make(file: Path) -> Iterator[dict[str, Any]]:
+def make(file: Path, networks: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The runs that a file holds, then those that it lacks, which are written to it."""
     held = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     yield from held
     done = {tuple(each[name] for name in ("noise", "schedule", "network", "seed")) for each in held}
-    for seed, *others in product(SEEDS, NOISES, SCHEDULES, NETWORKS):  # a part of them is whole settings of one seed
+    for seed, *others in product(SEEDS, NOISES, SCHEDULES, networks):  # a part of them is whole settings of one seed
         setting = (*others, seed)
         if setting not in done:
             start = time.perf_counter()
@@ -168,9 +193,10 @@ def make(file: Path) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Print the regret tables."""
-    harness.describe(f"Regret of stopping on digits: {EPOCHS} epochs, patience {PATIENCE}, seeds {SEEDS}")
+    kind = sys.argv[2] if len(sys.argv) > 2 else "digits"
+    harness.describe(f"Regret of stopping on {kind}: {EPOCHS} epochs, patience {PATIENCE}, seeds {SEEDS}")
     torch.set_num_threads(harness.THREADS)
-    runs = list(make(Path(sys.argv[1] if len(sys.argv) > 1 else "averaged_stop.jsonl")))
+    runs = list(make(Path(sys.argv[1] if len(sys.argv) > 1 else "averaged_stop.jsonl"), NETWORKS[kind]))
     table = regrets(runs)
     count = len(table.drop_duplicates(["noise", "schedule", "network", "seed"]))
     print(f"points of test accuracy below the best single epoch, {count} runs; below 0: better than it\n")

@@ -13,6 +13,16 @@ def world():
 
 
 @pytest.fixture
+def sketched(monkeypatch):
+    """Figures are made, and not drawn, where the page around them is what is tested."""
+    from matplotlib.figure import Figure
+
+    from tiny import sketch
+
+    monkeypatch.setattr(Figure, "savefig", sketch)
+
+
+@pytest.fixture
 def one_thread():
     """One torch thread, so that equal runs are equal to the bit."""
     import torch

@@ -1,8 +1,6 @@
-"""What `training/test_processes.py` runs in each of two processes: `one_of_several.py RANK FOLDER`."""
+"""What `training/test_processes.py` runs in each of two processes."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -99,9 +97,8 @@ def cases(folder):
         yield "another run", {"said": np.array(str(refusal))}
 
 
-if __name__ == "__main__":
-    rank, place = int(sys.argv[1]), Path(sys.argv[2])
-    torch.set_num_threads(1)
+def train_all(rank, place):
+    """Train each case as the process of this rank of two that meet in a folder, and leave the results there."""
     distributed.init_process_group("gloo", init_method=f"file://{place}/meeting", rank=rank, world_size=2)
     for name, arrays in cases(place):
         np.savez(place / f"{name}-{rank}.npz", **arrays)

@@ -42,6 +42,7 @@ def test_the_default_folder_is_named_by_the_settings(tmp_path, monkeypatch, caps
     assert len(names) == 2 and all(name.startswith("simulate-") for name in names)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_train_and_report(tmp_path, capsys):
     out = str(tmp_path / "a b")  # a path with a space
     flags = "--classes 3 8 --noise class-conditional:0.1,0.4 --epochs 2 --batch-size 64 --seed 5".split()
@@ -133,6 +134,7 @@ def test_download_fetches_only_what_is_not_at_hand(monkeypatch, tmp_path, capsys
     assert main(["train", *small, "--out", str(tmp_path / "digits")]) == 0
 
 
+@pytest.mark.usefixtures("sketched")
 def test_explain_prints_the_check_of_each_epoch_and_makes_the_page(tmp_path, capsys):
     run = tmp_path / "run"
     assert main(["train", "--classes", "3", "8", "--epochs", "2", "--device", "cpu", "--out", str(run)]) == 0
@@ -163,7 +165,14 @@ def test_help_loads_neither_numpy_nor_a_room():
     assert "simulate   Train the paper's" in done.stdout and done.stdout.endswith("[]\n")
 
 
-def test_a_reader_that_leaves_ends_the_command_without_a_traceback(tmp_path):
+def test_a_reader_that_left_ends_the_command_without_a_traceback():
+    words = f"(sleep 0.3; {sys.executable} -m labelnoise.cli --help) | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_in_the_middle_ends_the_command_without_a_traceback(tmp_path):
     words = [
         sys.executable,
         "-m",

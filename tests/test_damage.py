@@ -123,8 +123,15 @@ def fault(words, name, what, outcome, left, expected):
     return f"other numbers in {sorted(wrong)}" if wrong else ""
 
 
-FEW = [pytest.param(name, 10 if name == "a simulation" else 6, id=name) for name in FOLDERS if "sweep" not in name]
-ALL = [pytest.param(name, None, marks=pytest.mark.slow, id=f"{name}, every damage") for name in FOLDERS]
+LONG = ("an explained training", "the main job")
+FEW = [
+    pytest.param(
+        name, 10 if name == "a simulation" else 6, marks=pytest.mark.slow if name in LONG else (), id=f"{name}, some"
+    )
+    for name in FOLDERS
+    if "sweep" not in name
+]
+ALL = [pytest.param(name, None, marks=pytest.mark.exhaustive, id=f"{name}, every damage") for name in FOLDERS]
 
 
 @pytest.mark.parametrize(("name", "few"), FEW + ALL)

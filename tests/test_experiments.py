@@ -66,9 +66,9 @@ def stops_of(run, seed=0):
 
 def test_a_training_directory_holds_the_run(tmp_path):
     threads = torch.get_num_threads()
-    status, run = train_in(tmp_path / "a", threads=2)
+    status, run = train_in(tmp_path / "a", threads=2, per_class=60)
     assert torch.get_num_threads() == threads
-    data = load_data("digits", classes=TWO, label_noise=Symmetric(0.2))
+    data = load_data("digits", classes=TWO, label_noise=Symmetric(0.2), per_class=60)
     log = fit(build_model("small-cnn", n_classes=2, in_channels=1), data, short(epochs=4))
     assert status == run.summary["status"] == "ok"
     assert tuple(run.history.columns) == COLUMNS and len(run.history) == 4

@@ -1,6 +1,7 @@
 """Every command is killed at every change of its files; the same command then ends as if there had been no kill.
 
-Each kill is a SIGKILL of a forked process. The default tests take a sample of the points, the slow ones all of them.
+Each kill is a SIGKILL of a forked process. The default tests take two of the points of three commands, the slow ones a
+few of more of them, the exhaustive ones every point of each.
 """
 
 import shutil
@@ -22,17 +23,19 @@ class Case:
     """The change at which the last of them was killed; none if it ended."""
     least: int = 0
     """Fewer changes than these say that the test does not see them."""
-    few: int = 0
+    quick: int = 0
     """Kills in the default tests."""
+    few: int = 0
+    """Kills in the slow tests."""
 
 
 pytestmark = pytest.mark.usefixtures("world")
 OVERWRITE = " --overwrite"
 SEEDS = f"{TRAIN}s 0 1"
 CASES = {
-    "simulate": Case(f"{SIMULATE} 0 1", least=27, few=6),
-    "simulate over another": Case(f"{SIMULATE} 0 1 {OVERWRITE}", (f"{SIMULATE} 5", REPORT), least=33, few=3),
-    "train": Case(f"{TRAIN} 0", least=53, few=4),
+    "simulate": Case(f"{SIMULATE} 0 1", least=27, quick=2, few=6),
+    "simulate over another": Case(f"{SIMULATE} 0 1 {OVERWRITE}", (f"{SIMULATE} 5", REPORT), least=33, quick=1, few=3),
+    "train": Case(f"{TRAIN} 0", least=53, quick=2, few=4),
     "train going on": Case(f"{TRAIN} 0", (f"{TRAIN} 0",), cut="cut checkpoints/.epoch-0003.pt.tmp", least=37, few=2),
     "train, stopped": Case(f"{TRAIN} 0 --stop", least=56, few=3),
     "train seeds": Case(SEEDS, least=110, few=2),
@@ -96,11 +99,12 @@ def check_overwritten(case, folder, old, new):
     assert sorted(endings) == [0, 2]
 
 
-MANY = [pytest.param(name, None, marks=pytest.mark.slow, id=f"{name}, everywhere") for name in CASES]
-FEW = [pytest.param(name, case.few, id=name) for name, case in CASES.items() if case.few]
+MANY = [pytest.param(name, None, marks=pytest.mark.exhaustive, id=f"{name}, everywhere") for name in CASES]
+FEW = [pytest.param(name, c.few, marks=pytest.mark.slow, id=f"{name}, a few") for name, c in CASES.items() if c.few]
+QUICK = [pytest.param(name, case.quick, id=name) for name, case in CASES.items() if case.quick]
 
 
-@pytest.mark.parametrize(("name", "kills"), FEW + MANY)
+@pytest.mark.parametrize(("name", "kills"), QUICK + FEW + MANY)
 def test_a_command_that_was_killed_ends_as_if_it_had_not_been(name, kills, tmp_path):
     case, before, folder = CASES[name], tmp_path / "before/run", tmp_path / "at/run"
     start(case, before)

@@ -36,16 +36,16 @@ def assert_engines_agree(draw, tol=1e-10, **options):
     return span
 
 
-def test_engines_agree_on_every_observable():
+@pytest.mark.parametrize(("lr", "steps"), [(0.03, 200), pytest.param(0.01, 600, marks=pytest.mark.slow)])
+def test_engines_agree_on_every_observable(lr, steps):
     problem = SignalNoise(n=60, d=1_200, m=4, mu_norm=16.0, init_std=0.001, label_noise=ClassConditional(0.05, 0.15))
     run = assert_engines_agree(
-        problem.sample(seed=3, vectors=True, n_holdout=9), lr=0.01, steps=600, record_every=50, test_draws=200
+        problem.sample(seed=3, vectors=True, n_holdout=9), lr=lr, steps=steps, record_every=50, test_draws=200
     )
     assert run.stages.t1 < run.stages.onset  # the comparison covers both stages, not a run that stands still
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(
+SMALL = given(
     n=st.integers(1, 12),
     extra=st.integers(1, 40),
     m=st.integers(1, 4),
@@ -55,7 +55,23 @@ def test_engines_agree_on_every_observable():
     orthogonal=st.booleans(),
     seed=st.integers(0, 10_000),
 )
-def test_engines_agree_on_random_small_problems(n, extra, m, mu_norm, noise_std, taus, orthogonal, seed):
+EXAMPLES = {"deadline": None, "derandomize": True, "suppress_health_check": [HealthCheck.too_slow]}
+
+
+@settings(max_examples=12, **EXAMPLES)
+@SMALL
+def test_engines_agree_on_a_few_random_small_problems(**drawn):
+    check_small(**drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, **EXAMPLES)
+@SMALL
+def test_engines_agree_on_random_small_problems(**drawn):
+    check_small(**drawn)
+
+
+def check_small(n, extra, m, mu_norm, noise_std, taus, orthogonal, seed):
     problem = SignalNoise(
         n=n, d=n + extra, m=m, mu_norm=mu_norm, noise_std=noise_std, init_std=0.02,
         label_noise=ClassConditional(*taus), orthogonal_noise=orthogonal and n + extra > n + 1,

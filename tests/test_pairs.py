@@ -1,6 +1,6 @@
 """Two commands on one folder at the same moment: no run is mixed, none is lost, and who is refused is told why.
 
-Slow: 220 pairs of real commands in processes of their own.
+Exhaustive: 220 pairs of real commands in processes of their own.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ PAIRS = {
     "one training twice": ([*TRAIN, "0"], [*TRAIN, "0"], 30),
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.usefixtures("one_thread")]
 
 
 def run(words, barrier, results):

@@ -46,8 +46,11 @@ def test_the_constant_of_t1_stays_in_a_band_when_the_scale_changes(problem, opti
     assert 0.6 < base < 1.5 and 1 / 1.4 < changed / base < 1.4
 
 
-@pytest.mark.parametrize("n_snr2", [6.0, 12.0])
-@pytest.mark.parametrize("tau", [pytest.param(0.05, marks=pytest.mark.slow), 0.2])
+LATER = pytest.mark.slow
+
+
+@pytest.mark.parametrize("n_snr2", [6.0, pytest.param(12.0, marks=LATER)])
+@pytest.mark.parametrize("tau", [pytest.param(0.05, marks=LATER), 0.2])
 def test_the_stages_come_in_order(n_snr2, tau):
     """Window and T1, then the onset of Stage II, then convergence, wherever there is a Stage I."""
     mu_norm = (n_snr2 * BASE.d / BASE.n) ** 0.5

@@ -62,14 +62,14 @@ def world():
         for module in (loop, chunks):
             patch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: 0.0))
         patch.setattr(TrainingState, "seconds", 0.0)
-        patch.setattr(Figure, "savefig", _sketch)
+        patch.setattr(Figure, "savefig", sketch)
         patch.setattr(workers, "worker_pool", _InThisProcess)
         patch.setattr(reproduce, "plan_sections", _plan)
         yield
     torch.set_num_threads(threads)
 
 
-def _sketch(figure, file, **options):
+def sketch(figure, file, **options):
     """The numbers that a figure shows, in place of the picture, which takes a second."""
     for axes in figure.axes:
         shown = [line.get_xydata() for line in axes.lines] + [image.get_array() for image in axes.images]

@@ -20,7 +20,7 @@ Array = Any
 STREAMS = (
     "data", "labels", "flips", "init", "batches", "evaluation", "split", "held_out",
     "subset", "augment", "explain", "patches", "bias", "fresh_flips", "scores",
-    "bootstrap", "audit",
+    "bootstrap", "audit", "planted",
 )  # fmt: skip
 """The named random streams of one seed. Append only: a name's position fixes its numbers."""
 

@@ -1,5 +1,8 @@
 """Lightning: a small module trained by its Trainer, its record against the network's own outputs."""
 
+import functools
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +18,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-pl = pytest.importorskip("lightning.pytorch")
+if importlib.util.find_spec("lightning") is None:
+    pytest.skip("lightning is not installed", allow_module_level=True)
 N, D, K = 48, 5, 3
 
 
@@ -24,37 +28,47 @@ def table():
     return X, X[:, :K].argmax(1)
 
 
-class Module(pl.LightningModule):
-    """Dropout, so that train mode and eval mode differ; what eval mode says after each epoch is kept."""
+@functools.cache
+def lightning():
+    """Loaded where these tests run: it takes each process that collects them five seconds."""
+    return importlib.import_module("lightning.pytorch")
 
-    def __init__(self, returns=("index", "logits", "labels")):
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, K))
-        self.returns, self.seen, self.steps = returns, [], []
 
-    def forward(self, x):
-        return self.net(x)
+@functools.cache
+def module_class():
+    class Module(lightning().LightningModule):
+        """Dropout, so that train mode and eval mode differ; what eval mode says after each epoch is kept."""
 
-    def training_step(self, batch, at):
-        index, x, y = batch
-        assert self.net.training
-        logits = self(x)
-        self.steps.append((self.current_epoch, index, logits.detach()))
-        found = {"index": index, "logits": logits, "labels": y}
-        return {"loss": nn.functional.cross_entropy(logits, y), **{name: found[name] for name in self.returns}}
+        def __init__(self, returns=("index", "logits", "labels")):
+            super().__init__()
+            torch.manual_seed(0)
+            self.net = nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, K))
+            self.returns, self.seen, self.steps = returns, [], []
 
-    def validation_step(self, batch, at):
-        self.log("loss", nn.functional.cross_entropy(self(batch[1]), batch[2]))
+        def forward(self, x):
+            return self.net(x)
 
-    def on_train_epoch_end(self):
-        self.net.eval()
-        with torch.no_grad():
-            self.seen.append(self(table()[0]).numpy())
-        self.net.train()
+        def training_step(self, batch, at):
+            index, x, y = batch
+            assert self.net.training
+            logits = self(x)
+            self.steps.append((self.current_epoch, index, logits.detach()))
+            found = {"index": index, "logits": logits, "labels": y}
+            return {"loss": nn.functional.cross_entropy(logits, y), **{name: found[name] for name in self.returns}}
 
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.2)
+        def validation_step(self, batch, at):
+            self.log("loss", nn.functional.cross_entropy(self(batch[1]), batch[2]))
+
+        def on_train_epoch_end(self):
+            self.net.eval()
+            with torch.no_grad():
+                self.seen.append(self(table()[0]).numpy())
+            self.net.train()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.2)
+
+    return Module
 
 
 def loader(shuffle):
@@ -71,8 +85,8 @@ def callback(recorder, batches=None):
 
 def trainer(folder, *callbacks, epochs=3, **options):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    save = any(isinstance(item, pl.callbacks.ModelCheckpoint) for item in callbacks)
-    return pl.Trainer(
+    save = any(isinstance(item, lightning().callbacks.ModelCheckpoint) for item in callbacks)
+    return lightning().Trainer(
         max_epochs=epochs, callbacks=list(callbacks), default_root_dir=folder, enable_checkpointing=save,
         **{**quiet, **options},
     )  # fmt: skip
@@ -80,7 +94,7 @@ def trainer(folder, *callbacks, epochs=3, **options):
 
 @pytest.mark.parametrize("validated", [False, True])
 def test_every_epoch_is_evaluated(tmp_path, validated):
-    recorder, module = Recorder(N, K, held_out=np.arange(N) % 5 == 0), Module(returns=())
+    recorder, module = Recorder(N, K, held_out=np.arange(N) % 5 == 0), module_class()(returns=())
     train = trainer(tmp_path, callback(recorder, loader(shuffle=True)))
     train.fit(module, loader(shuffle=True), *[loader(shuffle=False)][:validated])
     assert recorder.epochs == 3 and len(module.seen) == 3
@@ -92,7 +106,7 @@ def test_every_epoch_is_evaluated(tmp_path, validated):
 
 
 def test_what_the_training_steps_return_is_recorded(tmp_path):
-    recorder, module = Recorder(N, K), Module()
+    recorder, module = Recorder(N, K), module_class()()
     trainer(tmp_path, callback(recorder)).fit(module, loader(shuffle=True))
     assert recorder.epochs == 3
     for epoch, index, logits in module.steps:
@@ -103,7 +117,7 @@ def test_what_the_training_steps_return_is_recorded(tmp_path):
 @pytest.mark.parametrize("returns", [(), ("index", "labels")])
 def test_a_step_that_returns_no_logits_is_refused(tmp_path, returns):
     with pytest.raises(InputError, match="`training_step` must return a dict with index, logits, labels beside loss"):
-        trainer(tmp_path, callback(Recorder(N, K))).fit(Module(returns), loader(shuffle=True))
+        trainer(tmp_path, callback(Recorder(N, K))).fit(module_class()(returns), loader(shuffle=True))
 
 
 @pytest.mark.parametrize("validated", [False, True])
@@ -112,14 +126,14 @@ def test_a_training_that_resumes_goes_on_in_its_record(tmp_path, validated, eval
     batches = loader(shuffle=False) if evaluated else None
     val = [loader(shuffle=False)][:validated]
     first = Recorder(N, K)
-    saved = pl.callbacks.ModelCheckpoint(
+    saved = lightning().callbacks.ModelCheckpoint(
         tmp_path, filename="{epoch}", save_top_k=-1, save_on_train_epoch_end=not validated
     )
-    trainer(tmp_path, callback(first, batches), saved).fit(Module(), loader(shuffle=True), *val)
+    trainer(tmp_path, callback(first, batches), saved).fit(module_class()(), loader(shuffle=True), *val)
     path = tmp_path / "epoch=1.ckpt"
     second = Recorder(N, K)
     trainer(tmp_path, callback(second, batches), epochs=4).fit(
-        Module(), loader(shuffle=True), *val, ckpt_path=path, weights_only=True
+        module_class()(), loader(shuffle=True), *val, ckpt_path=path, weights_only=True
     )
     assert second.epochs == 4
     np.testing.assert_array_equal(second.margin[:2], first.margin[:2])
@@ -129,7 +143,7 @@ def test_a_training_that_resumes_goes_on_in_its_record(tmp_path, validated, eval
 def test_the_older_name_of_the_library_serves_too(tmp_path):
     import pytorch_lightning
 
-    assert pytorch_lightning.Trainer is not pl.Trainer
+    assert pytorch_lightning.Trainer is not lightning().Trainer
 
     class Older(pytorch_lightning.LightningModule):
         def __init__(self):

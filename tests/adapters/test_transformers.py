@@ -1,5 +1,8 @@
 """Hugging Face: a tiny BERT with random weights trained by the Trainer, its record against the model's own outputs."""
 
+import functools
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-transformers = pytest.importorskip("transformers")
+if importlib.util.find_spec("transformers") is None:
+    pytest.skip("transformers is not installed", allow_module_level=True)
 N, LENGTH, K = 20, 6, 3
 
 
@@ -23,6 +27,8 @@ def samples(name="labels"):
 
 
 def model():
+    import transformers
+
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
@@ -31,22 +37,30 @@ def model():
     return transformers.BertForSequenceClassification(config)
 
 
-class Seen(transformers.TrainerCallback):
-    """What the model itself says after each epoch."""
+@functools.cache
+def seen_class():
+    import transformers
 
-    def __init__(self, data):
-        self.data, self.logits = data, []
+    class Seen(transformers.TrainerCallback):
+        """What the model itself says after each epoch."""
 
-    def on_epoch_end(self, args, state, control, model, **kwargs):
-        mode = model.training
-        model.eval()
-        batch = transformers.default_data_collator(self.data)
-        with torch.no_grad():
-            self.logits.append(model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy())
-        model.train(mode)
+        def __init__(self, data):
+            self.data, self.logits = data, []
+
+        def on_epoch_end(self, args, state, control, model, **kwargs):
+            mode = model.training
+            model.eval()
+            batch = transformers.default_data_collator(self.data)
+            with torch.no_grad():
+                self.logits.append(model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy())
+            model.train(mode)
+
+    return Seen
 
 
 def train(folder, recorder, data=None, train_dataset=None, epochs=3, resume=None, collator=None, **options):
+    import transformers
+
     from labelnoise.adapters.transformers import RecorderCallback
 
     data = data or samples()
@@ -55,7 +69,7 @@ def train(folder, recorder, data=None, train_dataset=None, epochs=3, resume=None
         learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, logging_strategy="no", save_strategy="epoch",
         dataloader_pin_memory=False, **options,
     )  # fmt: skip
-    seen = Seen(data)
+    seen = seen_class()(data)
     callback = RecorderCallback(recorder, None if train_dataset is None else data, collator)
     trainer = transformers.Trainer(
         model(), arguments, train_dataset=train_dataset or data, callbacks=[callback, seen],

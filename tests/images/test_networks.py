@@ -18,7 +18,8 @@ from labelnoise.training.attribution_methods import attribute
 
 QUICK = ("small-cnn", "mlp", "vgg11", "vgg11-bn", HOMOGENEOUS, "resnet18", "resnet50")
 """One of each kind; the others take a second or two each, for the same code."""
-SOME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+SOME = [name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in NETWORKS]
+ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 VGG_LAYERS = {  # filters of each convolution, M for pooling (Simonyan and Zisserman, 2015, table 1)
     11: "64 M 128 M 256 256 M 512 512 M 512 512 M",
     13: "64 64 M 128 128 M 256 256 M 512 512 M 512 512 M",
@@ -73,7 +74,7 @@ def output_sizes(model, kind, size):
     return seen
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(("channels", "size", "n_classes"), [(3, (32, 32), 2), (1, (5, 7), 11)])
 def test_shape_of_outputs(name, channels, size, n_classes):
     logits = hollow(name, n_classes, channels, size)(hollow_images(2, channels, *size))
@@ -156,7 +157,7 @@ def test_a_network_reads_each_image_and_learns_with_each_weight(name):
     assert all(weights.grad is not None and weights.grad.abs().max() > 0 for weights in model.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in SOME if name not in ("vgg11-bn", HOMOGENEOUS, "resnet50")])
+@pytest.mark.parametrize("name", ["small-cnn", "mlp", "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)])
 def test_weights_depend_on_the_seed_alone(name):
     before = torch.get_rng_state()
     a, b, c = (
@@ -206,7 +207,7 @@ def test_the_homogeneous_network_ignores_the_scale_of_images():
     assert not list(model.buffers())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ALL)
 def test_layers_suit_attribution(name):
     """Each ReLU is called once a pass and leaves its input alone; pooling does not overlap; hooks know each layer."""
     model, calls = hollow(name), Counter()

@@ -191,11 +191,12 @@ def test_a_record_says_afterwards_what_a_watch_says_on_the_way(name):
         assert find_stop(RULES[name], recorder, held_out) == stop
 
 
+@pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 12), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", RULES)
-def test_what_a_rule_chooses_later_was_a_candidate_since_it_was_recorded(name):
+def test_what_a_rule_chooses_later_was_a_candidate_since_it_was_recorded(name, seeds):
     """Otherwise its weights would have been deleted."""
     moved = 0
-    for seed in range(12):
+    for seed in seeds:
         recorder, held_out = run(seed)
         watch, candidates, choices = Watch(RULES[name]), [], []
         for loss, prediction in zip(recorder.loss, recorder.prediction, strict=True):
@@ -209,7 +210,7 @@ def test_what_a_rule_chooses_later_was_a_candidate_since_it_was_recorded(name):
             if watch.ended:
                 break
         moved += len(set(choices)) > 2
-    assert moved > 5, "the test needs choices that move"
+    assert moved > 2, "the test needs choices that move"
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -72,19 +73,29 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """A run of SIMULATE; who changes it takes a copy."""
+    return run_experiment(SIMULATE, tmp_path_factory.mktemp("simulated") / "a").path
+
+
+@pytest.fixture
+def copied(simulated, tmp_path):
+    return shutil.copytree(simulated, tmp_path / "a")
+
+
 def page_of(path):
     page = Page(write_report(path).read_text())
     assert page.open == []
     return page
 
 
-def test_a_simulation_has_figure_stops_claims_and_settings(tmp_path):
-    run_experiment(SIMULATE, tmp_path / "a")
-    page = page_of(tmp_path / "a")
+def test_a_simulation_has_figure_stops_claims_and_settings(copied):
+    page = page_of(copied)
     assert len(page.addresses) == 1 and page.addresses[0].startswith("data:image/svg+xml;base64,")  # opens offline
     for name in ("curves.png", "curves.svg"):
-        assert (tmp_path / "a/figures" / name).stat().st_size > 10_000
-    summary = json.loads((tmp_path / "a/summary.json").read_text())
+        assert (copied / "figures" / name).stat().st_size > 10_000
+    summary = json.loads((copied / "summary.json").read_text())
     for check in summary["checks"]:
         assert check["claim"] in page.text
     at = [stop["at"] for stop in summary["stops"] if stop["rule"] == "oracle"]
@@ -92,17 +103,17 @@ def test_a_simulation_has_figure_stops_claims_and_settings(tmp_path):
     assert "seen-noise error" in page.text and '"mu_norm": 16.0' in page.text
 
 
-def test_no_error_among_the_draws_is_shown_as_a_bound(tmp_path):
-    run_experiment(SIMULATE, tmp_path / "a")
-    assert "< 0.06" in page_of(tmp_path / "a").text  # 3 / 50 draws
+@pytest.mark.usefixtures("sketched")
+def test_no_error_among_the_draws_is_shown_as_a_bound(copied):
+    assert "< 0.06" in page_of(copied).text  # 3 / 50 draws
 
 
-def test_the_same_run_gives_the_same_page(tmp_path):
-    run_experiment(SIMULATE, tmp_path / "a")
-    first = write_report(tmp_path / "a").read_bytes()
-    assert write_report(tmp_path / "a").read_bytes() == first
+def test_the_same_run_gives_the_same_page(copied):
+    first = write_report(copied).read_bytes()
+    assert write_report(copied).read_bytes() == first
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_run_without_label_noise_says_why_there_is_no_stage_one(tmp_path):
     clean = SimulateRun(
         SignalNoise(n=40, d=900, m=4, mu_norm=14.0, label_noise=ClassConditional(0, 0)),
@@ -145,6 +156,7 @@ def craft_attribution(path):
     write_attribution(path, attribution)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_attribution_stands_below_the_stops_where_a_run_holds_it(tmp_path):
     craft(tmp_path / "a")
     craft_attribution(tmp_path / "a")
@@ -160,17 +172,20 @@ def test_a_page_needs_no_torch(tmp_path):
     craft(tmp_path / "a")
     craft_attribution(tmp_path / "a")
     code = (
-        "import sys; from pathlib import Path; from labelnoise.report.page import write_report; "
+        "import sys; from pathlib import Path; from matplotlib.figure import Figure; "
+        "from labelnoise.report.page import write_report; "
+        "Figure.savefig = lambda figure, file, **options: file.write(b'drawn'); "
         f"write_report(Path({str(tmp_path / 'a')!r})); print([m for m in ('torch', 'shap') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_the_sections_of_reproduce_have_their_pictures(tmp_path):
+@pytest.mark.usefixtures("sketched")
+def test_the_sections_of_reproduce_have_their_pictures(simulated, tmp_path):
     for seed in (0, 1):
         craft(tmp_path / f"all/digits{seed}", seed)
-    run_experiment(SIMULATE, tmp_path / "all/model")
+    shutil.copytree(simulated, tmp_path / "all/model")
     columns = {"digits": ["digits0", "digits1"], "model": ["model"]}
     groups = [
         {"name": name, "title": f"On {name}", "text": f"See {name}.", "columns": [{"title": "one", "runs": runs}]}
@@ -188,26 +203,25 @@ def test_the_sections_of_reproduce_have_their_pictures(tmp_path):
     assert page.text.index("Margins What") < page.text.index("See model.")
 
 
-def test_a_folder_without_a_finished_run_is_refused(tmp_path):
+def test_a_folder_without_a_finished_run_is_refused(copied, tmp_path):
     with pytest.raises(InputError, match="is no run"):
         write_report(tmp_path)
-    run_experiment(SIMULATE, tmp_path / "a")
-    (tmp_path / "a/summary.json").unlink()
+    (copied / "summary.json").unlink()
     with pytest.raises(InputError, match="has not finished"):
-        write_report(tmp_path / "a")
+        write_report(copied)
 
 
-def test_a_damaged_summary_is_refused(tmp_path):
-    run_experiment(SIMULATE, tmp_path / "a")
-    (tmp_path / "a/summary.json").write_text('{"status": "ok"}')
+def test_a_damaged_summary_is_refused(copied):
+    (copied / "summary.json").write_text('{"status": "ok"}')
     with pytest.raises(InputError, match="was changed or is damaged"):
-        write_report(tmp_path / "a")
-    write_json(tmp_path / "a/summary.json", {"status": "ok"})  # whole, but not what such a run holds
+        write_report(copied)
+    write_json(copied / "summary.json", {"status": "ok"})  # whole, but not what such a run holds
     with pytest.raises(InputError, match="or a damaged one"):
-        write_report(tmp_path / "a")
+        write_report(copied)
 
 
 @pytest.mark.parametrize("scale", [1, 100])
+@pytest.mark.usefixtures("sketched")
 def test_a_released_table_is_drawn_in_percent_or_in_shares(scale, tmp_path):
     table = RELEASED.copy()
     table[[name for name in table if "acc" in name]] *= scale
@@ -241,6 +255,7 @@ def test_a_released_table_may_be_named_itself_and_may_lack_noisy_samples(tmp_pat
     assert names(figure.axes[1]) == ["training samples", "clean samples", "test samples"]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_run_that_holds_a_train_csv_is_shown_as_a_run(tmp_path):
     craft(tmp_path / "a")
     RELEASED.to_csv(tmp_path / "a/train.csv")

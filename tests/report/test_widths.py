@@ -1,14 +1,9 @@
 """The tables of a page fit 1,200 pixels, with the widest numbers that they can hold."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
 
+from browser import BROWSER, measure
 from labelnoise.report.page import write_report
 from labelnoise.report.tables import stops_table
 from labelnoise.runs.folders import RunFolder, run_experiment
@@ -21,13 +16,6 @@ from labelnoise.theory.problem import SignalNoise
 from test_figures import craft
 from test_quotes import UNDRAWN, write_altered
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-MEASURE = """<script>
-document.querySelectorAll("details").forEach(part => part.open = true);
-const tables = [...document.querySelectorAll(".scroll")].map(part => [part.scrollWidth, part.clientWidth]);
-const page = [document.documentElement.scrollWidth, window.innerWidth];
-document.body.insertAdjacentHTML("beforeend", "<pre id=found>" + JSON.stringify({tables, page}) + "</pre>");
-</script></body>"""
 CONTENT = 1_200 - 15 - 2 * 24
 """Pixels between the margins of the page and beside the bar that scrolls it."""
 CHARACTER, GAP, WORDS = 6.5, 11.2, 176
@@ -72,17 +60,6 @@ def test_the_numbers_of_the_stops_fit_unbroken(wide):
         longest = np.maximum(longest, [max(map(len, texts)) for texts in pieces])
     assert longest.max() >= len("[0.123, 0.623]") and all(cell.mark == "number" for cell in table.rows[0][1:])
     assert WORDS + CHARACTER * longest.sum() + GAP * len(table.head) < CONTENT
-
-
-def measure(page, width, folder):
-    """Widths of contents and of frame: of each table, and of the page; with all that folds open."""
-    copy = folder / "measured.html"
-    copy.write_text(page.read_text().replace("</body>", MEASURE))
-    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    options += " --disable-component-update --disable-sync --dump-dom"
-    command = [BROWSER, *options.split(), f"--user-data-dir={folder / 'profile'}", f"--window-size={width},2000"]
-    done = subprocess.run([*command, copy.as_uri()], capture_output=True, text=True, timeout=120, check=True)
-    return json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', done.stdout)[1]))
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no browser to measure with")

@@ -85,6 +85,7 @@ def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(world, smal
     assert (tmp_path / "a/summary.json").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_finished_folder_whose_experiment_is_made_in_another_way_now_is_refused(small, tmp_path, monkeypatch):
     """Experiments run in processes of their own, as they do for who gives the command."""
     sections = module.plan_sections(True)[:1]

@@ -14,7 +14,7 @@ distributed = pytest.importorskip("distributed")
 
 TABLE = {
     "n": 20, "d": 300, "m": 2, "lr": 0.05, "steps": 200, "test_draws": 20, "seeds": 8, "chunk": 4,
-    "grid": {"n_snr2": [1, 4, 16], "m": [2, 3]},
+    "grid": {"n_snr2": [1, 4, 16], "m": [2, 3]}, "variables": ["stage_one", "loss", "test_error_fresh"],
 }  # fmt: skip
 
 
@@ -25,6 +25,21 @@ def cluster():
         yield running
 
 
+def test_a_cluster_gives_the_same_to_the_bit(tmp_path):
+    """Of two workers that are threads of this process."""
+    table = {**TABLE, "steps": 30}
+    whole, told = ln.sweep(table, tmp_path / "here", workers=1), []
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as threads:
+        swept = ln.sweep(
+            table, tmp_path / "there", scheduler=threads.scheduler_address, progress=lambda done, *_: told.append(done)
+        )
+    assert swept.drop_attrs(deep=False).identical(whole.drop_attrs(deep=False))
+    assert told == list(range(4, 49, 4))
+
+
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_to_the_bit_even_if_a_worker_is_killed(cluster, tmp_path):
     whole, told = ln.sweep(TABLE, tmp_path / "here", workers=1), []
 
@@ -66,7 +81,7 @@ def test_a_worker_of_another_version_is_refused(cluster, tmp_path, monkeypatch):
         ln.sweep(TABLE, tmp_path / "a", scheduler=cluster.scheduler_address)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_scheduler_that_is_lost_and_a_chunk_that_kills_are_one_sentence(tmp_path, monkeypatch):
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as running:
         told = []

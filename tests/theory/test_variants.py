@@ -63,7 +63,15 @@ def assert_equal_runs(ours, theirs, tol=1e-9):
         assert_close(np.nan_to_num(ours.table[name]), np.nan_to_num(theirs.table[name]), rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("how, orthogonal", [("plain", False), *zip(HOW, (True, True, False), strict=True)])
+@pytest.mark.parametrize(
+    "how, orthogonal",
+    [
+        ("plain", False),
+        pytest.param("plain", True, marks=pytest.mark.slow),
+        ("leaky, minibatches, selection, momentum, decay", True),
+        pytest.param("sharpness aware", False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_variant_is_that_of_explicit_vectors(name, how, orthogonal):
     cosine = 0.0 if orthogonal else PROBLEMS[name].flip_cosine
@@ -458,6 +466,7 @@ def test_losses_and_batches_that_do_not_fit_are_refused():
 # as runs
 
 
+@pytest.mark.usefixtures("sketched")
 def test_variants_are_settings_of_files_flags_and_sweeps(tmp_path, capsys):
     """A run of each by the command line: its folder knows the setting, its page says what departs from the paper."""
     small = "--n 30 --d 400 --m 2 --mu-norm 12 --lr 0.02 --steps 30 --test-draws 20 --n-holdout 5 --seeds 0".split()

@@ -85,7 +85,7 @@ def assert_same_weights(folder, other):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("killed", [1, 5])
+@pytest.mark.parametrize("killed", [pytest.param(1, marks=pytest.mark.slow), 5])
 def test_a_run_that_goes_on_is_the_run_that_was_never_interrupted(tmp_path, variant, killed):
     config = short(**VARIANTS[variant])
     whole = fit(network(), digits(), config, folder=tmp_path / "whole")

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from helpers import assert_close
+from labelnoise.errors import InputError
 from labelnoise.images.data import load_data
 from labelnoise.noise.models import Symmetric
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss, LabelWave, RunningMean
 from labelnoise.training import checkpoints, retention
-from labelnoise.training.averaging import copy_of
+from labelnoise.training.averaging import MeanSoFar, copy_of
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.loop import fit
 
@@ -59,7 +60,7 @@ def assert_ends_with_the_chosen(model, log):
 
 
 @pytest.mark.parametrize("settings", [{}, {"eval_every": 3}, {"epochs": 8, "patience": 30}])
-@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("keeps", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_stop_leaves_the_weights_of_the_chosen_epoch(tmp_path, keeps, settings):
     model, rule = network(), HeldOutAccuracy(falling(**settings).patience)
     folder = tmp_path if keeps else None
@@ -78,7 +79,7 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("keeps", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(("name", "average"), [(name, 5) for name in RULES] + [("loss", 3), ("loss", 9)])
 def test_stop_leaves_the_average_of_the_records_around_it(tmp_path, name, average, keeps):
     """Against the mean of all copies of the weights, written out."""
@@ -104,6 +105,57 @@ def test_stop_leaves_the_average_of_the_records_around_it(tmp_path, name, averag
         other = plain()
         checkpoints.load_weights(other, tmp_path / "checkpoints/averaged.pt")
         assert_close(margins(other.eval(), digits()), margins(model, digits()), rtol=0)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize(("stop", "rule"), [(True, RunningMean(4)), (HeldOutAccuracy(4), HeldOutAccuracy(4))])
+def test_the_mean_of_all_up_to_the_choice(tmp_path, stop, rule, keeps):
+    """Against the mean of all copies of the weights, written out; on the disk lies no copy of each."""
+    model, copies, held = plain(), {}, []
+    folder = tmp_path if keeps else None
+
+    def copy(at):
+        copies[at.epoch] = copy_of(model.state_dict())
+        held.append(len(checkpoints.kept_epochs(tmp_path)))
+
+    log = fit(model, digits(), falling(), stop=stop, average="all", folder=folder, progress=copy)
+    chosen = log.stops.rule.epoch
+    assert log.rule == rule and 2 < chosen < len(log.table)
+    assert log.weights_epochs == tuple(range(1, chosen + 1)) and log.weights_epoch == chosen
+    for key, value in model.state_dict().items():
+        mean = np.mean([copies[epoch][key].numpy().astype(float) for epoch in log.weights_epochs], axis=0)
+        assert_close(value.numpy(), mean.astype(np.float32), rtol=1e-5, atol=1e-7)
+    fitted = margins(model, digits()) > 0
+    assert log.returned["held_out_accuracy"] == pytest.approx(fitted[log.held_out].mean())
+    if keeps:
+        there = torch.load(tmp_path / "checkpoints/averaged.pt", weights_only=True)
+        assert all(torch.equal(there[key], value) for key, value in model.state_dict().items())
+        assert max(held) < 14 and chosen in checkpoints.kept_epochs(tmp_path)
+
+
+def test_one_or_two_copies_serve_the_mean_of_all():
+    """While the last record is the one to be chosen, the mean is its own copy."""
+    sizes, take = [], MeanSoFar.take
+
+    def counting(self, weights, candidates):
+        take(self, weights, candidates)
+        sizes.append(len({id(mean) for mean in (self.mean, *self.at.values())}))
+
+    with mock.patch.object(MeanSoFar, "take", counting):
+        fit(plain(), digits(), falling(patience=15), stop=True, average="all")
+    assert len(sizes) > 15 and set(sizes) == {1, 2}
+
+
+def test_a_checkpoint_without_the_mean_is_refused(tmp_path):
+    def kill(at):
+        if at.epoch == 3:
+            raise Killed
+
+    config = falling(checkpoint_every=1)
+    with pytest.raises(Killed):
+        fit(network(), digits(), config, stop=RunningMean(4), folder=tmp_path, progress=kill)
+    with pytest.raises(InputError, match="of a training that did not average the weights of all epochs"):
+        fit(network(), digits(), config, stop=True, average="all", folder=tmp_path)
 
 
 def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on():
@@ -141,7 +193,10 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("average", "every"), [(1, 1), (5, 1), (5, 3), (9, 7)])
+LATER = [pytest.param(*how, marks=pytest.mark.slow) for how in ((1, 1), (5, 1), (9, 7))]
+
+
+@pytest.mark.parametrize(("average", "every"), [(5, 3), ("all", 3), *LATER])
 def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path, average, every):
     """Killed after each epoch in turn, each time going on from what the kill before left."""
     model = network()
@@ -160,7 +215,7 @@ def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path, average, every)
         log = fit(other, digits(), config, stop=True, average=average, folder=tmp_path / "cut")
         assert (log.weights_epochs, log.returned) == (whole.weights_epochs, whole.returned)
         assert_close(margins(other, digits()), margins(model, digits()), rtol=0)
-    if average > 1:
+    if average != 1:
         one, two = ((tmp_path / name / "checkpoints/averaged.pt").read_bytes() for name in ("whole", "cut"))
         assert one == two
 

@@ -176,7 +176,7 @@ def test_the_sum_of_an_attribution_is_its_difference_of_logits(model):
     assert_close(found.sum((1, 2, 3), dtype=float), due, rtol=0, atol=0.1 * np.abs(due).mean())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("method", COMPUTE)
 @pytest.mark.parametrize("model", [name for name in NETWORKS if name not in NO_ATTRIBUTION])
 def test_each_network_goes_through_both_methods(model, method):

@@ -111,32 +111,34 @@ def loop(epochs, watch, kept, model, start=0, average=True):
     return x[:250].split(50), weights
 
 
-@pytest.mark.parametrize("average", [1, 5])
+@pytest.mark.parametrize("average", [1, 5, "all"])
 def test_the_average_in_a_loop_of_ones_own(average):
     model, watch = network(), Watch(HeldOutLoss(patience=5))
     kept = KeptWeights(model, watch, average)
     batches, weights = loop(40, watch, kept, model)
     records = kept.load_average(batches)
-    assert watch.ended and watch.stop.chosen in records and len(records) == min(average, len(records))
+    assert watch.ended and watch.stop.chosen in records and (average == "all" or len(records) <= average)
+    assert average != "all" or records == list(range(watch.stop.chosen + 1))
     assert not model.training
     mean = average_weights([weights[at] for at in records])
     for name, value in model.named_parameters():
-        assert_close(value.detach().numpy(), mean[name].numpy())
-    if average > 1:
+        assert_close(value.detach().numpy(), mean[name].numpy(), rtol=1e-5 if average == "all" else 1e-12, atol=1e-7)
+    if average != 1:
         assert len(records) > 2
         first = torch.stack([model[0](batch).mean(0) for batch in batches]).mean(0)
         assert_close(model[1].running_mean.numpy(), first.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_kept_weights_go_on_from_their_state():
+@pytest.mark.parametrize("average", [5, "all"])
+def test_kept_weights_go_on_from_their_state(average):
     models = [network() for _ in range(2)]
     watches = [Watch(HeldOutLoss(patience=5)) for _ in models]
-    keepers = [KeptWeights(model, watch) for model, watch in zip(models, watches, strict=True)]
+    keepers = [KeptWeights(model, watch, average) for model, watch in zip(models, watches, strict=True)]
     batches, _ = loop(40, watches[0], keepers[0], models[0])
     loop(4, watches[1], keepers[1], models[1])
-    watch, kept = Watch(HeldOutLoss(patience=5)), KeptWeights(models[1], Watch(HeldOutLoss(patience=5)))
+    watch = Watch(HeldOutLoss(patience=5))
     watch.load_state_dict(watches[1].state_dict())
-    kept = KeptWeights(models[1], watch)
+    kept = KeptWeights(models[1], watch, average)
     kept.load_state_dict(keepers[1].state_dict())
     loop(40, watch, kept, models[1], start=4)
     assert kept.load_average(batches) == keepers[0].load_average(batches)
@@ -172,6 +174,14 @@ def test_batch_norm_is_refreshed_without_dropout_and_other_layers_stay():
     assert_close(model[2].running_var.numpy(), spread.numpy(), rtol=1e-5)
 
 
+def of_all(state=None):
+    """Of all records up to the choice, from such a state."""
+    kept = KeptWeights(network(), Watch(LabelWave()), "all")
+    if state is not None:
+        kept.load_state_dict(state)
+    return kept
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -181,6 +191,10 @@ def test_batch_norm_is_refreshed_without_dropout_and_other_layers_stay():
         (lambda: KeptWeights(network(), Watch(LabelWave())).take(), "`take` needs an observed record, got none"),
         (lambda: KeptWeights(network(), Watch(LabelWave())).load_average(), "`load_average` needs the chosen record"),
         (lambda: KeptWeights(network(), Watch(LabelWave())).load_state_dict({"0": {}}), "must hold weights of this"),
+        (lambda: KeptWeights(network(), Watch(LabelWave()), "al"), "an odd number of records or all, got 'al'"),
+        (lambda: of_all({}), "must hold the mean of this network's weights so far, got {}"),
+        (lambda: of_all({"records": 1, "mean": {"w": 1}, "at": {}}), "must hold the mean of this network's weights"),
+        (lambda: of_all().load_average(), "`load_average` needs the chosen record"),
         (lambda: unbatched(), "`batches` must hold inputs for batch norm, got none; give those of the training"),
     ],
 )

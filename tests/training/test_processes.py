@@ -1,12 +1,15 @@
 """Several processes that train one network are what one process is, and all of them know the same."""
 
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import torch
 
 import one_of_several
 from helpers import assert_close
@@ -34,11 +37,26 @@ def run_two(commands, environments=({}, {})):
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def alone():
+    """What one process comes to; with it, this one has loaded what the two then need not load again."""
+    torch.set_num_threads(1)
+    return one_of_several.results(*one_of_several.trained("double", config={"augment": True, "batch_size": 35}))
+
+
+@pytest.fixture(scope="module")
+def two(alone, tmp_path_factory):
     """What two processes of a process group came to, and their folder."""
     folder = tmp_path_factory.mktemp("two")
-    outcomes = run_two([[sys.executable, one_of_several.__file__, str(rank), str(folder)] for rank in (0, 1)])
-    assert [code for code, *_ in outcomes] == [0, 0], outcomes
+    context = multiprocessing.get_context("fork")  # each has torch and its data then, which take seconds to load
+    pair = [context.Process(target=one_of_several.train_all, args=(rank, folder)) for rank in (0, 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of processes with threads, from Python 3.12 on
+        for process in pair:
+            process.start()
+    for process in pair:
+        process.join(timeout=120)
+        process.kill()
+    assert [process.exitcode for process in pair] == [0, 0]
     return lambda name: [dict(np.load(folder / f"{name}-{rank}.npz")) for rank in (0, 1)], folder
 
 
@@ -48,10 +66,9 @@ def alike(first, second):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-def test_one_epoch_is_that_of_one_process(two):
+def test_one_epoch_is_that_of_one_process(two, alone):
     """In float64, with batches that do not halve evenly and a last one too small to be split."""
     first, second = two[0]("double")
-    alone = one_of_several.results(*one_of_several.trained("double", config={"augment": True, "batch_size": 35}))
     alike(first, second)
     for name in alone:
         if name.startswith("weights"):

@@ -16,31 +16,41 @@ from labelnoise.training import loop, seeds
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.experiment import TrainRun
 from labelnoise.training.log import TIMES
-from tiny import TRAIN, command
+from tiny import TRAIN, command, world
 
 WORDS = "train --classes 3 8 --per-class 30 --noise symmetric:0.3 --epochs 3 --checkpoint-every 2 --device cpu"
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
-    """Two seeds, in processes of their own."""
+    """Two seeds, one after the other in this process."""
     folder = tmp_path_factory.mktemp("seeds") / "run"
-    assert main([*WORDS.split(), "--seeds", "3", "1", "--out", str(folder)]) == 0
+    with world():
+        assert command(f"{WORDS} --seeds 3 1 --out {{}}", folder) == (0, "")
     return folder
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.slow
+def test_seeds_in_processes_of_their_own_are_those_in_one(several, tmp_path):
+    assert main([*WORDS.split(), "--seeds", "3", "1", "--out", str(tmp_path / "run")]) == 0
+    for seed in (3, 1):
+        assert_same_run(several / f"seed-{seed}", tmp_path / f"run/seed-{seed}")
+
+
+def assert_same_run(folder, other):
+    one, two = contents(folder), contents(other)
+    assert one.keys() == two.keys() and len(two) > 5
+    timed = ("history.csv", "checksums.json")  # they hold seconds, or are of what holds them
+    assert all(one[name] == two[name] for name in two if name not in timed and not name.startswith("config"))
+    histories = (read_run(each).history.drop(columns=list(TIMES)) for each in (folder, other))
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+
+
+@pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("seed", [3, 1])
 def test_each_seed_is_to_the_bit_what_it_is_alone(several, tmp_path, seed):
     assert main([*WORDS.split(), "--seed", str(seed), "--out", str(tmp_path / "run")]) == 0
-    one, alone = contents(several / f"seed-{seed}"), contents(tmp_path / "run")
-    assert one.keys() == alone.keys() and len(alone) > 5
-    timed = ("history.csv", "checksums.json")  # they hold seconds, or are of what holds them
-    assert all(one[name] == alone[name] for name in alone if name not in timed)
-    histories = (
-        read_run(folder).history.drop(columns=list(TIMES)) for folder in (several / f"seed-{seed}", tmp_path / "run")
-    )
-    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert_same_run(several / f"seed-{seed}", tmp_path / "run")
 
 
 def test_the_folder_holds_what_the_seeds_have_in_common(several):
@@ -55,6 +65,7 @@ def test_the_folder_holds_what_the_seeds_have_in_common(several):
     assert run.summary["noise"] == [member.summary["noise"] for member in members]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_shows_bands_over_the_seeds(several):
     panel = panel_of("run", [read_run(several)])
     assert [run.path.name for run in panel.runs] == ["seed-3", "seed-1"]

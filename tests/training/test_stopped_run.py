@@ -54,6 +54,7 @@ def test_the_average_is_among_the_checksums(stopped):
     assert known == digest_file(stopped / "checkpoints/averaged.pt")
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_shows_the_average(stopped):
     page = write_report(stopped).read_text()
     averaged = row(stopped, "averaged")
@@ -62,6 +63,7 @@ def test_the_page_shows_the_average(stopped):
     assert f"{averaged['test_accuracy']:.1%} → {row(stopped, 'last')['test_accuracy']:.1%}" in page
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_page_of_a_run_of_all_epochs_knows_no_average(tmp_path):
     assert main([*WORDS.replace("--epochs 30", "--epochs 2").split(), "--out", str(tmp_path / "run")]) == 0
     assert "average around the stop" not in write_report(tmp_path / "run").read_text()
@@ -77,11 +79,31 @@ def test_rules_by_their_words(tmp_path, rule):
     assert np.isclose(rows["averaged"]["test_accuracy"], rows["rule"]["test_accuracy"])
 
 
+def test_all_up_to_the_choice_by_its_word(tmp_path):
+    words = [
+        *WORDS.split(),
+        "--stop",
+        "--stop-rule",
+        "running-mean",
+        "--average",
+        "all",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(words) == 0
+    run = read_run(tmp_path / "run")
+    rows = {entry["rule"]: entry for entry in run.summary["stops"]}
+    assert run.settings["average"] == "all" and main(words) == 0
+    assert (rows["averaged"]["first_epoch"], rows["averaged"]["last_epoch"]) == (1, rows["rule"]["at"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ("--stop --held-out 0", "`stop` needs held-out images, got none"),
         ("--stop --average 2", "`average` must be odd, as many records before as after, got 2"),
+        ("--stop --average al", "`average` must be a whole number or all, got 'al'"),
+        ("--stop --average all", "`average` all goes with the stop rule running-mean, got 'loss'"),
         ("--stop --stop-rule los", "did you mean 'loss'"),
     ],
 )

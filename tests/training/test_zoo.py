@@ -17,7 +17,7 @@ from labelnoise.training.loop import fit
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUICK = ("small-cnn", "mlp")
-ZOO = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+ZOO = [name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in NETWORKS]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+def absent_library(adapter: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """The error that says which extra brings the library that an adapter lacks."""
+    library = (error.name or "a library").partition(".")[0]
+    return ModuleNotFoundError(f"{adapter} needs {library}; pip install 'labelnoise[adapters]'", name=error.name)
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode and no gradients inside the block; each layer has the mode that it had, afterwards."""

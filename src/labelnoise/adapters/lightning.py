@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-try:
-    from lightning.pytorch import Callback
-except ModuleNotFoundError:  # the same under its older name
-    from pytorch_lightning import Callback
-
-import torch
-
-from labelnoise.adapters.evaluation import check_recorder, evaluating
+from labelnoise.adapters.evaluation import absent_library, check_recorder, evaluating
 from labelnoise.errors import InputError, described
 from labelnoise.record.recorder import Recorder
+
+try:
+    import torch
+
+    try:
+        from lightning.pytorch import Callback
+    except ModuleNotFoundError as newer:
+        try:
+            from pytorch_lightning import Callback  # the same under its older name
+        except ModuleNotFoundError:
+            raise newer from None
+except ModuleNotFoundError as absent:
+    raise absent_library(__name__, absent) from None
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

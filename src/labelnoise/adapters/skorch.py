@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
-from skorch.callbacks import Callback
-from skorch.dataset import unpack_data
-from torch import nn
-from torch.utils.data import Subset
 
+from labelnoise.adapters.evaluation import absent_library
 from labelnoise.record.recorder import BUDGET, Recorder
+
+try:
+    import torch
+    from skorch.callbacks import Callback
+    from skorch.dataset import unpack_data
+    from torch import nn
+    from torch.utils.data import Subset
+except ModuleNotFoundError as absent:
+    raise absent_library(__name__, absent) from None
 
 
 class RecorderCallback(Callback):

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from labelnoise.adapters.evaluation import check_recorder, check_size, evaluating
+from labelnoise.adapters.evaluation import absent_library, check_recorder, check_size, evaluating
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.files import read_arrays, write_arrays
+
+try:
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+except ModuleNotFoundError as absent:
+    raise absent_library(__name__, absent) from None
 
 FILE = "recorder.npz"
 """The record beside each checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from labelnoise.audit.labels import GivenLabels, read_labels
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
-from labelnoise.errors import InputError, check_integer
+from labelnoise.audit.self_test import SelfTest, compare_verdicts, plant_flips
+from labelnoise.errors import InputError, check_integer, described
 
 if TYPE_CHECKING:
+    from labelnoise.audit.kept_trainings import KeptTrainings
     from labelnoise.audit.materials import Labels, Model, Samples
     from labelnoise.runs.kinds import Progress
 
@@ -33,6 +36,8 @@ class Audit:
     labels: GivenLabels
     model: str
     """What was trained, in words."""
+    self_test: SelfTest | None = None
+    """How well planted flips were found, where that was asked for."""
 
 
 def audit_samples(
@@ -44,6 +49,8 @@ def audit_samples(
     decision: str = "counted",
     seed: int = 0,
     progress: Progress | None = None,
+    self_test: bool = False,
+    kept: KeptTrainings | None = None,
 ) -> Audit:
     """Train on samples with given labels, and judge every label.
 
@@ -56,6 +63,9 @@ def audit_samples(
         decision: a key of `decisions.DECISIONS`.
         seed: of folds, weights and batches.
         progress: called as progress(done, total, name) after each training.
+        self_test: flip a twentieth of the labels at random and audit again, with as many trainings, to see how many of
+            them are flagged.
+        kept: where the records of trainings lie that an interrupted run had finished; None keeps none.
 
     Raises:
         InputError: samples, labels or settings that are refused.
@@ -65,6 +75,8 @@ def audit_samples(
     if score is not None:
         check_name("score", score, SCORES)
     check_name("decision", decision, DECISIONS)
+    if not isinstance(self_test, bool):
+        raise InputError(f"`self_test` must be True or False, got {described(self_test)}; leave it out")
     stream(seed, "audit")  # refuses a seed that is none
     material = read_material(X)
     labels = read_labels("y", y)
@@ -72,14 +84,29 @@ def audit_samples(
         raise InputError(
             f"`y` must hold one label a sample of `X` ({material.n}), got {labels.positions.size}; match them"
         )
-    trainings, words = record_trainings(material, labels, model, folds, seed, progress)
+    train = partial(record_trainings, material, model=model, seed=seed, kept=kept)
+    trainings, words = train(labels, folds=folds, progress=_part(progress, 0, 1 + self_test))
     verdict = judge(trainings, score, decision, seed)
+    tested = None
+    if self_test:
+        planted = plant_flips(labels, verdict.flagged, seed)
+        folds = min(len(trainings), int(planted.counts.max()))
+        again, _ = train(planted, folds=folds, progress=_part(progress, 1, 2), name="self-test")
+        moved = planted.positions != labels.positions
+        tested = compare_verdicts(verdict, judge(again, score, decision, seed), moved)
     singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
     notes = [*material.notes, *duplicate_notes(material, labels.positions)]
     if singles:
         which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
         notes.append(f"{len(singles)} classes have one sample, so that no label of theirs can be checked: {which}")
-    return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words)
+    return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words, tested)
+
+
+def _part(progress: Progress | None, at: int, parts: int) -> Progress | None:
+    """The progress of one of several equal parts of the work."""
+    if progress is None or parts == 1:
+        return progress
+    return lambda done, total, name="": progress(at * total + done, parts * total, name)
 
 
 class LabelAuditor(BaseEstimator):
@@ -97,6 +124,8 @@ class LabelAuditor(BaseEstimator):
             tables, given classifiers and up to 2,000 images, 5 for texts and few vectors, else 1.
         score: how suspicion is measured, a key of `labelnoise.audit.scores.SCORES`; None for the default.
         decision: how many are flagged: `counted`, `capped`, `rejected` or `mixture`.
+        self_test: flip a twentieth of the labels at random after the audit and audit again, which takes as long once
+            more: how many of them are flagged is an optimistic bound on how many real mistakes are.
         random_state: seed of folds, weights and batches, an integer; None for 0.
 
     Attributes:
@@ -108,6 +137,7 @@ class LabelAuditor(BaseEstimator):
         transition_: DataFrame of P(given | true), a row a true class.
         classes_: the classes, ascending.
         notes_: what a reader must know, a sentence each.
+        self_test_: planted flips, how many were flagged, their recall and the average precision; None without one.
         n_features_in_, feature_names_in_: columns of X, where it has such.
 
     Example:
@@ -126,12 +156,14 @@ class LabelAuditor(BaseEstimator):
         folds: int | None = None,
         score: str | None = None,
         decision: str = "counted",
+        self_test: bool = False,
         random_state: int | None = None,
     ) -> None:
         self.model = model
         self.folds = folds
         self.score = score
         self.decision = decision
+        self.self_test = self_test
         self.random_state = random_state
 
     def fit(self, X: Samples, y: Labels | None = None) -> LabelAuditor:
@@ -150,7 +182,9 @@ class LabelAuditor(BaseEstimator):
                 "give one a sample"
             )
         seed = 0 if self.random_state is None else self.random_state
-        audit = audit_samples(X, y, self.model, self.folds, self.score, self.decision, seed)
+        audit = audit_samples(
+            X, y, self.model, self.folds, self.score, self.decision, seed, self_test=self.self_test
+        )  # fmt: skip
         self._keep_columns(X)
         self.audit_ = audit
         self.classes_ = audit.labels.classes
@@ -164,6 +198,7 @@ class LabelAuditor(BaseEstimator):
         self.noise_rate_interval_ = (rates.low, rates.high)
         self.transition_ = pd.DataFrame(rates.transition, self.classes_, self.classes_)
         self.notes_ = list(audit.verdict.notes)
+        self.self_test_ = audit.self_test
         return self
 
     def clean_labels(self) -> np.ndarray:

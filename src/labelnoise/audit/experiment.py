@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import stream
+from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
@@ -21,6 +23,7 @@ from labelnoise.runs.pages import Page
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
     from labelnoise.audit.rates import Rates
+    from labelnoise.audit.self_test import SelfTest
     from labelnoise.audit.sources import AuditSource
 
 
@@ -50,6 +53,9 @@ class AuditRun:
     decision: Literal["counted", "capped", "rejected", "mixture"] = "counted"
     """How many are flagged: as many as the rate says, as the network rejects and the rate allows, all rejected, or the
     upper of two heaps of scores."""
+    self_test: bool = False
+    """Flip a twentieth of the labels at random after the audit and audit again, which takes as long once more: how many
+    of them are flagged is an optimistic bound on how many real mistakes are."""
     cleaned: bool = False
     """Write cleaned.csv, too: the data with the suggested label in place of each flagged one; nothing is reviewed."""
     top: int = 100
@@ -73,8 +79,9 @@ class AuditRun:
         source = read_source(self)
         if self.cleaned and Path(self.data).suffix.lower() not in TABLES:
             raise InputError("`cleaned` needs a table to write the suggested labels into; leave it out for other data")
-        verdict, names, words = _judged(self, source, progress)
-        folder.begin()
+        kept = KeptTrainings(folder)
+        verdict, names, words, tested = _judged(self, source, progress, kept)
+        kept.begin()
         frame = verdict.to_frame()
         for column in ("given", "suggested"):
             frame[column] = np.array(names, dtype=object)[frame[column].to_numpy()]
@@ -91,25 +98,38 @@ class AuditRun:
 
         write_json(folder.path / "worst.json", describe_worst(source, verdict, names, self.top))
         summary = summarise(verdict, names, words, (*source.notes, *verdict.notes))
+        if tested:
+            summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
         folder.finish(summary)
-        for at, line in enumerate(said := (summary["text"], *summary["notes"])):
+        lines = (summary["text"], *([f"{tested}"] if tested else []), *summary["notes"])
+        for at, line in enumerate(lines):
             if progress:
-                progress(at + 1, len(said), line)
+                progress(at + 1, len(lines), line)
 
 
-def _judged(config: AuditRun, source: AuditSource, progress: Progress | None) -> tuple[Verdict, list[str], str]:
-    """The verdict, the names of the classes, and what was trained."""
+def _judged(
+    config: AuditRun, source: AuditSource, progress: Progress | None, kept: KeptTrainings
+) -> tuple[Verdict, list[str], str, SelfTest | None]:
+    """The verdict, the names of the classes, what was trained, and what the self-test says, where there is one."""
     from labelnoise.audit.auditor import audit_samples
     from labelnoise.audit.judging import judge
 
     score = config.score or None
     if source.trainings:
+        for name in ("self_test", "folds"):
+            if getattr(config, name):
+                raise InputError(
+                    f"`{name}` needs data to train on, got the record of a training; leave it out, or audit the data "
+                    "themselves"
+                )
         verdict = judge(source.trainings, score, config.decision, config.seed)
-        return verdict, list(source.class_names), source.model
-    audit = audit_samples(
-        source.samples, source.labels, None, config.folds or None, score, config.decision, config.seed, progress
-    )
-    return audit.verdict, audit.labels.names, audit.model
+        return verdict, list(source.class_names), source.model, None
+    how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
+    try:
+        audit = audit_samples(source.samples, source.labels, *how)
+    except InputError as refusal:  # it names the arguments of a function
+        raise InputError(re.sub("`[Xy]`", lambda name: source.arguments[name[0]], f"{refusal}")) from None
+    return audit.verdict, audit.labels.names, audit.model, audit.self_test
 
 
 def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFrame:
@@ -224,6 +244,7 @@ KIND = Kind(
     summary=("rate", "flagged", "notes"),
     files=("suspects.csv", "cleaned.csv", "worst.json"),
     results=("history.csv", "suspects.csv", "worst.json", "cleaned.csv"),
+    transient=(FILES,),
     inputs=_inputs,
     leading="data",
 )

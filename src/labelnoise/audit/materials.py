@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from labelnoise.audit.labels import LEAST
+from labelnoise.audit.tables import as_dates
 from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import on_host
 
@@ -104,22 +105,46 @@ def _table(frame: pd.DataFrame) -> Material:
             f"`X` must have a column, got 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required; add some"
         )
     _check_size(len(frame))
+    _check_names(frame.columns)
     if frame.columns.has_duplicates:
         frame = frame.set_axis(range(frame.shape[1]), axis=1)
-    columns, constant = {}, []
-    for name in frame.columns:
-        column = frame[name]
-        if column.nunique(dropna=False) <= 1:
-            constant.append(str(name))
-        else:
-            columns[str(name)] = _column(str(name), column)
-    notes = []
-    if constant:
-        which = ", ".join(constant[:5]) + (", ..." if len(constant) > 5 else "")
-        notes.append(f"{len(constant)} of {frame.shape[1]} columns are constant and say nothing: {which}")
-    if not columns:
+    read = [_column(str(name), frame[name]) for name in frame.columns]
+    if all(column.values is None for column in read):
         raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
-    return Material("table", pd.DataFrame(columns), (*notes,))
+    notes = []
+    for kind, words in KINDS.items():
+        if names := [column.name for column in read if column.kind == kind]:
+            which = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            notes.append(words.format(count=len(names), all=frame.shape[1], which=which))
+    return Material("table", pd.DataFrame({one.name: one.values for one in read if one.values is not None}), (*notes,))
+
+
+KINDS = {
+    "constant": "{count} of {all} columns are constant and say nothing: {which}",
+    "dates": "{count} of {all} columns are read as dates: {which}",
+    "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
+    "alphabetical order alone: {which}; give such a column as texts, or leave it out",
+}
+"""What is said of columns that are not simply numbers or categories."""
+
+
+class _Column(NamedTuple):
+    name: str
+    values: np.ndarray | pd.Series[Any] | None
+    """None of a column that says nothing."""
+    kind: str = ""
+    """A key of `KINDS`."""
+
+
+def _check_names(names: pd.Index[Any]) -> None:
+    """Refuse names that differ, but not as texts."""
+    first: dict[str, Any] = {}
+    for name in names:
+        other = first.setdefault(str(name), name)
+        if type(other) is not type(name):
+            raise InputError(
+                f"`X` must have columns whose names differ as texts, got {other!r} and {name!r}; rename one of them"
+            )
 
 
 def _check_size(n: int) -> None:
@@ -131,20 +156,38 @@ def _check_size(n: int) -> None:
         )
 
 
-def _column(name: str, column: pd.Series) -> np.ndarray | pd.Series:
+def _column(name: str, column: pd.Series[Any]) -> _Column:
+    """The values of a column as numbers or categories, and what is to be said of it."""
+    try:
+        constant = column.nunique(dropna=False) <= 1
+    except TypeError:
+        wrong = next(value for value in column if not isinstance(value, Hashable))
+        raise InputError(
+            f"`X` must hold numbers, texts, dates or truth values, got a {type(wrong).__name__} in column {name!r}; "
+            "make columns of its parts, or leave it out"
+        ) from None
+    if constant:
+        return _Column(name, None, "constant")
     if pd.api.types.is_complex_dtype(column.dtype):
         raise InputError(f"`X` must hold real numbers, got complex ones (Complex data not supported) in {name!r}")
     if pd.api.types.is_datetime64_any_dtype(column.dtype) or pd.api.types.is_timedelta64_dtype(column.dtype):
-        return np.where(column.isna(), np.nan, column.astype("int64").to_numpy(dtype=float))
+        return _Column(name, _as_numbers(column))
     if pd.api.types.is_numeric_dtype(column.dtype):
         values = column.to_numpy(dtype=float, na_value=np.nan)
         if np.isinf(values).any():
             raise InputError(f"`X` must hold no infinity, got one in column {name!r}; leave such values empty")
-        return values
+        return _Column(name, values)
+    if (dates := as_dates(column)) is not None:
+        return _Column(name, _as_numbers(dates), "dates")
     codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
     if len(words) > MOST_CATEGORIES:
-        return np.where(codes < 0, np.nan, codes.astype(float))
-    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(words, dtype=object)))
+        return _Column(name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks")
+    return _Column(name, pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(words, dtype=object))))
+
+
+def _as_numbers(times: pd.Series[Any]) -> np.ndarray:
+    """Times as numbers, NaN where there is none."""
+    return np.where(times.isna(), np.nan, times.astype("int64").to_numpy(dtype=float))
 
 
 def _texts(texts: Sequence[Any]) -> Material:

@@ -50,7 +50,22 @@ def _quotes(panel: Panel) -> list[Quote]:
         "Expected to be wrong among the first 100", expected, "what a review in the order of the list yields"
     )
     stops = "; ".join(map(str, sorted(set(summary["stop_epochs"]))))
-    return [wrong, flagged, review, Quote("Trained", f"stop at {stops}", summary["model"])]
+    trained = Quote("Trained", f"stop at {stops}", summary["model"])
+    return [wrong, flagged, review, trained, *_tested(summary.get("self_test"))]
+
+
+def _tested(test: dict[str, Any] | None) -> list[Quote]:
+    """What the self-test found, where there was one."""
+    if test is None:
+        return []
+    if test["recall"] is None:
+        return [Quote("Planted flips found", NOTHING, test["text"])]
+    words = (
+        f"{test['flagged']:,} of {test['planted']:,} labels flipped on purpose were flagged, average precision "
+        f"{test['average_precision']:.2f}: an optimistic bound, since random flips are easier to find than real "
+        "mistakes"
+    )
+    return [Quote("Planted flips found", f"{test['recall']:.0%}", words)]
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
@@ -89,9 +104,9 @@ def _worst(run: Run) -> list[Table]:
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. Click a "
         "heading to sort. Review them from the top: is the given label right, the suggested one, or neither?"
     )
-    tables = [Table("What to review first", head, tuple(_row(row, shown) for row in rows[:FIRST]), text, sortable=True)]
-    rest = tuple(_row(row, shown) for row in rows[FIRST:])
-    return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True)] * bool(rest)
+    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:FIRST], rows[FIRST:]))
+    tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
+    return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
 
 
 FIRST = 20
@@ -180,6 +195,7 @@ def _basis(run: Run) -> Table:
         ("trained", summary["model"]),
         ("the stop", f"{summary['stop_reason']}; of each training: {stops}"),
         ("the number of wrong labels", summary["rate_reason"]),
+        *([("the self-test", summary["self_test"]["text"])] if "self_test" in summary else []),
     )
     return Table("What this is based on", ("", ""), rows)
 
@@ -205,6 +221,7 @@ HISTORY = {
     "rest_low, rest_median, rest_high": "the same of all others",
 }
 PAGE = Page(
+    title="Which labels are probably wrong",
     look="Labels that a model rejects before it memorises them are probably wrong.",
     pictures=_pictures,
     quotes=_quotes,

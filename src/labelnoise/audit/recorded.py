@@ -10,6 +10,7 @@ import numpy as np
 from labelnoise.audit.scores import around, mean_seen
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.inputs import as_mask
+from labelnoise.record.means import mean_known
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -122,12 +123,13 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
 
     The stop is the middle of the three epochs whose mean held-out loss is least, of given labels, among the epochs in
     which it is known; with fewer than three of them all epochs count, and without held-out samples no stop is known.
+    Unlike `LeastLoss` and `HeldOutLoss` it passes over the first and the last epoch, whose means would have two
+    members, and takes epochs around a gap for neighbours: outputs of somebody's training may hold every tenth one.
     """
     epochs = len(loss)
     if not held_out.any():
         return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
-    with np.errstate(invalid="ignore"):
-        series = mean_seen(loss[:, held_out].T)
+    series = np.array([mean_known(row) for row in loss[:, held_out]])
     known = np.flatnonzero(np.isfinite(series))
     if known.size < SMOOTH:
         return epochs, True, f"all {epochs} epochs, too few to choose among"

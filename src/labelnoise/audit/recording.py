@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
+
+    from labelnoise.audit.kept_trainings import KeptTrainings
 
 FOLDS: dict[MaterialKind, int] = {"table": 3, "text": 5, "dense": 5, "image": 1}
 """Trainings by default; where they are dear, one."""
@@ -57,7 +60,14 @@ def held_out_masks(labels: GivenLabels, folds: int, seed: int) -> list[Bool[np.n
 
 
 def record_trainings(
-    material: Material, labels: GivenLabels, model: Any, folds: int | None, seed: int, progress: Any = None
+    material: Material,
+    labels: GivenLabels,
+    model: Any,
+    folds: int | None,
+    seed: int,
+    progress: Any = None,
+    kept: KeptTrainings | None = None,
+    name: str = "training",
 ) -> tuple[list[RecordedTraining], str]:
     """Train once a fold, and return what each training says, and in words what was trained.
 
@@ -69,6 +79,8 @@ def record_trainings(
         folds: trainings, each sample held out in one; 1 holds a tenth out of one training; None for the default.
         seed: of folds, weights and batches.
         progress: called as progress(done, total, name) after each training.
+        kept: where the records of trainings lie that an interrupted run had finished; None keeps none.
+        name: of these trainings, for `progress` and `kept`.
 
     Raises:
         InputError: a model that is none, or that fails on these data.
@@ -80,14 +92,21 @@ def record_trainings(
         raise InputError(f"`folds` must be at most the size of the largest class ({least}), got {count}; lower it")
     trainings = []
     for fold, mask in enumerate(held_out_masks(labels, count, seed)):
-        trainings.append(read_training(record(mask, seed + fold), mask))
+        train = partial(record, mask, training_seed(seed, fold))
+        recorder = kept.record(f"{name}-{fold + 1}", train, labels, mask, words) if kept else train()
+        trainings.append(read_training(recorder, mask))
         if progress:
-            progress(fold + 1, count, f"training {fold + 1} of {count}")
+            progress(fold + 1, count, f"{name} {fold + 1} of {count}")
     return trainings, f"{words}; " + (
         f"{count} trainings, each sample held out of one"
         if count > 1
         else "one training, a tenth of the samples held out"
     )
+
+
+def training_seed(seed: int, fold: int) -> int:
+    """Return the seed of a fold's weights and batches: no fold of one audit trains as another one of the next seed."""
+    return int(stream(seed, "audit", fold).integers(2**63))
 
 
 Record = Callable[[np.ndarray, int], Recorder]

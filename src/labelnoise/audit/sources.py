@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.labels import read_labels
+from labelnoise.audit.labels import GivenLabels, read_labels
 from labelnoise.audit.picture_folders import read_pictures
 from labelnoise.audit.recorded import RecordedTraining, read_training
-from labelnoise.errors import InputError, check_regular, did_you_mean
+from labelnoise.audit.tables import read_label_file, read_labelled
+from labelnoise.errors import InputError, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
-from labelnoise.runs.reading import read_run
+from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.seeds import check_one_seed
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class AuditSource:
     notes: tuple[str, ...] = ()
     model: str = ""
     """Of a record, what was trained, in words."""
+    arguments: Mapping[str, str] = field(default_factory=lambda: {"`X`": "the data", "`y`": "the labels"})
+    """How a user calls what the auditor calls `X` and `y`."""
 
 
 def read_source(config: AuditRun) -> AuditSource:
@@ -64,13 +67,25 @@ def read_source(config: AuditRun) -> AuditSource:
         near = sorted(str(other) for other in path.parent.glob("*")) if path.parent.is_dir() else []
         raise InputError(f"there is no {path}{did_you_mean(str(path), near[:1000]) if near else '; check the path'}")
     if path.is_dir():
-        reader: Callable[[Path, AuditRun], AuditSource] = _run if (path / "config.json").exists() else _folder
-        return reader(path, config)
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise InputError(f"{path} must be one of {', '.join(READERS)} or a folder, got {suffix!r}; convert it first")
-    source = READERS[suffix](path, config)
-    return replace(source, notes=(*source.notes, *_path_notes(path)))
+        reader = RUN if (path / "config.json").exists() else FOLDER
+    elif path.suffix.lower() in READERS:
+        reader = READERS[path.suffix.lower()]
+    else:
+        raise InputError(
+            f"{path} must be one of {', '.join(READERS)} or a folder, got {path.suffix.lower()!r}; convert it first"
+        )
+    _check_settings(config, reader)
+    source = reader.read(path, config)
+    return source if reader is RUN else replace(source, notes=(*source.notes, *_path_notes(path)))
+
+
+def _check_settings(config: AuditRun, reader: Reader) -> None:
+    """Refuse settings that say nothing of such data."""
+    for name, absent in (("label", ""), ("text", ""), ("ignore", ()), ("labels", ""), ("outputs", "none")):
+        value = getattr(config, name)
+        if value != absent and name not in reader.settings:
+            given = " ".join(value) if isinstance(value, tuple) else value
+            raise InputError(f"`{name}` says nothing of {reader.words}, got {given!r}; leave it out")
 
 
 def _path_notes(path: Path) -> list[str]:
@@ -91,50 +106,10 @@ def _path_notes(path: Path) -> list[str]:
 
 
 def _table(path: Path, config: AuditRun) -> AuditSource:
-    check_regular(path)
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", low_memory=False)
-    except ImportError:
-        raise InputError(f"{path} needs pyarrow to be read; pip install pyarrow, or save it as CSV") from None
-    except Exception as error:  # a damaged file may raise anything
-        why = " ".join(f"{error}".split())
-        raise InputError(
-            f"{path} could not be read as a table ({why}); save it as UTF-8 CSV with a line of names"
-        ) from None
-    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
-    if not config.label:
-        raise InputError(f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}")
-    for flag, names in (
-        ("label", [config.label]),
-        ("text", [config.text] * bool(config.text)),
-        ("ignore", config.ignore),
-    ):
-        for name in names:
-            if name not in frame.columns:
-                raise InputError(
-                    f"`{flag}` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}"
-                )
-    rest = frame.drop(columns=[config.label, *(name for name in config.ignore if name != config.label)])
-    if config.text:
-        if pd.api.types.is_numeric_dtype(frame[config.text]):
-            raise InputError(f"`text` must name a column of texts, got numbers in {config.text!r}; leave it out")
-        return AuditSource(frame[config.label], frame[config.text], rows=frame[[config.text]])
-    names = [str(name) for name in rest if _is_name(rest[name])]
-    notes = (
-        (f"columns whose every value differs are taken for names and left out: {', '.join(names)}",) if names else ()
-    )
-    rest = rest.drop(columns=names)
-    if not rest.shape[1]:
-        raise InputError(f"{path} must have a column beside {config.label!r}; for a column of texts give --text")
-    return AuditSource(frame[config.label], rest, rows=rest, notes=notes)
-
-
-def _is_name(column: pd.Series) -> bool:
-    """Whether a column of words only tells rows apart."""
-    return not pd.api.types.is_numeric_dtype(column) and len(column) >= 20 and column.nunique() == len(column)
+    table = read_labelled(path, config.label, config.text, config.ignore)
+    samples = table.samples[config.text] if config.text else table.samples
+    words = {"`X`": f"the columns of {path.name}", "`y`": f"the column {config.label!r}"}
+    return AuditSource(table.labels, samples, rows=table.samples, notes=table.notes, arguments=words)
 
 
 def _npz(path: Path, config: AuditRun) -> AuditSource:
@@ -163,28 +138,16 @@ OUTPUT_KEYS = ("logits", "probabilities")
 def _npy(path: Path, config: AuditRun) -> AuditSource:
     if not config.labels:
         raise InputError(f"`labels` must name the file of the labels of {path}: .npy, .csv or .txt, one label a line")
-    labels = _label_file(Path(config.labels), config.label)
+    if config.label and not config.labels.lower().endswith(".csv"):
+        raise InputError(
+            f"`label` must name a column of a .csv file of labels, got {config.label!r} beside {config.labels}; leave "
+            "it out"
+        )
+    labels = read_label_file(Path(config.labels), config.label)
     values = load_array(path)
     if config.outputs == "none":
         return _arrays(values, labels)
     return _outputs(values, labels, config.outputs == "logits", None)
-
-
-def _label_file(path: Path, column: str) -> Any:
-    check_regular(path)
-    if path.suffix.lower() == ".npy":
-        return load_array(path)
-    try:
-        if path.suffix.lower() == ".txt":
-            return np.array(path.read_text().removesuffix("\n").split("\n"))
-        frame = pd.read_csv(path)
-    except (OSError, ValueError) as error:  # also of an encoding, and what pandas raises of a file without columns
-        why = " ".join(f"{error}".split())
-        raise InputError(f"{path} could not be read as labels ({why}); save it in UTF-8, one label a line") from None
-    name = column or str(frame.columns[-1])
-    if name not in frame.columns:
-        raise InputError(f"`label` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}")
-    return frame[name]
 
 
 def _arrays(values: np.ndarray, labels: Any) -> AuditSource:
@@ -197,7 +160,19 @@ def _arrays(values: np.ndarray, labels: Any) -> AuditSource:
 def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray | None) -> AuditSource:
     """What a training of the user's own gave out: per epoch (epochs, n, K), or once and out of sample (n, K)."""
     given = read_labels("label", labels)
-    rows = values[None] if values.ndim == 2 else values
+    rows, once = values[None] if values.ndim == 2 else values, values.ndim == 2
+    _check_outputs(values, rows, given)
+    recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
+    for row in rows:
+        (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
+        recorder.end_epoch()
+    mask = np.ones(given.positions.size, bool) if once else held_out
+    words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
+    return AuditSource(None, trainings=(read_training(recorder, mask),), class_names=tuple(given.names), model=words)
+
+
+def _check_outputs(values: np.ndarray, rows: np.ndarray, given: GivenLabels) -> None:
+    """Refuse outputs that do not fit the labels."""
     if rows.ndim != 3 or rows.shape[1] != given.positions.size or rows.dtype.kind != "f":
         raise InputError(
             f"outputs must be floats of shape (epochs, n, K) or (n, K) for the {given.positions.size} labels, got "
@@ -208,18 +183,6 @@ def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray
             f"outputs must have one column a class ({len(given.classes)} among the labels, ascending), got "
             f"{rows.shape[2]}; leave out columns of classes that no label names"
         )
-    once = values.ndim == 2
-    mask = np.ones(given.positions.size, bool) if once else held_out
-    recorder = Recorder(given.positions.size, len(given.classes))
-    everyone = np.arange(given.positions.size)
-    for row in rows:
-        if logits:
-            recorder.update(everyone, row, given.positions)
-        else:
-            recorder.update_proba(everyone, row, given.positions)
-        recorder.end_epoch()
-    words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
-    return AuditSource(None, trainings=(read_training(recorder, mask),), class_names=tuple(given.names), model=words)
 
 
 def _folder(path: Path, config: AuditRun) -> AuditSource:
@@ -227,7 +190,11 @@ def _folder(path: Path, config: AuditRun) -> AuditSource:
     if (path / "train").is_dir():
         path, notes = path / "train", ["only the folder train was audited, since test labels are corrected by hand"]
     images, labels, files, found = read_pictures(path)
-    return AuditSource(labels, images, images=images, files=files, notes=(*notes, *found, *_path_notes(path)))
+    return AuditSource(labels, images, images=images, files=files, notes=(*notes, *found), arguments=FOLDERS)
+
+
+FOLDERS = {"`X`": "the images", "`y`": "the folders of the classes"}
+"""How a user of image folders calls samples and labels."""
 
 
 def _run(path: Path, config: AuditRun) -> AuditSource:
@@ -240,20 +207,23 @@ def _run(path: Path, config: AuditRun) -> AuditSource:
     absent = [name for name in needed if name not in run.samples]
     if absent:
         raise InputError(f"{path / 'samples.npz'} lacks {absent[0]}; make the run again with this version")
-    arrays = {name: run.samples[name] for name in needed}
     names = tuple(str(name) for name in run.summary["class_names"])
-    given = arrays["y_given"].astype(np.int64)
-    recorder = Recorder(given.size, max(len(names), int(arrays["prediction"].max()) + 1, 2))
-    state = {name: arrays[name].astype(np.float32) for name in ("margin", "loss")}
-    recorder.load_state_dict(
-        {**recorder.state_dict(), **state, "prediction": arrays["prediction"].astype(np.int32), "given": given}
-    )
-    training = read_training(recorder, arrays["held_out"])
+    recorder = _recorder_of(run, len(names))
+    training = read_training(recorder, run.samples["held_out"])
     names = names + tuple(f"output {k}" for k in range(len(names), recorder.n_classes))
     return AuditSource(
-        None, trainings=(training,), class_names=names, index=arrays["index"], images=_run_images(run),
+        None, trainings=(training,), class_names=names, index=run.samples["index"], images=_run_images(run),
         model=f"the network of {path}, as it was trained",
     )  # fmt: skip
+
+
+def _recorder_of(run: Run, n_classes: int) -> Recorder:
+    """The record of a training run, of more classes where its network has more outputs."""
+    given, prediction = run.samples["y_given"].astype(np.int64), run.samples["prediction"].astype(np.int32)
+    recorder = Recorder(given.size, max(n_classes, int(prediction.max()) + 1, 2))
+    state = {name: run.samples[name].astype(np.float32) for name in ("margin", "loss")}
+    recorder.load_state_dict({**recorder.state_dict(), **state, "prediction": prediction, "given": given})
+    return recorder
 
 
 def _run_images(run: Any) -> np.ndarray | None:
@@ -264,7 +234,24 @@ def _run_images(run: Any) -> np.ndarray | None:
         return None
 
 
-READERS: dict[str, Callable[[Path, AuditRun], AuditSource]] = {
-    ".csv": _table, ".tsv": _table, ".parquet": _table, ".npz": _npz, ".npy": _npy,
-}  # fmt: skip
+@dataclass(frozen=True)
+class Reader:
+    """Who reads one form of data."""
+
+    read: Callable[[Path, AuditRun], AuditSource]
+    words: str
+    """What the data are."""
+    settings: tuple[str, ...] = ()
+    """Settings of `AuditRun` that say how to read them."""
+
+
+TABLE = Reader(_table, "a table", ("label", "text", "ignore"))
+RUN, FOLDER = Reader(_run, "a training run"), Reader(_folder, "a folder of images")
+READERS = {
+    ".csv": TABLE,
+    ".tsv": TABLE,
+    ".parquet": TABLE,
+    ".npz": Reader(_npz, "an .npz file", ("label",)),
+    ".npy": Reader(_npy, "an .npy file", ("label", "labels", "outputs")),
+}
 """Who reads a file, by its suffix."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import as_mask, as_numbers, on_host
+from labelnoise.record.means import MixedLoss, mean_known
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -20,13 +21,16 @@ class Evidence:
     """Loss and fit of the same h held-out samples at each record, and how many training predictions changed."""
 
     loss: Float[np.ndarray, "records h"]
-    """Cross-entropy of the given label of each held-out sample; (records, 0) where none are given."""
+    """Cross-entropy of the given label of each held-out sample, NaN where it was not seen; (records, 0) where none are
+    given."""
     fitted: Bool[np.ndarray, "records h"]
     """Which of them are fitted to their given label; (records, 0) where that is not given."""
     changes: Float[np.ndarray, " records"]
     """Share of the training samples whose prediction is not that of the record before; NaN where that is not known."""
     n: int = 0
     """Training samples whose predictions are compared."""
+    known: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Series of a value a record that were computed on the way, by name."""
 
     @property
     def records(self) -> int:
@@ -35,17 +39,37 @@ class Evidence:
 
     @property
     def mean_loss(self) -> Float[np.ndarray, " records"]:
-        """Mean held-out loss; NaN where it is not known."""
-        return _means(self.loss)
+        """Mean held-out loss, of the samples that were seen; NaN where none was."""
+        return self._series("mean_loss")
 
     @property
     def accuracy(self) -> Float[np.ndarray, " records"]:
-        """Held-out accuracy; NaN where it is not known."""
-        return _means(self.fitted)
+        """Held-out accuracy, of the samples that were seen; NaN where none was."""
+        return self._series("accuracy")
 
+    @property
+    def mixed_loss(self) -> Float[np.ndarray, " records"]:
+        """Held-out loss of the mean of all predictions up to each record; NaN where no sample was seen in it."""
+        return self._series("mixed_loss")
 
-def _means(values: np.ndarray) -> np.ndarray:
-    return values.mean(axis=1, dtype=float) if values.shape[1] else np.full(len(values), np.nan)
+    def seen(self, *records: int) -> Bool[np.ndarray, " h"]:
+        """Which held-out samples were seen in each of these records: those whose loss is no NaN."""
+        if not self.loss.shape[1]:
+            return np.ones(self.fitted.shape[1], bool)
+        return ~np.isnan(self.loss[list(records)]).any(axis=0)
+
+    def last_known(self, end: int) -> int:
+        """The last record up to `end` in which a held-out sample was seen; `end` itself where none was."""
+        known = ~np.isnan(self.mean_loss if self.loss.shape[1] else self.accuracy)[: end + 1]
+        return int(np.flatnonzero(known)[-1]) if known.any() else end
+
+    def _series(self, name: str) -> np.ndarray:
+        if name in self.known:
+            return self.known[name]
+        table = Observations()
+        for loss, fitted in zip(self.loss, self.fitted, strict=True):
+            table.append(Observation(loss if loss.size else None, fitted if fitted.size else None, 0.0))
+        return table.evidence(self.n).known[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +80,53 @@ class Observation:
     fitted: Bool[np.ndarray, " h"] | None
     changes: float
     """Share of changed predictions; NaN without predictions, and at the first record."""
+
+
+class Observations:
+    """Records as they come: each costs what its own samples cost, however many there were before."""
+
+    def __init__(self, rows: Sequence[Observation] = ()) -> None:
+        self.first: Observation | None = None
+        """The first record, which the others are like."""
+        self.records = 0
+        """Number of records."""
+        self._arrays: dict[str, np.ndarray] = {}
+        self._mixed = MixedLoss()
+        for row in rows:
+            self.append(row)
+
+    def append(self, row: Observation) -> None:
+        """Take a record of the same quantities and samples as the first."""
+        self.first = self.first or row
+        loss, fitted = row.loss, row.fitted
+        values = {
+            "loss": np.zeros(0, np.float32) if loss is None else loss,
+            "fitted": np.zeros(0, bool) if fitted is None else fitted,
+            "changes": row.changes,
+            "mean_loss": np.nan if loss is None else mean_known(loss),
+            "accuracy": np.nan if fitted is None else mean_known(fitted if loss is None else fitted[~np.isnan(loss)]),
+            "mixed_loss": np.nan if loss is None else self._mixed.add(loss),
+        }
+        for name, value in values.items():
+            self._put(name, np.asarray(value))
+        self.records += 1
+
+    def _put(self, name: str, value: np.ndarray) -> None:
+        """Write a row, into twice the room where there is none left."""
+        room = self._arrays.get(name)
+        if room is None or len(room) == self.records:
+            wider = np.empty((max(2 * self.records, 16), *value.shape), value.dtype)
+            if room is not None:
+                wider[: self.records] = room
+            self._arrays[name] = room = wider
+        room[self.records] = value
+
+    def evidence(self, n: int) -> Evidence:
+        """All records so far, as views."""
+        if self.first is None:
+            return Evidence(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), np.zeros(0), n)
+        parts = {name: room[: self.records] for name, room in self._arrays.items()}
+        return Evidence(parts.pop("loss"), parts.pop("fitted"), parts.pop("changes"), n, parts)
 
 
 def read_observation(
@@ -98,19 +169,6 @@ def _changed(classes: np.ndarray, previous: np.ndarray | None) -> float:
         return np.nan
     seen = (classes >= 0) & (previous >= 0)
     return float((classes != previous)[seen].mean()) if seen.any() else np.nan
-
-
-def stack(observations: Sequence[Observation], n: int) -> Evidence:
-    """Return the records as one table a quantity; they hold the same quantities."""
-    records = len(observations)
-    loss = [row.loss for row in observations if row.loss is not None]
-    fitted = [row.fitted for row in observations if row.fitted is not None]
-    return Evidence(
-        np.stack(loss) if loss else np.zeros((records, 0), np.float32),
-        np.stack(fitted) if fitted else np.zeros((records, 0), bool),
-        np.array([row.changes for row in observations], dtype=float),
-        n,
-    )
 
 
 def check_alike(row: Observation, first: Observation) -> None:

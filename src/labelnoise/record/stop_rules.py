@@ -16,6 +16,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean, is_number
 from labelnoise.record.evidence import Evidence
+from labelnoise.record.means import centred_mean
 from labelnoise.record.stopping import HeldOut, Stop
 from labelnoise.record.sureness import not_applicable, stop_at
 
@@ -85,23 +86,15 @@ def _least(values: np.ndarray, half: int, patience: int) -> tuple[int, int | Non
     settled = leader = (math.inf, 0)
     for now in range(len(series)):
         if now >= half:
-            settled = min(settled, (_centred(series, now - half, half, now), now - half))
+            settled = min(settled, (centred_mean(series, now - half, half, now), now - half))
         leader = settled
         for at in range(max(now - half + 1, 0), now + 1):
-            value = _centred(series, at, half, now)
+            value = centred_mean(series, at, half, now)
             if value <= leader[0]:  # the later one on ties: its mean is not whole yet
                 leader = (value, at)
         if now - leader[1] >= patience and leader[0] < math.inf:
             return leader[1], now, leader[1]
     return leader[1], None, settled[1]
-
-
-def _centred(series: list[float], at: int, half: int, now: int) -> float:
-    """Mean of the values around a record that are known by now; infinite where its own is no number."""
-    if math.isnan(series[at]):
-        return math.inf
-    window = [value for value in series[max(at - half, 0) : min(at + half, now) + 1] if not math.isnan(value)]
-    return sum(window) / len(window)
 
 
 @dataclass(frozen=True)
@@ -123,6 +116,8 @@ class HeldOutAccuracy(StopRule):
 
     def decide(self, evidence: Evidence) -> Stop:
         """Say which record to keep, and at which the run ends."""
+        if np.isnan(evidence.accuracy).all():
+            return not_applicable(evidence, "no held-out accuracy is known")
         loss = evidence.mean_loss if evidence.loss.shape[1] else None
         stop = HeldOut(evidence.fitted.shape[1], self.patience, self.smooth)(evidence.accuracy, loss)
         return stop_at(evidence, stop.chosen, stop.stopped)
@@ -202,8 +197,7 @@ class RunningMean(StopRule):
 
     def decide(self, evidence: Evidence) -> Stop:
         """Say which record to keep, and at which the run ends."""
-        total = np.logaddexp.accumulate(-evidence.loss.astype(float), axis=0)
-        loss = (np.log(np.arange(1, evidence.records + 1))[:, None] - total).mean(axis=1)
+        loss = evidence.mixed_loss
         if not np.isfinite(loss).any():
             return not_applicable(evidence, "no held-out loss is a finite number")
         chosen, stopped, _ = _least(loss, 0, self.patience)

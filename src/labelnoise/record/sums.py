@@ -15,6 +15,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_integer
 from labelnoise.record.history import EpochRecord
+from labelnoise.record.means import centred_mean, mean_known
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -75,7 +76,8 @@ Rule = Callable[[np.ndarray], Choice]
 class LeastLoss:
     """Stop at the least held-out loss, in the mean of three records: the one before, the record, the one after.
 
-    At the first and the last record the mean has two members. The first record on ties.
+    At the first and the last record the mean has two members. The first record on ties: that alone is not as in
+    `HeldOutLoss`, which takes the later one while a mean is not whole.
     """
 
     smooth: int = 3
@@ -88,12 +90,8 @@ class LeastLoss:
 
     def __call__(self, loss: Float[np.ndarray, " records"]) -> Choice:
         """Return the choice."""
-        half = self.smooth // 2
-        padded = np.pad(np.asarray(loss, float), half, constant_values=np.nan)
-        window = np.lib.stride_tricks.sliding_window_view(padded, self.smooth)
-        known = ~np.isnan(window)
-        total = np.where(known, window, 0).sum(axis=1)
-        mean = np.where(known[:, half], total / np.maximum(known.sum(axis=1), 1), np.inf)
+        half, series = self.smooth // 2, np.asarray(loss, float).tolist()
+        mean = np.array([centred_mean(series, at, half, len(series)) for at in range(len(series))])
         return Choice(_least(mean), _least(mean[: len(mean) - half]))
 
 
@@ -198,9 +196,7 @@ class Accumulator:
         """Mean loss of the held-out samples that were seen; NaN where there are none."""
         if self.held_out is None:
             return np.nan
-        loss = record.loss[self.held_out]
-        loss = loss[~np.isnan(loss)]
-        return float(loss.mean(dtype=float)) if loss.size else np.nan
+        return mean_known(record.loss[self.held_out])
 
     def _settled(self, loss: np.ndarray) -> tuple[int | None, bool]:
         """The record whose sums are kept from now on, and whether it is another one than before."""

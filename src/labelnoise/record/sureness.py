@@ -20,9 +20,10 @@ def stop_at(evidence: Evidence, chosen: int, stopped: int | None, said: str = ""
         stopped: the record at which the run ends, if it does.
         said: what the rule says of itself.
     """
-    end = evidence.records - 1 if stopped is None else stopped
-    if evidence.fitted.shape[1]:
-        fall = paired_fall(evidence.fitted[chosen], evidence.fitted[end])
+    end = evidence.last_known(evidence.records - 1 if stopped is None else stopped)
+    both = evidence.seen(chosen, end)
+    if evidence.fitted.shape[1] and both.any():
+        fall = paired_fall(evidence.fitted[chosen, both], evidence.fitted[end, both])
         seen, words = fall.seen, fall.reason
     else:
         fall, (seen, words) = None, _loss_rise(evidence, chosen, end)
@@ -41,15 +42,17 @@ def _loss_rise(evidence: Evidence, chosen: int, end: int) -> tuple[bool, str]:
     if not evidence.loss.shape[1]:
         return False, "without held-out samples it is not known whether there is a Stage II to avoid"
     mean, error = _difference(evidence.loss[end], evidence.loss[chosen])
-    start, last = (float(evidence.loss[at].mean(dtype=float)) for at in (chosen, end))
-    limit = f"two paired standard errors ({2 * error:.3f}) of {evidence.loss.shape[1]} samples"
+    start, last = (float(evidence.mean_loss[at]) for at in (chosen, end))
+    limit = f"two paired standard errors ({2 * error:.3f}) of {int(evidence.seen(chosen, end).sum())} samples"
     seen = bool(mean > 2 * error)
     verdict = f"a rise of more than {limit}" if seen else f"within {limit}, no reason to stop is seen"
     return seen, f"held-out loss {start:.3f}, at the end {last:.3f}: {verdict}"
 
 
 def _difference(values: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error of a difference of the same samples; an infinite error of one sample."""
+    """Mean and standard error of a difference of the same samples, those seen in both; an infinite error of one."""
+    both = ~(np.isnan(values) | np.isnan(others)) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    values, others = values[both], others[both]
     with np.errstate(invalid="ignore"):
         difference = values.astype(float) - others
     if difference.size < 2 or not np.isfinite(difference).all():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.errors import InputError, described
-from labelnoise.record.evidence import Evidence, Observation, check_alike, checked_evidence, read_observation, stack
+from labelnoise.record.evidence import Evidence, Observations, check_alike, checked_evidence, read_observation
 from labelnoise.record.inputs import as_mask
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """A rule and what it has observed so far; it takes 5 bytes a held-out sample and record, 4 a training sample.
+    """A rule and what it has observed so far.
+
+    It takes 5 to 10 bytes a held-out sample and record (room for records doubles where there is none left), and 16 a
+    held-out sample and 4 a training sample, however many records there are.
 
     Args:
         rule: such as `HeldOutLoss()`.
@@ -38,19 +41,19 @@ class Watch:
         self.rule = rule
         self.stop: Stop | None = None
         """What the rule says of the records so far; None before the first."""
-        self._rows: list[Observation] = []
+        self._rows = Observations()
         self._prediction: np.ndarray | None = None
         self._n = 0
 
     @property
     def evidence(self) -> Evidence:
         """All records so far."""
-        return stack(self._rows, self._n)
+        return self._rows.evidence(self._n)
 
     @property
     def records(self) -> int:
         """Number of records so far."""
-        return len(self._rows)
+        return self._rows.records
 
     @property
     def ended(self) -> bool:
@@ -67,8 +70,8 @@ class Watch:
         """Take one record, usually an epoch, all measured in eval mode, and say what the rule says now.
 
         Args:
-            loss: (h,) cross-entropy of each held-out sample against its given label, or their mean alone, which has no
-                standard error.
+            loss: (h,) cross-entropy of each held-out sample against its given label, NaN for one that was not seen; or
+                their mean alone, which has no standard error.
             fitted: (h,) whether the prediction of each of them is its given label.
             prediction: (n,) predicted class of each training sample; -1 for one that was not seen.
 
@@ -81,8 +84,8 @@ class Watch:
         if absent:
             raise InputError(f"`{absent[0]}` must be given at each record, got None; {self.rule!r} looks at it")
         row, classes = read_observation(loss, fitted, prediction, self._prediction)
-        if self._rows:
-            check_alike(row, self._rows[0])
+        if self._rows.first:
+            check_alike(row, self._rows.first)
         self._rows.append(row)
         if classes is not None:
             self._prediction, self._n = classes, classes.size
@@ -91,7 +94,7 @@ class Watch:
 
     def candidates(self) -> set[int]:
         """Records that the rule chooses now or may choose later, among those so far."""
-        return self.rule.candidates(self.evidence) if self._rows else set()
+        return self.rule.candidates(self.evidence) if self.records else set()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the records so far as arrays, from which `load_state_dict` goes on: for checkpoints."""
@@ -111,7 +114,7 @@ class Watch:
         absent = [name for name in self.rule.needs if rows and not known.get(name, prediction is not None)]
         if absent:
             raise InputError(f"the state must hold `{absent[0]}`, got none; {self.rule!r} looks at it")
-        self._rows, self._prediction, self._n = rows, prediction, n
+        self._rows, self._prediction, self._n = Observations(rows), prediction, n
         self.stop = self.rule.decide(self.evidence) if rows else None
 
 

@@ -72,7 +72,7 @@ def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None)
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     text = environment.from_string(files("labelnoise.report").joinpath("report.html.j2").read_text()).render(
-        title=TITLE,
+        title=(pages[0].title if len(pages) == 1 else "") or TITLE,
         lead=run.summary.get("text", "") if run else "",
         quotes=_quotes(sections),
         sections=[_shown(path, section) for section in sections],

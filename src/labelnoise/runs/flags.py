@@ -146,5 +146,6 @@ READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     float: (_number(float, "a number"), "X"),
     Path: (str, "PATH"),
     int | str: (_number_or_name, "CLASS"),
+    int | typing.Literal["all"]: (_number_or_name, "N|all"),
 }
 """How a value of each type is read from the line, and its name in the help; any other is text."""

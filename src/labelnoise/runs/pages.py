@@ -93,6 +93,8 @@ class Table:
     """Whether only the title shows until it is opened."""
     sortable: bool = False
     """Whether a click on a heading sorts the rows."""
+    stacked: bool = False
+    """Whether a row becomes a card on a narrow screen, each cell under its heading, instead of being scrolled."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ def _written(run: Run) -> Sequence[Mapping[str, Any]]:
 class Page:
     """What the page shows of one kind of run."""
 
+    title: str = ""
+    """Of the page of one run of this kind; empty for that of the project."""
     look: str = ""
     """What to look for in its pictures."""
     pictures: Callable[[Sequence[Panel]], Sequence[Picture]] = lambda panels: ()

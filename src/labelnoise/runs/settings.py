@@ -251,6 +251,12 @@ def _whole_number_or_text(value: Any, _: Any) -> int | str:
     return value
 
 
+def _whole_number_or_all(value: Any, _: Any) -> int | str:
+    if type(value) is not int and value != "all":
+        raise _Unfit(f"must be a whole number or all, got {value!r}; correct it")
+    return value
+
+
 CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
 for _type, _words in ((int, "a whole number"), (float, "a number"), (bool, "true or false"), (str, "a text")):
     CONVERTER.register_structure_hook(_type, _strict(_type, _words))
@@ -263,3 +269,4 @@ CONVERTER.register_structure_hook_factory(is_choice, _structure_choice)
 CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is typing.Literal, _structure_literal)
 CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is tuple, _structure_tuple)
 CONVERTER.register_structure_hook(int | str, _whole_number_or_text)
+CONVERTER.register_structure_hook(int | typing.Literal["all"], _whole_number_or_all)

@@ -1,7 +1,8 @@
 """The average of the weights of the records around a stop: what a stopped training returns.
 
 Neighbouring epochs differ by points of test accuracy, and so does the one that a rule chooses; the average of their
-weights is better than each. Batch norm's statistics are no average of anything, so they are estimated again.
+weights is better than each. The average may also be of all records up to the chosen one, which is kept as a running
+mean. Batch norm's statistics are no average of anything, so they are estimated again.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from labelnoise.errors import InputError, check_integer, described
+from labelnoise.errors import InputError, described
 from labelnoise.record.watching import Watch
+from labelnoise.training.config import Average, check_average
 
 Weights = Mapping[str, Any]
 """What a network's `state_dict` returns."""
 
 
-def check_average(average: Any) -> None:
-    """Refuse a number of records that is not odd, as many before the chosen one as after it."""
-    check_integer("average", average, 1, 5)
-    if average % 2 == 0:
-        raise InputError(f"`average` must be odd, as many records before as after, got {average}; use 5, or 1 for none")
-
-
-def window(chosen: int, average: int, records: int) -> list[int]:
-    """The records around a chosen one, of so many; fewer at either end."""
+def window(chosen: int, average: Average, records: int) -> list[int]:
+    """The records around a chosen one, of so many, fewer at either end; or all up to it."""
+    if average == "all":
+        return list(range(chosen + 1))
     return list(range(max(chosen - average // 2, 0), min(chosen + average // 2 + 1, records)))
 
 
-def wanted(watch: Watch, average: int) -> set[int]:
-    """Records so far whose weights the average may still need: around those that may be chosen, or come next."""
+def wanted(watch: Watch, average: Average) -> set[int]:
+    """Records so far whose weights the average may still need: around those that may be chosen, or come next.
+
+    Where all are averaged, the mean so far is kept beside them, and they are those that may be chosen.
+    """
+    if average == "all":
+        return watch.candidates()
     records = watch.records
     near = watch.candidates() | ({records} if not watch.ended else set())
     return {at for chosen in near for at in window(chosen, average, records)}
@@ -63,6 +65,59 @@ def average_weights(states: Sequence[Weights]) -> dict[str, Any]:
         else value
         for name, value in middle.items()
     }
+
+
+class MeanSoFar:
+    """The mean of a network's weights over all records so far, and what it was at each record that may be chosen.
+
+    While the last record is the one to be chosen, that is one copy of the weights, as soon as it is not, two.
+    """
+
+    def __init__(self) -> None:
+        self.records = 0
+        """Number of records so far."""
+        self.mean: dict[str, Any] = {}
+        self.at: dict[int, dict[str, Any]] = {}
+        """The mean up to a record, with it."""
+
+    def take(self, weights: Weights, candidates: set[int]) -> None:
+        """Let the weights of a record into the mean.
+
+        Args:
+            weights: what `state_dict` returns; what is no floating-point tensor is taken from the last.
+            candidates: records that may be chosen, this one perhaps among them; other means are forgotten.
+        """
+        new, seen = copy_of(weights), self.records
+        if seen:
+            for name, value in new.items():
+                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                    total = self.mean[name].double() * seen + value.double()
+                    new[name] = total.div(seen + 1).to(value.dtype)
+        self.mean, self.records = new, seen + 1
+        self.at = {at: mean for at, mean in {**self.at, seen: new}.items() if at in candidates}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it: for checkpoints."""
+        return {"records": self.records, "mean": self.mean, "at": {str(at): mean for at, mean in self.at.items()}}
+
+    def load_state_dict(self, state: Any, names: Iterable[str]) -> None:
+        """Take over what `state_dict` returned, of a network with weights of these names.
+
+        Raises:
+            InputError: it is anything else. Nothing is changed then.
+        """
+        names, parts = set(names), state if isinstance(state, Mapping) else {}
+        records, mean, at = (parts.get(name) for name in ("records", "mean", "at"))
+        sound = isinstance(records, int) and isinstance(mean, Mapping) and isinstance(at, Mapping)
+        if not sound or not all(
+            str(key).isdigit() and isinstance(means, Mapping) and set(means) == names
+            for key, means in [*at.items(), *([("0", mean)] if records else [])]  # type: ignore[union-attr]
+        ):
+            raise InputError(
+                f"the state must hold the mean of this network's weights so far, got {described(state)}; save it"
+            )
+        self.records, self.mean = records, dict(mean)  # type: ignore[assignment, arg-type]
+        self.at = {int(key): dict(means) for key, means in at.items()}  # type: ignore[union-attr]
 
 
 @torch.no_grad()
@@ -103,10 +158,11 @@ class KeptWeights:
     Args:
         model: the network, which goes on being trained.
         watch: observes a record before each `take`.
-        average: records of the average, an odd number; 1 keeps the single one.
+        average: records of the average, an odd number; 1 keeps the single one, "all" the mean of all up to the chosen
+            one, which goes with the rule `RunningMean`.
     """
 
-    def __init__(self, model: nn.Module, watch: Watch, average: int = 5) -> None:
+    def __init__(self, model: nn.Module, watch: Watch, average: Average = 5) -> None:
         for name, value, kind, words in (
             ("model", model, nn.Module, "a torch module"),
             ("watch", watch, Watch, "a Watch; write for example Watch(HeldOutLoss())"),
@@ -114,13 +170,17 @@ class KeptWeights:
             if not isinstance(value, kind):
                 raise InputError(f"`{name}` must be {words}, got {described(value)}; give the one of your loop")
         check_average(average)
-        self.model, self.watch, self.average = model, watch, int(average)
+        self.model, self.watch, self.average = model, watch, average
         self._copies: dict[int, dict[str, Any]] = {}
+        self._so_far = MeanSoFar() if average == "all" else None
 
     def take(self) -> None:
         """Copy the weights as those of the last record that the watch observed; forget those of no further use."""
         if not self.watch.records:
             raise InputError("`take` needs an observed record, got none; call the watch's `observe` first")
+        if self._so_far:
+            self._so_far.take(self.model.state_dict(), self.watch.candidates())
+            return
         self._copies[self.watch.records - 1] = copy_of(self.model.state_dict())
         needed = wanted(self.watch, self.average)
         self._copies = {at: weights for at, weights in self._copies.items() if at in needed}
@@ -134,14 +194,16 @@ class KeptWeights:
         Raises:
             InputError: nothing was taken at the chosen record, or there are no batches for batch norm.
         """
-        stop = self.watch.stop
-        if stop is None or stop.chosen not in self._copies:
+        stop, kept = self.watch.stop, self._so_far.at if self._so_far else self._copies
+        if stop is None or stop.chosen not in kept:
             raise InputError("`load_average` needs the chosen record, got none; call `take` after each `observe`")
-        records = [at for at in window(stop.chosen, self.average, self.watch.records) if at in self._copies]
+        around = window(stop.chosen, self.average, self.watch.records)
+        records = around if self._so_far else [at for at in around if at in kept]
         inputs = list(batches) if len(records) > 1 else []
         if len(records) > 1 and not inputs and any(isinstance(layer, _BatchNorm) for layer in self.model.modules()):
             raise InputError("`batches` must hold inputs for batch norm, got none; give those of the training")
-        self.model.load_state_dict(average_weights([self._copies[at] for at in records]))
+        weights = kept[stop.chosen] if self._so_far else average_weights([kept[at] for at in records])
+        self.model.load_state_dict(weights)
         if len(records) > 1:
             refresh_batch_norm(self.model, inputs)
         self.model.eval()
@@ -149,6 +211,8 @@ class KeptWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the copies by record: for checkpoints, beside the watch's own state."""
+        if self._so_far:
+            return self._so_far.state_dict()
         return {str(at): weights for at, weights in self._copies.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,6 +222,9 @@ class KeptWeights:
             InputError: it holds anything else.
         """
         names = set(self.model.state_dict())
+        if self._so_far:
+            self._so_far.load_state_dict(state, names)
+            return
         sound = isinstance(state, Mapping) and all(
             str(at).isdigit() and isinstance(weights, Mapping) and set(weights) == names
             for at, weights in state.items()

@@ -14,8 +14,8 @@ from labelnoise.devices import find_device
 from labelnoise.errors import InputError
 from labelnoise.images.data import Data
 from labelnoise.record.inputs import as_mask
-from labelnoise.record.stop_rules import HeldOutLoss, StopRule
-from labelnoise.training.config import TrainConfig
+from labelnoise.record.stop_rules import HeldOutLoss, RunningMean, StopRule
+from labelnoise.training.config import Average, TrainConfig
 
 
 def check_training(
@@ -69,11 +69,11 @@ def check_training(
     return shape[1]
 
 
-def find_rule(stop: bool | StopRule, config: TrainConfig) -> StopRule | None:
-    """The rule that ends a run: the default one for True, none for False."""
+def find_rule(stop: bool | StopRule, config: TrainConfig, average: Average = 5) -> StopRule | None:
+    """The rule that ends a run: for True the default one, or the one that goes with a mean of all; none for False."""
     if isinstance(stop, StopRule):
         return stop
-    return HeldOutLoss(config.patience) if stop else None
+    return (RunningMean if average == "all" else HeldOutLoss)(config.patience) if stop else None
 
 
 def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held_out: Any) -> None:

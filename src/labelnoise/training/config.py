@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError, check_integer, check_positive, check_types, is_number
@@ -117,6 +117,21 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     if epoch <= config.warmup:
         return config.lr * epoch / config.warmup
     return config.lr * SCHEDULES[config.schedule](config, epoch)
+
+
+Average = int | Literal["all"]
+"""Records around the chosen one whose weights are averaged, or all up to it."""
+
+
+def check_average(average: Any) -> None:
+    """Refuse what is neither `all` nor an odd number of records, as many before the chosen one as after it."""
+    if isinstance(average, str) and average == "all":
+        return
+    if isinstance(average, str):
+        raise InputError(f"`average` must be an odd number of records or all, got {average!r}; use 5, or 1 for none")
+    check_integer("average", average, 1, 5)
+    if average % 2 == 0:
+        raise InputError(f"`average` must be odd, as many records before as after, got {average}; use 5, or 1 for none")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from labelnoise.runs.folders import RunFolder, run_experiment
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.launch import find_launch
 from labelnoise.runs.pages import Page, Section
-from labelnoise.training.config import TrainConfig
+from labelnoise.training.config import Average, TrainConfig, check_average
 from labelnoise.training.seeds import check_seeds, run_seeds
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ class TrainRun:
     stop_rule: Literal["loss", "accuracy", "label-wave", "running-mean", "median"] = "loss"
     """What --stop goes by: held-out loss or accuracy, changes of the training predictions, the running mean of all
     predictions, or the median of the first three."""
-    average: int = 5
-    """Records around the chosen one whose weights --stop averages, an odd number; 1 for that epoch alone."""
+    average: Average = 5
+    """Records around the chosen one whose weights --stop averages, an odd number; 1 for that epoch alone, all for all
+    up to it, with the stop rule running-mean."""
     seeds: tuple[int, ...] = ()
     """Seeds to train side by side on the cores, a run each in one folder, in place of --seed; none for that one."""
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -75,9 +76,12 @@ class TrainRun:
         check_integer("threads", self.threads, 1, 1)
         check_integer("per_class", self.per_class, 0, 1000)
         check_integer("outputs", self.outputs, 0, 10)
-        check_integer("average", self.average, 1, 5)
-        if self.average % 2 == 0:
-            raise InputError(f"`average` must be odd, as many records before as after, got {self.average}; use 5")
+        check_average(self.average)
+        if self.average == "all" and self.stop_rule != "running-mean":
+            raise InputError(
+                f"`average` all goes with the stop rule running-mean, got {self.stop_rule!r}; add --stop-rule "
+                "running-mean, which says up to where a mean of all is best"
+            )
         if self.model not in NAMES:
             raise InputError(f"`model` must name a network, got {self.model!r}{did_you_mean(str(self.model), NAMES)}")
         parse_noise(self.noise)

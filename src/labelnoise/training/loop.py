@@ -24,7 +24,7 @@ from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.training import averaging, checkpoints, processes, retention
 from labelnoise.training.checks import check_training, describe_divergence, find_rule, held_out_mask
-from labelnoise.training.config import TrainConfig, learning_rate
+from labelnoise.training.config import Average, TrainConfig, check_average, learning_rate
 from labelnoise.training.log import EpochProgress, TrainLog, describe_epoch
 from labelnoise.training.passes import EVAL_BATCH, autocast, batches, eval_pass, train_pass
 from labelnoise.training.state import TrainingState
@@ -40,7 +40,7 @@ def fit(
     config: TrainConfig | None = None,
     *,
     stop: bool | StopRule = False,
-    average: int = 5,
+    average: Average = 5,
     held_out: Bool[ArrayLike, " n"] | None = None,
     folder: str | Path | None = None,
     progress: Callable[[EpochProgress], object] | None = None,
@@ -69,9 +69,10 @@ def fit(
         data: what `load_data` or `data_from_arrays` returns.
         config: how to train; None takes the defaults.
         stop: end the run by a rule, such as `HeldOutAccuracy(patience=10)`, and return to the weights around its
-            choice; True takes `HeldOutLoss(config.patience)`. Without a `folder` that takes the memory of some copies
-            of the weights (`averaging.KeptWeights`).
-        average: records around the chosen one whose weights are averaged, an odd number; 1 returns that epoch.
+            choice; True takes `HeldOutLoss(config.patience)`, with the average of all `RunningMean(config.patience)`.
+            Without a `folder` that takes the memory of some copies of the weights (`averaging.KeptWeights`).
+        average: records around the chosen one whose weights are averaged, an odd number; 1 returns that epoch, "all"
+            the mean of the weights of all records up to it, kept on the way as one or two copies of the weights.
         held_out: (n,) mask of the images to keep out of the training, given labels and all; None draws the share
             `config.held_out`.
         folder: where `checkpoints/` is made, the average in `checkpoints/averaged.pt`; None keeps none.
@@ -87,9 +88,9 @@ def fit(
         raise InputError(f"`folder` must be a path or None, got {folder!r}; use for example 'runs/digits'")
     if progress is not None and not callable(progress):
         raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
-    averaging.check_average(average)
+    check_average(average)
     outputs = check_training(model, data, config, stop, held_out)
-    group, copies, rule = processes.find_group(), retention.Copies(), find_rule(stop, config)
+    group, copies, rule = processes.find_group(), retention.Copies(), find_rule(stop, config, average)
     processes.check_batch(config.batch_size, group)
     kept = None if folder is None or group.rank else Path(folder)
     with torch_stream(config.seed, "batches"), repeatable():
@@ -134,7 +135,7 @@ def _advance(
             return status
         if kept:
             retention.keep(run, kept)
-        elif run.watch and run.group.rank == 0:
+        elif run.watch and run.average != "all" and run.group.rank == 0:
             retention.copy_weights(run, copies)
         if progress:
             measures = run.rows[-1] if run.records else {}
@@ -145,8 +146,11 @@ def _advance(
 def _return_to(run: TrainingState, epochs: list[int], kept: Path | None, copies: retention.Copies) -> dict[str, float]:
     """Give the network the average of the weights of these epochs, and return what it is worth, by column."""
     if run.group.rank == 0:
-        states = [checkpoints.read_weights(kept, epoch) if kept else copies[epoch] for epoch in epochs]
-        run.model.load_state_dict(averaging.average_weights(states))
+        if run.so_far and run.watch and run.watch.stop:
+            run.model.load_state_dict(run.so_far.at[run.watch.stop.chosen])
+        else:
+            states = [checkpoints.read_weights(kept, epoch) if kept else copies[epoch] for epoch in epochs]
+            run.model.load_state_dict(averaging.average_weights(states))
         if len(epochs) > 1:
             with autocast(run):
                 averaging.refresh_batch_norm(run.model, _mixed_batches(run))
@@ -198,5 +202,7 @@ def train_epoch(run: TrainingState) -> str:
         clock = {"seconds": run.seconds, "train_seconds": trained - start, "eval_seconds": now - trained}
         run.rows.append({"epoch": run.epoch, "lr": learning_rate(run.config, run.epoch), **clock, **row})
         run.observe(record)
+        if run.so_far and run.watch:
+            run.so_far.take(run.model.state_dict(), run.watch.candidates())
     run.batches.end_epoch()
     return "ok"

@@ -75,7 +75,9 @@ def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
     """Epochs whose weights lie on the disk: stopping points, checkpoints, the last, and what may still be chosen."""
     t1, stop = run.stops()
     recorded = run.recorded
-    chosen = {recorded[at] for at in (t1, stop.chosen if stop else None) if at is not None}
+    stops = (stop, run.watch.stop if run.watch else None)
+    chosen = {recorded[at] for at in (t1, *(each.chosen for each in stops if each)) if at is not None}
     regular = set(range(run.config.checkpoint_every, run.epoch + 1, run.config.checkpoint_every))
-    late = set(chosen_epochs(run)[1]) if ended else set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
+    around = [] if run.average == "all" else chosen_epochs(run)[1]  # of all, the mean so far is kept, not each
+    late = set(around) if ended else set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
     return chosen | regular | {run.epoch} | late

@@ -27,7 +27,8 @@ from labelnoise.record.watching import Watch, observe_record
 from labelnoise.runs.launch import Launch
 from labelnoise.runs.settings import difference, settings_of
 from labelnoise.training import checkpoints, processes
-from labelnoise.training.config import TrainConfig
+from labelnoise.training.averaging import MeanSoFar
+from labelnoise.training.config import Average, TrainConfig
 from labelnoise.training.log import COLUMNS
 from labelnoise.training.optimizers import BUILDERS
 from labelnoise.training.stops import EpochStop, find_stops, in_epochs
@@ -55,8 +56,10 @@ class TrainingState:
     """Whether the caller said which images are held out."""
     watch: Watch | None = None
     """The rule that may stop the run, and what it observed; None for a run of all epochs."""
-    average: int = 1
-    """Records around the chosen one whose weights a stopped run averages."""
+    average: Average = 1
+    """Records around the chosen one whose weights a stopped run averages, or all up to it."""
+    so_far: MeanSoFar | None = None
+    """The mean of the weights of all records, where a rule may stop the run and all are averaged."""
     group: Launch = field(default_factory=Launch)
     """Which of the processes that train this network this one is."""
     parallel: nn.Module | None = None
@@ -81,7 +84,7 @@ class TrainingState:
         outputs: int,
         held_out: np.ndarray | None = None,
         rule: StopRule | None = None,
-        average: int = 1,
+        average: Average = 1,
     ) -> TrainingState:
         """Return the state before the first epoch of a network with so many outputs; the rest as `fit` takes it."""
         n, device = len(data.y_given), find_device(config.device)
@@ -101,6 +104,7 @@ class TrainingState:
             own_mask=held_out is not None,
             watch=None if rule is None else Watch(rule),
             average=average,
+            so_far=MeanSoFar() if rule is not None and average == "all" else None,
             group=processes.find_group(),
         )
 
@@ -171,6 +175,7 @@ class TrainingState:
             "seconds": self.seconds,
             "checksums": self.checksums,
             "processes": self.group.size,
+            **({"so_far": self.so_far.state_dict()} if self.so_far else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
@@ -189,6 +194,8 @@ class TrainingState:
             getattr(self, generator).bit_generator.state = json.loads(state[generator])
         for name, recorder in (("records", self.recorder), ("batches", self.batches)):
             recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
+        if self.so_far:
+            self.so_far.load_state_dict(state["so_far"], self.model.state_dict())
         self.rows, self.epoch = list(state["rows"]), state["epoch"]
         for record in map(EpochRecord, self.recorder.margin, self.recorder.loss, self.recorder.prediction):
             self.observe(record)
@@ -204,6 +211,8 @@ class TrainingState:
             return words
         if (size := state.get("processes", 1)) != self.group.size:
             return f"of a training on {size} processes, not {self.group.size}"
+        if self.so_far and "so_far" not in state:
+            return "those there are of a training that did not average the weights of all epochs"
         if words := checkpoints.shapes_difference(network, own["network"]):
             return f"of another network: {words}"
         return "" if state.get("data") == own["data"] else "those there were trained on other data"

@@ -1,0 +1,184 @@
+"""Tables of somebody's files: which column is the label, which ones only tell rows apart, and which are dates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from labelnoise.errors import InputError, check_regular, did_you_mean
+from labelnoise.npz import load_array
+
+TABLES = (".csv", ".tsv", ".parquet")
+"""Files that hold a table."""
+IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
+"""Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
+LEAST = 20
+"""Rows from which on a column whose every value differs is taken for a name or a number of the row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table of somebody's, its label apart."""
+
+    labels: pd.Series[Any]
+    samples: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> Table:
+    """Read a table, and take its label apart.
+
+    Args:
+        path: a CSV, TSV or Parquet file.
+        label: name of the column of the labels.
+        text: name of a column of texts, which then is the only one; empty for all columns.
+        ignore: names of columns that are left out.
+
+    Raises:
+        InputError: the file cannot be read, a column is not there, or none is left to learn from.
+    """
+    frame = read_frame(path, *(name for name in (label, text) if name))
+    if not label:
+        raise InputError(f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}")
+    for flag, names in (("label", [label]), ("text", [text] * bool(text)), ("ignore", ignore)):
+        for name in names:
+            if name not in frame.columns:
+                raise InputError(
+                    f"`{flag}` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}"
+                )
+    labels, rest = as_labels(frame[label]), frame.drop(columns=[label, *(name for name in ignore if name != label)])
+    if text:
+        if pd.api.types.is_numeric_dtype(as_labels(frame[text]).dtype):
+            raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
+        return Table(labels, frame[[text]], ())
+    rest, notes = _without_names(rest)
+    if not rest.shape[1]:
+        why = f" ({notes[0]})" if notes else ""
+        raise InputError(f"{path} must have a column beside {label!r}{why}; for a column of texts give --text")
+    return Table(labels, rest, notes)
+
+
+def read_label_file(path: Path, column: str) -> Any:
+    """Read the labels of a file: .npy, .txt with one a line, or a column of a .csv, the last if none is named.
+
+    Raises:
+        InputError: the file cannot be read, or has no such column.
+    """
+    check_regular(path)
+    if path.suffix.lower() == ".npy":
+        return load_array(path)
+    try:
+        if path.suffix.lower() == ".txt":
+            return as_labels(pd.Series(path.read_text().removesuffix("\n").split("\n"), dtype=object))
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # also of an encoding, and what pandas raises of a file without columns
+        why = " ".join(f"{error}".split())
+        raise InputError(f"{path} could not be read as labels ({why}); save it in UTF-8, one label a line") from None
+    name = column or str(frame.columns[-1])
+    if name not in frame.columns:
+        raise InputError(f"`label` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}")
+    return as_labels(frame[name])
+
+
+def read_frame(path: Path, *texts: str) -> pd.DataFrame:
+    """Read a table; of a CSV file these columns as they are spelt, where NA may be a class and 01 is no 1.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    check_regular(path)
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            mark = "\t" if path.suffix.lower() == ".tsv" else ","
+            frame = pd.read_csv(path, sep=mark, low_memory=False)
+            known = [name for name in dict.fromkeys(texts) if name in frame]
+            if known:  # once more: pandas knows one rule of what is missing for a whole file
+                frame[known] = pd.read_csv(path, sep=mark, usecols=known, dtype=str, keep_default_na=False)[known]
+    except ImportError:
+        raise InputError(f"{path} needs pyarrow to be read; pip install pyarrow, or save it as CSV") from None
+    except Exception as error:  # a damaged file may raise anything
+        why = " ".join(f"{error}".split())
+        raise InputError(
+            f"{path} could not be read as a table ({why}); save it as UTF-8 CSV with a line of names"
+        ) from None
+    return frame.set_axis([str(name) for name in frame.columns], axis=1)
+
+
+def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return texts as numbers where they all are, so that 1 and 1.0 are one class; else an empty one is missing."""
+    if pd.api.types.is_numeric_dtype(column.dtype) or not all(isinstance(value, str) for value in column):
+        return column
+    filled = column.str.strip() != ""
+    numbers = pd.to_numeric(column.where(filled), errors="coerce")
+    return numbers if filled.any() and np.isfinite(numbers[filled]).all() else column.where(filled)
+
+
+def _without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table without the columns that only tell rows apart, and notes on them."""
+    kinds = (
+        (_is_name, "columns whose every value differs are taken for names and left out"),
+        (_is_number_of_row, "columns of whole numbers that only count the rows or identify them are left out"),
+    )
+    notes = []
+    for is_kind, words in kinds:
+        names = [str(name) for name in frame if is_kind(frame[name])]
+        frame = frame.drop(columns=names)
+        if names:
+            notes.append(f"{words}: {', '.join(names)}")
+    return frame, tuple(notes)
+
+
+def _is_name(column: pd.Series[Any]) -> bool:
+    """Whether a column of words only tells rows apart; dates, of which each may be another one, do not."""
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column) or len(column) < LEAST:
+        return False
+    return _distinct(column) and as_dates(column) is None
+
+
+def _is_number_of_row(column: pd.Series[Any]) -> bool:
+    """Whether whole numbers, all different, come in order or bear the name of an identifier."""
+    if not pd.api.types.is_integer_dtype(column) or len(column) < LEAST or not _distinct(column):
+        return False
+    return bool(column.is_monotonic_increasing or column.is_monotonic_decreasing or IDENTIFIER.search(str(column.name)))
+
+
+def _distinct(column: pd.Series[Any]) -> bool:
+    try:
+        return column.nunique() == len(column)
+    except TypeError:  # lists and the like, which are refused later
+        return False
+
+
+DATE = re.compile(r"\s*(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|(\d{1,2})([-/.])(\d{1,2})\3\d{4})(?:[ T]\d{1,2}:\d{2}.*)?\s*")
+"""What a date looks like: the year has four digits, a time may follow."""
+
+
+def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
+    """Return a column of texts that all are dates as times, NaT where there is none; None for any other column.
+
+    Of 3/4/2020 the day comes first where a value of the column says so, and where it is written with dots; else the
+    month.
+    """
+    if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
+        return None
+    texts = [value for value in column if not (value is None or value is pd.NA or value != value)]
+    found = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
+    if not texts or None in found:
+        return None
+    parts = [(int(match[2]), match[3], int(match[4])) for match in found if match and match[2]]
+    days = [any(part[at] > 12 for part in parts) for at in (0, 2)]  # type: ignore[operator]
+    if all(days) or len(parts) not in (0, len(texts)):  # years first and last: no column of one form
+        return None
+    day_first = bool(parts) and (days[0] or (not days[1] and all(part[1] == "." for part in parts)))
+    try:
+        return pd.to_datetime(column, dayfirst=day_first, utc=True, format="mixed").dt.tz_localize(None)
+    except (ValueError, OverflowError):
+        return None
