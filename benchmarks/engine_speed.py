@@ -1,6 +1,7 @@
 """Speed of the engines in coefficient space: against autograd, against their own matrix product, over n, m, d, batch.
 
-python benchmarks/engine_speed.py            (about eight minutes; needs torch)
+python benchmarks/engine_speed.py                                     (about eight minutes; needs torch)
+python benchmarks/engine_speed.py --figure docs/engine-cost.png       (cost against size alone, two minutes)
 """
 
 from __future__ import annotations
@@ -129,17 +130,21 @@ def against_own_product(runs: int, steps: int, threads: int, rounds: int) -> Non
     print(f"  against span: {verdict(float(np.median(times['span'] / times['compiled'])), 3, at_least=True)}\n")
 
 
-def over_sizes(rounds: int) -> None:
-    """Seconds of `simulate` and peak memory against n, m, d and the number of runs."""
-    base = {"n": 200, "m": 20, "d": 10_000, "runs": 1}
-    series = {
-        "n": (100, 200, 500, 1_000, 2_000), "m": (5, 20, 50, 200), "d": (10**3, 10**5, 10**7, 10**9),
-        "runs": (1, 8, 64, 256, 1_024),
-    }  # fmt: skip
+SIZES = {
+    "n": (100, 200, 500, 1_000, 2_000), "m": (5, 20, 50, 200), "d": (10**3, 10**5, 10**7, 10**9),
+    "runs": (1, 8, 64, 256, 1_024),
+}  # fmt: skip
+"""What is varied around n = 200, m = 20, d = 10,000 and one run."""
+
+
+def over_sizes(rounds: int) -> dict[str, np.ndarray]:
+    """Print and return median seconds of `simulate`, 100 steps, and peak MiB, (2, values) for each of `SIZES`."""
+    costs = {}
     print("one thread, 100 steps, draw included")
-    for name, values in series.items():
+    for name, values in SIZES.items():
+        rows = []
         for value in values:
-            size = {**base, name: value}
+            size = {"n": 200, "m": 20, "d": 10_000, "runs": 1, name: value}
             problem, lr = setting(size["d"], size["n"], size["m"])
 
             def task(problem=problem, lr=lr, runs=size["runs"]) -> object:
@@ -151,8 +156,39 @@ def over_sizes(rounds: int) -> None:
             task()
             peak = tracemalloc.get_traced_memory()[1] / 2**20
             tracemalloc.stop()
+            rows.append((np.median(seconds), peak))
             print(f"  {name:5s}{value:>14,}   {spread(1e3 * seconds, ' ms'):32s}peak {peak:8.1f} MiB")
+        costs[name] = np.array(rows).T
     print()
+    return costs
+
+
+def draw_costs(costs: dict[str, np.ndarray], file: str) -> None:
+    """Draw time and memory against each size on logarithmic axes, a dashed line of slope 1 (n: 2) beside each."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, len(costs), sharex="col", sharey="row")
+    names = {"n": "samples n", "m": "filters per sign m", "d": "dimension d", "runs": "runs in a batch"}
+    for column, (name, rows) in zip(axes.T, costs.items(), strict=True):
+        sizes = np.array(SIZES[name], dtype=float)
+        for axis, values in zip(column, (1e3 * rows[0], rows[1]), strict=True):
+            axis.loglog(sizes, values, "o-", color="tab:blue", markersize=4)
+            power = {"n": 2, "d": 0}.get(name, 1)
+            guide = values[-1] * (sizes / sizes[-1]) ** power
+            axis.loglog(sizes, guide, "--", color="gray", linewidth=1, label=f"slope {power}")
+            axis.grid(alpha=0.3)
+            axis.legend(loc="upper left", frameon=False, fontsize="small")
+        column[1].set_xlabel(names[name])
+    axes[0, 0].set_ylabel("time of 100 steps, ms")
+    axes[1, 0].set_ylabel("peak memory, MiB")
+    figure.suptitle(
+        "Cost of simulate, one thread, draw included; else n = 200, m = 20, d = 10,000, one run", fontsize="medium"
+    )
+    figure.savefig(file, dpi=120)
+    print(f"figure: {file}")
 
 
 def one_large_run() -> None:
@@ -194,9 +230,15 @@ def main() -> None:
     """Run all parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="timed rounds of each comparison")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--figure", help="PNG to draw of cost against n, m, d and runs, which alone is then measured")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     torch.set_num_threads(harness.THREADS)
     harness.describe("Speed of the engines")
+    if asked.figure:
+        os.environ["NUMBA_NUM_THREADS"] = "1"
+        draw_costs(over_sizes(max(rounds // 3, 1)), asked.figure)
+        return
     against_own_product(1, 2_000, 1, rounds)
     against_own_product(64, 200, 1, rounds)
     against_own_product(64, 200, 2, rounds)

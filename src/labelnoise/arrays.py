@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,78 @@ def stream(seed: int, name: str, *part: int) -> np.random.Generator:
     Raises:
         InputError: the seed is out of that range or not an integer.
     """
+    sequence = np.random.SeedSequence(_checked(seed), spawn_key=(STREAMS.index(name), *part))
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+def streams(seeds: Sequence[int], name: str) -> Iterator[np.random.Generator]:
+    """Give the generators of the stream `name` of many seeds, one after the other.
+
+    The numbers are those of `stream`, in a tenth of its time: all seeds are hashed at once, and one generator is set
+    to each state in turn. So a generator is good until the next one is asked for.
+
+    Raises:
+        InputError: as `stream`.
+    """
+    bits = np.random.PCG64(0)
+    generator, state = np.random.Generator(bits), bits.state
+    for high, low, seq_high, seq_low in _hashed([_checked(seed) for seed in seeds], STREAMS.index(name)).tolist():
+        step = (seq_high << 65 | seq_low << 1 | 1) % 2**128
+        state["state"] = {"state": (((high << 64 | low) + step) * PCG_FACTOR + step) % 2**128, "inc": step}
+        bits.state = state
+        yield generator
+
+
+PCG_FACTOR = 0x2360ED051FC65DA44385DF649FCCF645
+"""Multiplier of PCG64 (O'Neill 2014): its first state is one step after the sum of what it is seeded with."""
+
+
+def _hashed(seeds: Sequence[int], key: int) -> np.ndarray:
+    """Return (R, 4) SeedSequence(seed, spawn_key=(key,)).generate_state(4, np.uint64) of all seeds at once.
+
+    O'Neill's seed_seq_fe with a pool of four words, as NumPy documents it and keeps it. All is modulo 2^32.
+    """
+    seed: np.ndarray = np.array(seeds, dtype=np.uint64)
+    zero = np.zeros(seed.shape, np.uint32)
+    words = [seed.astype(np.uint32), (seed >> 32).astype(np.uint32), zero, zero, zero + np.uint32(key)]
+    powers = pairwise(_powers(0x43B0D7E5, 0x931E8875))
+    pool = [_hash(word, *next(powers)) for word in words[:4]]
+    for source in range(4):
+        for target in range(4):
+            if source != target:
+                pool[target] = _mix(pool[target], _hash(pool[source], *next(powers)))
+    pool = [_mix(word, _hash(words[4], *next(powers))) for word in pool]
+    powers = pairwise(_powers(0x8B51F9DD, 0x58F38DED))
+    halves = np.stack([_hash(word, *next(powers)) for word in pool * 2], axis=-1).astype(np.uint64)
+    return halves[:, ::2] | halves[:, 1::2] << 32
+
+
+def _powers(start: int, factor: int) -> Iterator[np.uint32]:
+    """start, start factor, start factor^2, ... modulo 2^32."""
+    while True:
+        yield np.uint32(start)
+        start = start * factor % 2**32
+
+
+def _hash(word: np.ndarray, mask: np.uint32, factor: np.uint32) -> np.ndarray:
+    scattered = (word ^ mask) * factor
+    return scattered ^ scattered >> 16
+
+
+def _mix(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    mixed: np.ndarray = np.uint32(0xCA01F9DD) * one - np.uint32(0x4973F715) * other
+    return mixed ^ mixed >> 16
+
+
+def _checked(seed: int) -> int:
+    """The seed, if it is one."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"`seed` must be an integer >= 0, got {seed!r}; use for example seed=0")
     if seed >= 2**63:
         raise InputError(
             f"`seed` must be below 2^63, which every file holds exactly, got {seed}; use for example seed=0"
         )
-    sequence = np.random.SeedSequence(int(seed), spawn_key=(STREAMS.index(name), *part))
-    return np.random.Generator(np.random.PCG64(sequence))
+    return int(seed)
 
 
 @contextmanager
@@ -113,6 +178,6 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 __all__ = [
-    "STREAMS", "Array", "amount", "array_namespace", "check_memory", "free_memory", "stream", "to_device", "to_numpy",
-    "torch_stream",
+    "STREAMS", "Array", "amount", "array_namespace", "check_memory", "free_memory", "stream", "streams", "to_device",
+    "to_numpy", "torch_stream",
 ]  # fmt: skip

@@ -63,6 +63,21 @@ def test_runs_may_share_their_test_noise():
     np.testing.assert_array_equal(shared["test_error_seen"], own["test_error_seen"])
 
 
+def test_errors_do_not_depend_on_who_shares_the_noise(monkeypatch):
+    """Runs of one noise are judged together, whatever their order, in parts that the budget cuts."""
+    hard = [
+        replace(PROBLEM, d=40, mu_norm=0.5 + seed / 2, label_noise=ClassConditional(0.1, seed / 20))
+        for seed in range(5)
+    ]
+    cells = [Cell(problem, CONFIG, seed, (3, 4, 3, 3, 4)[seed]) for seed, problem in enumerate(hard)]
+    wanted = ("test_error_perturbed", "test_error_fresh", "test_error_given_fresh")
+    monkeypatch.setattr("labelnoise.theory.test_errors.BUDGET", 2 * 6 * CONFIG.test_draws)
+    together, alone = run_cells(cells, wanted), [run_cells([cell], wanted) for cell in cells]
+    for name in wanted:
+        assert_close(together[name], np.concatenate([columns[name] for columns in alone]), rtol=1e-13)
+        assert len(set(together[name].tolist())) >= 4  # so they tell who got whose
+
+
 def test_runs_that_cannot_share_a_batch_are_refused():
     for other in (replace(PROBLEM, n=21), replace(PROBLEM, m=4), replace(PROBLEM, bias=True)):
         assert group_of(other, CONFIG) != group_of(PROBLEM, CONFIG)

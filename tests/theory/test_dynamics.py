@@ -11,7 +11,6 @@ from labelnoise.noise.models import ClassConditional
 from labelnoise.theory.activations import LeakyReLU, PowerReLU, Softplus
 from labelnoise.theory.draws import stack
 from labelnoise.theory.dynamics import Dynamics
-from labelnoise.theory.kernels import BLOCK
 from labelnoise.theory.losses import Exponential, Hinge, Squared
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.optimizers import Adam, Cosine, GradientFlow, Momentum, SharpnessAware, StepDecay
@@ -99,9 +98,8 @@ def test_the_compiled_engine_is_the_array_engine(name):
 
 @pytest.mark.parametrize("how", [Dynamics(), Dynamics(optimizer=Momentum(0.9, nesterov=True), weight_decay=0.01)])
 def test_the_compiled_engine_moves_every_filter(how):
-    """More filters than a block holds, and a last block that is not full."""
-    problem = SignalNoise(**{**vars(PROBLEM), "m": 9})
-    assert 2 * problem.m > 2 * BLOCK and 2 * problem.m % BLOCK
+    """More filters and patches than a vector of the processor holds, and a last one that is not full."""
+    problem = SignalNoise(**{**vars(PROBLEM), "n": 35, "m": 9})
     runs = [simulate(problem.sample(seed=0), lr=0.03, steps=30, record=RECORD, engine=e, dynamics=how, test_draws=0)
             for e in ("compiled", "span")]  # fmt: skip
     assert_equal_runs(*runs, 1e-11)

@@ -7,11 +7,13 @@ import pytest
 from scipy import stats
 
 from helpers import assert_close
+from labelnoise.arrays import stream
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Symmetric
 from labelnoise.theory import sampling
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.simulation import simulate
 
 FALSE_ALARM = 1e-3
 """Chance that all tests of one sampling comparison together would go red on a correct sampler (Bonferroni)."""
@@ -60,9 +62,10 @@ def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypat
         def chisquare(self, df):
             return self.rng.chisquare(np.asarray(df) + problem.n // 2)
 
-    draw = sampling.stream
+    draw = sampling.streams
+    off = ("data", "init")
     monkeypatch.setattr(
-        sampling, "stream", lambda seed, name: Off(draw(seed, name)) if name in ("data", "init") else draw(seed, name)
+        sampling, "streams", lambda seeds, name: map(Off, draw(seeds, name)) if name in off else draw(seeds, name)
     )
     p = p_values(problem)
     assert p.min() < FALSE_ALARM / p.size
@@ -113,6 +116,14 @@ def test_a_run_is_drawn_the_same_alone_and_among_others(vectors):
         alone = problem.sample(seed=seed, vectors=vectors, n_holdout=3)
         for name in ("inner", "y_true", "y_given", "held_out_true", "held_out_given", "bias0"):
             assert (getattr(run, name) == getattr(alone, name)).all(), name
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_true_labels_are_fair_numbers_of_their_stream(n):
+    for seed in range(20):
+        draw = SignalNoise(n=n, d=50, m=1).sample(seed=seed, n_holdout=n)
+        assert draw.y_true.tolist() == (1.0 - 2 * stream(seed, "labels").integers(2, size=n)).tolist()
+        assert draw.held_out_true.tolist() == (1.0 - 2 * stream(seed, "held_out").integers(2, size=n)).tolist()
 
 
 def test_label_noise_moves_no_vector_and_no_true_label():
@@ -186,6 +197,41 @@ def test_from_vectors_accepts_good_input():
     assert (draw.n, draw.m, draw.noisy.tolist()) == (4, 1, [False, False, True, False])
 
 
+@pytest.mark.parametrize("one_patch", [False, True])
+def test_vectors_of_three_classes_train_as_the_draw_that_they_are_of(one_patch):
+    problem = SignalNoise(n=9, d=15, m=2, mu_norm=3.0, init_std=0.1, n_classes=3, one_patch=one_patch)
+    whole = problem.sample(seed=1, vectors=True)
+    rows = whole.vectors
+    draw = Draw.from_vectors(rows.mu, rows.xi, rows.w0, whole.y_true, whole.y_given, problem)
+    assert (draw.n_classes, draw.m, draw.one_patch) == (3, 2, one_patch)
+    assert_close(draw.inner, whole.inner, rtol=1e-12)
+    for engine in ("span", "dense"):
+        run, same = (simulate(one, lr=0.3, steps=20, engine=engine, record=("output",)) for one in (draw, whole))
+        assert_close(run.values["output"], same.values["output"], rtol=1e-9, atol=1e-12)
+        assert np.ptp(run.values["output"][-1]) > 0.1
+
+
+THREE = {"mu": 2 * np.eye(6)[:3], "w0": np.ones((3, 6)), "y_true": np.array([0, 1, 2, 2]), "y_given": np.zeros(4)}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mu": np.eye(6)[:2]}, r"`mu` must have three or more rows, got 2"),
+        ({"mu": np.ones((3, 6))}, "must be orthogonal and of equal norm"),
+        ({"mu": np.diag([1.0, 1, 2, 1, 1, 1])[:3]}, "must be orthogonal and of equal norm"),
+        ({"mu": np.zeros((3, 6))}, "never trains"),
+        ({"mu": np.zeros((1, 3, 6))}, r"must have shapes \(d,\)"),
+        ({"w0": np.ones((4, 6))}, "`w0` needs a multiple of 3 as number of rows"),
+        ({"y_true": np.array([0, 1, 3, 2])}, "`y_true` must hold 4 labels, each of 0..2"),
+        ({"problem": SignalNoise(n=4, d=6, m=1)}, "n_classes = 4, 6, 1, 3 as the vectors do, got 4, 6, 1, 2"),
+    ],
+)
+def test_bad_vectors_of_three_classes_are_refused_in_one_sentence(change, words):
+    with pytest.raises(InputError, match=words):
+        Draw.from_vectors(**vectors(**{**THREE, **change}))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -195,7 +241,7 @@ def test_from_vectors_accepts_good_input():
         ({"w0": np.zeros((2, 6))}, "never trains"),
         ({"y_true": np.array([0, 1, 1, 1])}, "`y_true` must hold 4 labels, each -1 or \\+1"),
         ({"y_given": np.array([1, 1, 1])}, "`y_given` must hold 4 labels"),
-        ({"problem": SignalNoise(n=5, d=6, m=1)}, "`problem` must have n, d, m = 4, 6, 1"),
+        ({"problem": SignalNoise(n=5, d=6, m=1)}, "`problem` must have n, d, m, n_classes = 4, 6, 1, 2"),
     ],
 )
 def test_bad_vectors_are_refused_in_one_sentence(change, words):

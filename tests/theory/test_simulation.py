@@ -234,6 +234,19 @@ def test_rubbish_gets_one_sentence(options, sentence):
         simulate(PROBLEM.sample(seed=0), steps=1, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 50_000, "record_every": 1, "record": ("rho",)}, "records a run: raise record_every, now 1"),
+        ({"steps": 500_000, "record_every": 500_000}, "free; lower n, m, steps, test_draws or the number of runs"),
+    ],
+)
+def test_what_would_not_fit_is_refused_before_it_starts(options, words, monkeypatch):
+    monkeypatch.setattr("labelnoise.arrays.free_memory", lambda: 10**7)
+    with pytest.raises(InputError, match=r"this needs about [\d.]+ MB of memory, but the machine has 10 MB.*" + words):
+        simulate(PROBLEM.sample(seed=0), lr=0.01, test_draws=10, **options)
+
+
 def test_more_test_draws_begin_with_those_of_fewer():
     draw = PROBLEM.sample(seed=0)
     few, many = (EvaluationNoise.draw(7, draws, draw) for draws in (10, 25))

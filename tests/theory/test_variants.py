@@ -13,12 +13,14 @@ from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
 from labelnoise.report.page import write_report
 from labelnoise.runs.reading import read_run
+from labelnoise.runs.settings import config_of, settings_of
 from labelnoise.theory import outputs
 from labelnoise.theory.activations import LeakyReLU, Softplus
 from labelnoise.theory.cells import Cell, check_cell, group_of, run_cells
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
+from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.flips import flip_probability
 from labelnoise.theory.losses import Hinge, Logistic
 from labelnoise.theory.observables import TRACKED
@@ -423,11 +425,42 @@ def test_a_trajectory_is_saved_and_read(name, tmp_path):
             assert np.array_equal(again[column], values, equal_nan=True)
 
 
+def test_one_rate_of_two_classes_is_that_of_three():
+    three = SignalNoise(n_classes=3)
+    assert three.label_noise == Symmetric(0.2) and three == replace(SignalNoise(), n_classes=3)
+    exact = SignalNoise(n_classes=3, label_noise=ClassConditional(0.1, 0.1, exact=True))
+    assert exact.label_noise == Symmetric(0.1, exact=True)
+    assert SignalNoise().label_noise == ClassConditional(0.2, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "noise"),
+    [
+        ({}, "", ClassConditional(0.2, 0.2)),
+        ({}, "none", Symmetric(0.0)),
+        ({}, "class-conditional:0.1,0.3", ClassConditional(0.1, 0.3)),
+        ({"n_classes": 3}, "pair:0.3:exact", Pair(0.3, exact=True)),
+        ({"n_classes": 3}, "class-conditional:0.1,0.1", Symmetric(0.1)),
+    ],
+)
+def test_a_run_takes_label_noise_in_the_words_of_the_command(change, words, noise):
+    run = SimulateRun(SignalNoise(**change), noise=words)
+    assert run.problem.label_noise == noise
+    assert config_of(SimulateRun, settings_of(run)) == run
+
+
+def test_label_noise_given_twice_is_refused():
+    with pytest.raises(InputError, match="`noise` is given as 'pair:0.2' and `label_noise` as Symmetric"):
+        SimulateRun(SignalNoise(label_noise=Symmetric(0.1)), noise="pair:0.2")
+    with pytest.raises(InputError, match="label noise 'pair:' could not be read"):
+        SimulateRun(noise="pair:")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"n_classes": 1}, "`n_classes` must be an integer >= 2, got 1"),
-        ({"n_classes": 3}, "must be Symmetric, Pair or Matrix with n_classes=3"),
+        ({"n_classes": 3, "label_noise": ClassConditional(0.1, 0.2)}, "must be Symmetric, Pair or Matrix with n_cl"),
         ({"n_classes": 3, "label_noise": Symmetric(0.7)}, "each class's own label the likeliest"),
         ({"n_classes": 4, "label_noise": SKEWED}, "`Matrix` has 3 rows but the data has 4 classes"),
         ({"n_classes": 5, "label_noise": Symmetric(0.1), "d": 4}, "`d` must be >= 5"),
@@ -457,7 +490,7 @@ def test_losses_and_batches_that_do_not_fit_are_refused():
         with pytest.raises(InputError, match="must agree in"):
             stack([PLAIN.sample(seed=0), PROBLEMS[other].sample(seed=0)])
     v = PLAIN.sample(seed=0, vectors=True)
-    with pytest.raises(InputError, match="must have two classes, got 3"):
+    with pytest.raises(InputError, match="n_classes = 24, 160, 3, 2 as the vectors do"):
         Draw.from_vectors(
             v.vectors.mu[0], v.vectors.xi, v.vectors.w0, v.y_true, v.y_given, problem=PROBLEMS["three classes"]
         )
@@ -494,8 +527,8 @@ def test_variants_are_settings_of_files_flags_and_sweeps(tmp_path, capsys):
     assert noise["rate_by_class"] == [draw.noisy[draw.y_true == sign].mean() for sign in (1, -1)]
     rates = flip_probability(draw.probe[:30], np.full(30, 0.2), 0.9)
     assert noise["expected_rate"] == pytest.approx(rates.mean()) and noise["largest_rate"] == pytest.approx(rates.max())
-    assert main(["simulate", "--n-classes", "3", "--out", str(tmp_path / "no")]) == 2
-    assert 'kind = "Symmetric"' in capsys.readouterr().err
+    assert main(["simulate", "--n-classes", "3", "--tau-plus", "0.1", "--out", str(tmp_path / "no")]) == 2
+    assert "--noise pair:0.2" in capsys.readouterr().err
 
 
 def test_cells_of_every_variant_are_what_single_runs_are():

@@ -96,11 +96,11 @@ class Plan:
     def _run_seeds(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Seeds (R,) of runs: from the sweep's seed, the cell's parameters and which of its seeds it is."""
         parameters = [parameters_of(self.base)[name] for name in self.names]
-        seeds, words, before = [], b"", None
-        for row, index in zip(values, indices, strict=True):
-            if before is None or not np.array_equal(row, before):
+        seeds, words, others = [], b"", np.append(True, (values[1:] != values[:-1]).any(1))
+        for row, index, other in zip(values, indices.tolist(), others.tolist(), strict=True):
+            if other:
                 cell = {p.name: plain(p, value) for p, value in zip(parameters, row, strict=True)}
-                words, before = json.dumps([self.seed, cell], sort_keys=True).encode(), row
+                words = json.dumps([self.seed, cell], sort_keys=True).encode()
             seeds.append(_seed_of(words, index))
         return np.array(seeds, dtype=np.int64)
 

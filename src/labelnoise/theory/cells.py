@@ -23,6 +23,9 @@ Columns = dict[str, np.ndarray]
 STAGES = ("stage_one", "window_start", "window_end", "t1", "onset", "converged", "ok")
 """The columns that are not those of a record."""
 
+READ_OFF_SERIES = frozenset(STAGES) - {"converged", "ok"}
+"""Those of them for which every step is looked at."""
+
 OWN_WORK = 1e7
 """What a run costs whatever its size: its random streams, its stages."""
 
@@ -70,7 +73,9 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
         evaluation=[cell.evaluation for cell in cells],
     )
     rates = np.array([cell.config.lr for cell in cells])
-    history = train(observer, rates, np.array([config.steps]), at_best=not wanted or bool(at_t1))
+    at_best = not wanted or bool(at_t1)
+    staged = at_best or not READ_OFF_SERIES.isdisjoint(wanted)
+    history = train(observer, rates, np.array([config.steps]), at_best=at_best, staged=staged)
     noisy = np.stack([draw.noisy for draw in draws])
     columns = {name: values[:, 0] for name, values in history.table.items()}
     stages = _stages(history, noisy, config, columns)

@@ -69,7 +69,7 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
         bank.kernel, bank.products0, bank.readout, bank.y_given,
         bank.n + np.argmax(bank.shows, axis=-1), bank.clean, bank.squares[:, bank.n], bank.squares[:, : bank.n],
     )  # fmt: skip
-    arguments = (*fixed, *_codes(now, steps), *moved, best, best_scale, gap, whole, series, finite)
+    arguments = (*fixed, *_codes(now, steps), training.staged, *moved, best, best_scale, gap, whole, series, finite)
     _spread(train_runs, gap.size, arguments)
     coefficients, scale, velocity, drift, products, output = moved
     after = replace(

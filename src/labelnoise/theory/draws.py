@@ -76,7 +76,7 @@ class Draw:
     @classmethod
     def from_vectors(
         cls,
-        mu: Float[ArrayLike, " d"],
+        mu: Float[ArrayLike, "*signals d"],
         xi: Float[ArrayLike, "n d"],
         w0: Float[ArrayLike, "filters d"],
         y_true: Float[ArrayLike, " n"],
@@ -86,44 +86,38 @@ class Draw:
         """Build a draw from explicit vectors.
 
         Args:
-            mu: (d,) signal.
+            mu: (d,) signal of two classes; (K, d) orthogonal signals of equal norm of K > 2 classes.
             xi: (n, d) noise patches.
-            w0: (2m, d) initial filters, the m of j = +1 first.
-            y_true: (n,) true labels in {-1, +1}.
-            y_given: (n,) given labels in {-1, +1}.
+            w0: (2m, d) initial filters, the m of j = +1 first; of K classes (K m, d), class by class.
+            y_true: (n,) true labels in {-1, +1}; of K classes in 0..K-1.
+            y_given: (n,) given labels, likewise.
             problem: the distribution that the vectors come from, where known.
 
         Raises:
-            InputError: shapes do not fit, an entry is not finite, a label is not -1 or +1, or all filters are 0.
+            InputError: shapes do not fit, an entry is not finite, a label names no class, all filters are 0, or signals
+                are not orthogonal or not of equal norm.
         """
         mu, xi, w0 = (_finite(name, value) for name, value in (("mu", mu), ("xi", xi), ("w0", w0)))
-        if mu.ndim != 1 or xi.ndim != 2 or w0.ndim != 2 or not xi.shape[1] == w0.shape[1] == mu.size:
-            raise InputError(
-                f"`mu`, `xi`, `w0` must have shapes (d,), (n, d), (2m, d), got {mu.shape}, {xi.shape}, {w0.shape}; "
-                "give all three the same d"
-            )
-        if len(w0) == 0 or len(w0) % 2 or len(xi) == 0:
-            raise InputError(f"`w0` needs an even number of rows and `xi` at least one, got {len(w0)} and {len(xi)}")
-        if not mu.any() or not xi.any(axis=1).all() or not w0.any():
-            raise InputError(
-                "`mu`, every row of `xi` and some row of `w0` must be non-zero; a zero vector never trains"
-            )
-        y_true, y_given = _labels_of("y_true", y_true, len(xi)), _labels_of("y_given", y_given, len(xi))
-        if problem is not None and not hasattr(problem, "mu_norm"):
-            raise InputError(f"`problem` must be a SignalNoise, got {type(problem).__name__}; leave it out")
-        if problem is not None and (problem.n, problem.d, problem.m) != (len(xi), mu.size, len(w0) // 2):
-            raise InputError(
-                f"`problem` must have n, d, m = {len(xi)}, {mu.size}, {len(w0) // 2} as the vectors do, "
-                f"got {problem.n}, {problem.d}, {problem.m}; leave it out or correct it"
-            )
-        if problem is not None and problem.n_classes != 2:
-            raise InputError(
-                f"`problem` must have two classes, got {problem.n_classes}; use problem.sample(...) for more"
-            )
-        rows = Vectors(xi, mu[None], w0, np.zeros((0, mu.size)))
+        n_classes = len(mu) if mu.ndim == 2 else 2
+        _check_vectors(mu, xi, w0, n_classes)
+        classes = classes_of(n_classes)
+        y_true, y_given = (
+            _labels_of(name, labels, len(xi), classes) for name, labels in (("y_true", y_true), ("y_given", y_given))
+        )
+        m = len(w0) // n_classes
+        _check_same(problem, (len(xi), mu.shape[-1], m, n_classes))
+        rows = Vectors(xi, mu.reshape(-1, mu.shape[-1]), w0, np.zeros((0, mu.shape[-1])))
         one_patch = problem is not None and problem.one_patch
-        inner, m = inner_products(rows), len(w0) // 2
-        return cls(inner, m, y_true, y_given, problem=problem, vectors=rows, one_patch=one_patch)
+        return cls(
+            inner_products(rows),
+            m,
+            y_true,
+            y_given,
+            problem=problem,
+            vectors=rows,
+            n_classes=n_classes,
+            one_patch=one_patch,
+        )
 
     @property
     def n(self) -> int:
@@ -254,11 +248,51 @@ def _finite(name: str, value: ArrayLike) -> np.ndarray:
     return array
 
 
-def _labels_of(name: str, value: ArrayLike, n: int) -> np.ndarray:
-    labels = _finite(name, value)
-    if labels.shape != (n,) or not np.isin(labels, (-1.0, 1.0)).all():
+ORTHOGONAL = 1e-9
+"""Share of a squared norm by which inner products of signals may be off."""
+
+
+def _check_vectors(mu: np.ndarray, xi: np.ndarray, w0: np.ndarray, n_classes: int) -> None:
+    if mu.ndim not in (1, 2) or xi.ndim != 2 or w0.ndim != 2 or not xi.shape[1] == w0.shape[1] == mu.shape[-1]:
         raise InputError(
-            f"`{name}` must hold {n} labels, each -1 or +1, got shape {labels.shape} with values "
-            f"{np.unique(labels)[:5].tolist()}; map the two classes to -1 and +1"
+            f"`mu`, `xi`, `w0` must have shapes (d,), (n, d), (2m, d), or (K, d), (n, d), (K m, d), got {mu.shape}, "
+            f"{xi.shape}, {w0.shape}; give all three the same d"
+        )
+    if n_classes < 3 and mu.ndim == 2:
+        raise InputError(
+            f"`mu` must have three or more rows, got {n_classes}; two classes share one signal, of shape (d,)"
+        )
+    if len(w0) == 0 or len(w0) % n_classes or len(xi) == 0:
+        multiple = "an even number" if n_classes == 2 else f"a multiple of {n_classes} as number"
+        raise InputError(f"`w0` needs {multiple} of rows and `xi` at least one, got {len(w0)} and {len(xi)}")
+    if not np.atleast_2d(mu).any(axis=1).all() or not xi.any(axis=1).all() or not w0.any():
+        raise InputError("`mu`, every row of `xi` and some row of `w0` must be non-zero; a zero vector never trains")
+    if mu.ndim == 2 and np.abs(mu @ mu.T - mu[0] @ mu[0] * np.eye(n_classes)).max() > ORTHOGONAL * (mu[0] @ mu[0]):
+        raise InputError(
+            "the rows of `mu` must be orthogonal and of equal norm; take for example those of mu_norm * eye"
+        )
+
+
+def _check_same(problem: SignalNoise | None, sizes: tuple[int, int, int, int]) -> None:
+    """Refuse a problem that is not of these vectors."""
+    if problem is None:
+        return
+    if not hasattr(problem, "mu_norm"):
+        raise InputError(f"`problem` must be a SignalNoise, got {type(problem).__name__}; leave it out")
+    its = problem.n, problem.d, problem.m, problem.n_classes
+    if its != sizes:
+        raise InputError(
+            f"`problem` must have n, d, m, n_classes = {', '.join(map(str, sizes))} as the vectors do, got "
+            f"{', '.join(map(str, its))}; leave it out or correct it"
+        )
+
+
+def _labels_of(name: str, value: ArrayLike, n: int, classes: Sequence[float]) -> np.ndarray:
+    labels = _finite(name, value)
+    if labels.shape != (n,) or not np.isin(labels, classes).all():
+        what = "each -1 or +1" if len(classes) == 2 else f"each of 0..{len(classes) - 1}"
+        raise InputError(
+            f"`{name}` must hold {n} labels, {what}, got shape {labels.shape} with values "
+            f"{np.unique(labels)[:5].tolist()}; map the classes to these"
         )
     return labels

@@ -31,6 +31,8 @@ class Training(Generic[State]):
     """(R,) that separation; -inf before the first step."""
     whole: Bool[np.ndarray, " R"]
     """(R,) which runs have been finite so far."""
+    staged: bool = True
+    """Whether somebody reads series and best networks; if not, an engine may leave both as they are."""
 
 
 class Engine(Protocol[State]):

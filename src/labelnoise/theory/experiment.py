@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError, check_integer, check_types
+from labelnoise.noise.models import Symmetric
+from labelnoise.noise.words import parse_noise
 from labelnoise.record.selection import SELECTION
 from labelnoise.record.stopping import HeldOut
 from labelnoise.record.stopping_points import describe_points, held_out_point, last_point, oracle_point
@@ -19,6 +21,7 @@ from labelnoise.runs.settings import TAG
 from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.limits import of_all_classes
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import HELD_OUT, zeta_std
 from labelnoise.theory.scales import conditions, stage_one_scale
@@ -39,9 +42,14 @@ class SimulateRun:
     """Seeds, one run each."""
     n_holdout: int = 200
     """Extra samples with given labels, not trained on, that the held-out stop rule sees."""
+    noise: str = ""
+    """Label noise as `train` takes it, kind:values[:exact], in place of tau-plus and tau-minus: none, symmetric:RATE,
+    symmetric-including-true:RATE, class-conditional:TAU_PLUS,TAU_MINUS, pair:RATE or matrix:FILE."""
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.noise:
+            object.__setattr__(self, "problem", _with_noise(self.problem, self.noise))
         object.__setattr__(self, "seeds", tuple(self.seeds))
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"`seeds` must be one or more different integers, got {self.seeds}; use for example 0 1 2")
@@ -81,6 +89,17 @@ class SimulateRun:
             "checks": [asdict(check) for check in checks(runs)],
             "stops": [row for run in runs for row in _stops(run)],
         }
+
+
+def _with_noise(problem: SignalNoise, words: str) -> SignalNoise:
+    """The problem with the label noise of the command line, unless it has another one."""
+    given, usual = parse_noise(words) or Symmetric(0.0), SignalNoise.label_noise
+    noise, usual = (of_all_classes(one, problem.n_classes) for one in (given, usual))
+    if problem.label_noise not in (noise, usual):
+        raise InputError(
+            f"`noise` is given as {words!r} and `label_noise` as {problem.label_noise!r}; give one of the two"
+        )
+    return replace(problem, label_noise=noise)
 
 
 def _noise(draw: Draw) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.errors import InputError, check_integer, check_positive, is_number
-from labelnoise.noise.models import TRANSITIONS, ClassConditional
+from labelnoise.noise.models import TRANSITIONS, ClassConditional, Symmetric
 
 if TYPE_CHECKING:
     from labelnoise.theory.problem import SignalNoise
@@ -29,6 +29,14 @@ def check_problem(p: SignalNoise) -> None:
     if p.orthogonal_noise and p.d < 2:
         raise InputError("`d` must be >= 2 with orthogonal_noise, got 1; one dimension is all signal")
     _check_variants(p)
+
+
+def of_all_classes(noise: Any, n_classes: int) -> Any:
+    """Return label noise for K classes: of more than two, a rate that both of two have is the rate of all."""
+    more = is_number(n_classes) and n_classes > 2
+    if more and isinstance(noise, ClassConditional) and noise.tau_plus == noise.tau_minus:
+        return Symmetric(noise.tau_plus, exact=noise.exact)
+    return noise
 
 
 def _check_scales(p: SignalNoise) -> None:
@@ -68,8 +76,8 @@ def _check_rates(p: SignalNoise) -> None:
     """Refuse label noise that leaves most labels wrong, or that is made for another number of classes."""
     if p.n_classes > 2 and isinstance(p.label_noise, ClassConditional):
         raise InputError(
-            f"`label_noise` must be Symmetric, Pair or Matrix with n_classes={p.n_classes}, got {p.label_noise!r}; use "
-            'Symmetric(0.2), in a TOML file [problem.label_noise] with kind = "Symmetric" and rate = 0.2'
+            f"`label_noise` must be Symmetric, Pair or Matrix with n_classes={p.n_classes}, got {p.label_noise!r}; "
+            "give one rate for all classes, or Pair(0.2), which is --noise pair:0.2 in the command"
         )
     if p.n_classes > 2:
         others = p.transition - np.diag(np.full(p.n_classes, np.inf))

@@ -41,6 +41,7 @@ def train(
     dtype: str = "float64",
     *,
     at_best: bool = True,
+    staged: bool = True,
     progress: Progress | None = None,
 ) -> History:
     """Train a batch of draws and record it.
@@ -53,6 +54,7 @@ def train(
         device: a torch device, or None.
         dtype: "float64" or "float32".
         at_best: whether somebody reads the columns at the best separation.
+        staged: whether somebody reads these or the series; if not, the series may be NaN.
         progress: called as progress(step, steps) at each record.
 
     Raises:
@@ -64,7 +66,7 @@ def train(
         stack.enter_context(exact)  # float32 is not TF32
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # a run that diverges is reported
         start = chosen.init(observer.draws, rates, observer.config, device, dtype)
-        return _train(chosen, start, observer, recorded, at_best, progress)
+        return _train(chosen, start, observer, recorded, at_best, staged, progress)
 
 
 def _train(
@@ -73,11 +75,12 @@ def _train(
     observer: Observer,
     recorded: np.ndarray,
     at_best: bool,
+    staged: bool,
     progress: Progress | None,
 ) -> History:
     series, finite = tracked(engine.view(start))
     track, whole = [series[..., None]], [finite[:, None]]
-    training = Training(start, start, np.full(finite.size, -np.inf), finite)
+    training = Training(start, start, np.full(finite.size, -np.inf), finite, staged)
     rows, arrays, steps = [], [], int(recorded[-1])
     for before, step in pairwise([0, *recorded.tolist()]):
         training, series, finite = engine.advance(training, step - before)

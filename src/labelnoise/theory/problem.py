@@ -10,7 +10,7 @@ from labelnoise.errors import InputError, check_integer
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
 from labelnoise.theory.draws import Draw, signals_of
 from labelnoise.theory.flips import flip_probability
-from labelnoise.theory.limits import check_problem
+from labelnoise.theory.limits import check_problem, of_all_classes
 from labelnoise.theory.sampling import sample_runs
 
 
@@ -40,7 +40,7 @@ class SignalNoise:
     init_std: float = 0.001
     """Standard deviation sigma_0 of the initial weights."""
     label_noise: ClassConditional | Symmetric | Pair | Matrix = ClassConditional(0.2, 0.2)
-    """How labels are flipped; class + is y = +1."""
+    """How labels are flipped; class + is y = +1. With more than two classes one rate of both is that of all."""
     orthogonal_noise: bool = False
     """Project the noise patches off mu: xi ~ N(0, noise_std^2 (I - mu mu^T / ||mu||^2))."""
     bias: bool = False
@@ -57,6 +57,7 @@ class SignalNoise:
     """Cosine of the angle between mu and v, the direction in which the noise patch decides on flips."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "label_noise", of_all_classes(self.label_noise, self.n_classes))
         check_problem(self)
 
     @property

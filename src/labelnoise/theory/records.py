@@ -11,7 +11,7 @@ from labelnoise.arrays import to_numpy
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import ARRAYS, SUMMARY, View, summary
-from labelnoise.theory.test_errors import SAMPLED, EvaluationNoise, held_out_margin, sampled_errors, seen_errors
+from labelnoise.theory.test_errors import KINDS, SAMPLED, EvaluationNoise, held_out_margin, sampled_errors, seen_errors
 
 Columns = dict[str, np.ndarray]
 
@@ -48,7 +48,8 @@ class Observer:
         if self._wants("test_error_seen"):
             row["test_error_seen"] = seen_errors(view)
         if self.config.test_draws and self._wants(*SAMPLED):
-            kinds = [kind for kind in ("perturbed", "fresh") if self._wants(*(n for n in SAMPLED if kind in n))]
+            stems = {kind: f"test_error_{kind}" for kind in KINDS}
+            kinds = [kind for kind, stem in stems.items() if self._wants(*(n for n in SAMPLED if n.startswith(stem)))]
             zetas = [zeta_std(draw, self.config) for draw in self.draws]
             row |= sampled_errors(view, self.draws, self.noise, zetas, kinds)
         if self.draws[0].n_holdout and self._wants("held_out_accuracy"):

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from labelnoise.arrays import check_memory
+from labelnoise.arrays import amount, check_memory
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, check_progress, did_you_mean
 from labelnoise.runs.kinds import Progress
@@ -131,8 +131,15 @@ def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequenc
     recorded = sum(sizes.get(name, n) for name in record) + 30
     q = n + max(draws[0].n_classes, 2)
     batch = q**2 + 8 * filters * q + 3 * filters * config.test_draws
-    needed = 8.0 * runs * (batch + 4 * config.steps + records * recorded)
-    check_memory(needed, "lower n, m, steps, test_draws or the number of runs, or record less")
+    kept = 8.0 * runs * records * recorded
+    needed = 8.0 * runs * (batch + 4 * config.steps) + kept
+    remedy = "lower n, m, steps, test_draws or the number of runs"
+    if kept > needed / 2:
+        remedy += (
+            f"; {amount(kept)} of it are {int(records):,} records a run: raise record_every, now "
+            f"{config.record_every}, or name fewer arrays in `record`"
+        )
+    check_memory(needed, remedy)
 
 
 def _check_classes(draw: Draw, dynamics: Dynamics) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,23 @@ from labelnoise.theory import outputs
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.flips import flip_probability
 from labelnoise.theory.observables import View
+
+BUDGET = 2**18
+"""Products with test patches that are held at once: 2 MB, which stay in a cache."""
+
+KINDS = ("perturbed", "fresh", "given_fresh")
+"""What `sampled_errors` estimates."""
+
+SAMPLED = (
+    "test_error_perturbed",
+    "test_error_perturbed_se",
+    "test_error_perturbed_upper",
+    "test_error_fresh",
+    "test_error_fresh_se",
+    "test_error_fresh_upper",
+    "test_error_given_fresh",
+)
+"""Columns that `sampled_errors` fills."""
 
 
 def held_out_margin(view: View, y_true: np.ndarray, y_given: np.ndarray) -> np.ndarray:
@@ -64,7 +82,7 @@ def sampled_errors(
     draws: tuple[Draw, ...],
     noise: Sequence[EvaluationNoise],
     zeta_std: Sequence[float],
-    kinds: Sequence[str] = ("perturbed", "fresh"),
+    kinds: Sequence[str] = KINDS,
 ) -> dict[str, np.ndarray]:
     """Return the two sampled test errors against true labels, with standard error and 95 % upper bound, each (R,).
 
@@ -74,34 +92,46 @@ def sampled_errors(
     <xi, v>), each flipped at its own rate. NaN where the distribution is not
     known (fresh: without a problem; perturbed: without zeta_std) and for broken weights.
     """
-    at_once = max(1, BUDGET // noise[0].normal.size)
-    parts = [range(first, min(first + at_once, len(draws))) for first in range(0, len(draws), at_once)]
     along = None if view.h_probe is None else to_numpy(view.h_probe())
     gram = {off: to_numpy(view.weight_gram(off)) for off in {False, *map(_orthogonal, draws)}}
     root = {off: _root(products) for off, products in gram.items()}
     rest = root if along is None else {off: _root(gram[off] - along[:, :, None] * along[:, None]) for off in gram}
-    tables = []
-    for runs in parts:
-        some = slice(runs.start, runs.stop)
-        normal, patch, score = _stacked([noise[run] for run in runs])
-        signals = to_numpy(view.h_signals[some])
-        table: dict[str, np.ndarray] = {}
+    noise_std, off, taus = (_of_problems(fact, draws) for fact in (_noise_std, _orthogonal, _taus))
+    table: dict[str, np.ndarray] = {}
+    for some in _parts(noise):
+        normal, patch, score = _stacked([noise[run] for run in some])
+        signals = to_numpy(view.h_signals)[some]
+        found: dict[str, np.ndarray] = {}
         if "perturbed" in kinds:
             own = root[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
-            perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi[some]), patch[:, None], axis=2)
-            table |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
-        if "fresh" in kinds:
-            noise_std = np.array([_noise_std(draws[run]) for run in runs])
-            own = np.stack([rest[_orthogonal(draws[run])][run] for run in runs]) * noise_std[:, None, None]
-            fresh = own @ normal + (0.0 if view.bias is None else to_numpy(view.bias)[some, :, None])
+            perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi)[some], patch[:, None], axis=2)
+            found |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
+        if "fresh" in kinds or "given_fresh" in kinds:
+            own = np.where(off[some, None, None], rest[bool(off.any())][some], rest[bool(off.all())][some])
+            fresh = own * noise_std[some, None, None] @ normal
+            if view.bias is not None:
+                fresh += to_numpy(view.bias)[some, :, None]
             if along is not None:  # what the patch has along v, by which its label is flipped
-                fresh = fresh + (noise_std[:, None] * along[some])[..., None] * score[:, None]
+                fresh += (noise_std[some, None] * along[some])[..., None] * score[:, None]
             output = _test_outputs(view, signals, fresh)
             wrong = _mistakes(output)
-            table |= _estimates("fresh", wrong)
-            table["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in runs], score)
-        tables.append(table)
-    return {name: np.concatenate([table[name] for table in tables]) for name in SAMPLED if name in tables[0]}
+            found |= _estimates("fresh", wrong) if "fresh" in kinds else {}
+            found["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in some], taus[some], score)
+        for name, values in found.items():
+            table.setdefault(name, np.empty(len(draws)))[some] = values
+    return table
+
+
+def _parts(noise: Sequence[EvaluationNoise]) -> Iterator[list[int]]:
+    """The runs in parts, as many as are held at once; runs that share their noise go together."""
+    at_once = max(1, BUDGET // noise[0].normal.size)
+    sharing: dict[int, list[int]] = {}
+    for run, one in enumerate(noise):
+        sharing.setdefault(id(one), []).append(run)
+    if len(sharing) == len(noise):
+        sharing = {0: list(range(len(noise)))}
+    for runs in sharing.values():
+        yield from (runs[first : first + at_once] for first in range(0, len(runs), at_once))
 
 
 def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,19 +142,11 @@ def _stacked(noise: list[EvaluationNoise]) -> tuple[np.ndarray, np.ndarray, np.n
     return normal, patch, np.stack([one.score for one in noise])
 
 
-BUDGET = 2**18
-"""Products with test patches that are held at once: 2 MB, which stay in a cache."""
-
-SAMPLED = (
-    "test_error_perturbed",
-    "test_error_perturbed_se",
-    "test_error_perturbed_upper",
-    "test_error_fresh",
-    "test_error_fresh_se",
-    "test_error_fresh_upper",
-    "test_error_given_fresh",
-)
-"""Columns that `sampled_errors` fills."""
+def _of_problems(fact: Callable[[Draw], Any], draws: Sequence[Draw]) -> np.ndarray:
+    """A fact of every run (R, ...), asked once of the runs of a problem."""
+    known = {id(draw.problem): draw for draw in draws}
+    facts = {at: fact(draw) for at, draw in known.items()}
+    return np.array([facts[id(draw.problem)] for draw in draws])
 
 
 def _orthogonal(draw: Draw) -> bool:
@@ -156,14 +178,16 @@ def _mistakes(output: np.ndarray) -> np.ndarray:
     return wrong
 
 
-def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], score: np.ndarray) -> np.ndarray:
-    """The fresh error against flipped labels (R,): outputs (R, [K,] C, N), mistakes (R, C, N), scores (R or 1, N)."""
+def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], tau: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The fresh error against flipped labels (R,).
+
+    Of outputs (R, [K,] C, N), mistakes (R, C, N), flip rates (R, 2) of two classes and scores (R or 1, N).
+    """
     if output.ndim == 4:
         right = (outputs.margins_of_classes(output) > 0).mean(-1)
         unknown = np.full((output.shape[1],) * 2, np.nan)
         known = np.stack([draw.problem.transition if draw.problem else unknown for draw in draws])
         return 1 - np.einsum("rck,rkc->r", known, right) / output.shape[1] + 0 * wrong[:, 0, 0]
-    tau = np.array([_taus(draw) for draw in draws])
     if draws[0].probe is not None:
         dependence = [draw.problem.flip_dependence if draw.problem else np.nan for draw in draws]
         scores = np.broadcast_to(score, (len(draws), score.shape[1]))
