@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest, rankdata
 from sklearn.metrics import average_precision_score, f1_score
@@ -17,7 +18,7 @@ from labelnoise.audit.rates import wilson
 from labelnoise.audit.recorded import read_training
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("sources", "learners", "records", "seen", "methods", "peers", "grid", "score", "run")
+NAMES = ("sources", "learners", "records", "seen", "methods", "peers", "grid", "score", "tables", "run")
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +131,70 @@ def test_the_mean_rank_is_that_of_margin_and_corrected_probability(bench):
     noise = np.random.default_rng(3).normal(0, 0.5, (6, 300))
     rows = margin + noise
     prediction = np.where(rows > 0, given, 1 - given)
-    seen = seen_of(bench, rows, np.logaddexp(0, -rows), prediction, given, 1)
+    loss = np.logaddexp(0, -rows)
+    stop = bench["records"].stage_one(loss, np.arange(300) % 10 == 0)
+    seen = seen_of(bench, rows, loss, prediction, given, stop)
     frame = ln.suspects(seen.recorder, held_out=seen.held_out).set_index("index")
     audited = frame["score"].sort_index().to_numpy()
     assert_close(bench["methods"].audited(seen), audited)
     training = read_training(seen.recorder, seen.held_out)
     corrected = judge([training], score="given-probability").score
-    ranks = [rankdata(score, "ordinal") - 1 for score in (-rows[:4].mean(axis=0), corrected)]
+    ranks = [rankdata(score, "ordinal") - 1 for score in (-rows[: 2 * stop + 2].mean(axis=0), corrected)]
     assert_close(bench["methods"].mean_rank(seen), np.mean(ranks, axis=0) / 299)
+    assert_close(bench["methods"].corrected_probability(seen), corrected, atol=1e-6)
+
+
+def test_the_cap_is_that_of_the_audit_where_the_network_rejects_more_than_the_interval_allows(bench):
+    given, _, margin, loss, prediction = network(n=2_000, rate=0.05, unsure=0.4)
+    seen = seen_of(bench, *(np.tile(part, (5, 1)) for part in (margin, loss, prediction)), given, 1)
+    capped = judge([read_training(seen.recorder, seen.held_out)], decision="capped").flagged
+    assert_close(seen.capped, capped)
+    assert 100 < capped.sum() < seen.rejected.sum()
+
+
+def test_several_trainings_are_audited_together(bench):
+    """Each of three networks is misled on other samples; together they rank as the audit of all three does."""
+    given, true, margin, loss, prediction = network(n=400)
+    several = []
+    for part in range(3):
+        rows = np.tile(margin, (5, 1))
+        rows[:, part::3] += np.random.default_rng(part).normal(0, 3, rows[:, part::3].shape[1])
+        prediction = np.where(rows > 0, given, 1 - given)
+        several.append(seen_of(bench, rows, np.logaddexp(0, -rows), prediction, given, 2))
+    found = bench["seen"].judged(several)
+    theirs = ln.suspects([seen.recorder for seen in several], held_out=[seen.held_out for seen in several])
+    assert_close(found.score, theirs.set_index("index")["score"].sort_index().to_numpy())
+    together = bench["score"].ranking(given != true, found.score)["ap"]
+    assert together > max(bench["score"].ranking(given != true, seen.verdict.score)["ap"] for seen in several)
+
+
+def rows_beside_cleanlab(**ahead):
+    """Rows of one record a data set: cleanlab has .8 and .7, one training and five are ahead by so much."""
+    rows = []
+    for data, (one, five) in ahead.items():
+        common = {"place": f"{data} mlp", "folds": True, "several": True}
+        for name, ap, trainings in (
+            ("`suspects`, the package's default", 0.8 + one, 1), ("cleanlab good", 0.8, 5), ("cleanlab bad", 0.7, 5),
+            ("5 trainings: `suspects`, the package's default", 0.8 + five, 5),
+        ):  # fmt: skip
+            rows.append(common | {"name": name, "ap": ap, "trainings": trainings, "seconds": 7.0 * trainings})
+    return pd.DataFrame(rows)
+
+
+def test_the_goals_beside_cleanlab_are_judged_by_data(bench):
+    table = bench["tables"].beside(rows_beside_cleanlab(wine=(-0.019, 0.001), digits=(-0.021, -0.001)))
+    assert "behind by at most 0.02 on each data set: missed on digits mlp." in table
+    assert "goal: ahead on each data set: missed on digits mlp." in table
+    assert "| wine mlp | 1 | 0.781 | 0.800 | -0.019 | 7 | 35 | good |" in table
+    assert "| mean of the data sets |  | 0.800 | 0.800 | 0.000 | 35 | 35 |  |" in table
+    table = bench["tables"].beside(rows_beside_cleanlab(wine=(-0.019, 0.001)))
+    assert table.count("met on every data set.") == 2
+
+
+def test_the_mean_of_the_data_sets_counts_each_once(bench):
+    places = {"place": ["wine", "wine", "digits"], "name": "`loss`", "single": [1.0, 2.0, 4.5]}
+    table = bench["tables"]._pivot(pd.DataFrame(places), "single", "place", overall="mean")
+    assert table.splitlines()[2] == "| `loss` | 1.500 | 4.500 | 3.000 |"
 
 
 def test_methods_see_no_truth(bench):
@@ -176,6 +233,8 @@ def test_names_of_files_tell_the_settings(bench):
     for setting in (*every, replace(every[-1], member=4)):
         assert bench["records"].Setting.from_name(setting.name) == setting
     assert {setting.schedule for setting in every} == {"constant", "step", "cosine"}
+    few = bench["grid"].settings(("mnist",), (0, 3), noises=("none", "pair:0.1"))
+    assert {setting.noise for setting in few} == {"none", "pair:0.1"} and set(few) < set(every) and len(few) == 4
 
 
 def test_rates_that_differ_between_the_classes_have_the_stated_mean(bench):
@@ -208,10 +267,42 @@ def test_a_record_is_made_once(bench, small, tmp_path, monkeypatch):
     assert_close(record.margin > 0, record.prediction == record.given)
     assert 0.1 < record.noisy.mean() < 0.3
     assert np.isfinite(record.test_accuracy_averaged).all()
+    assert record.seconds > 0 and record.watching > 0
+    assert bench["score"].known_seconds(record) == record.seconds
+    assert np.isnan(bench["score"].known_seconds(replace(record, watching=np.nan)))
     monkeypatch.setattr(bench["records"], "_train", None)
     again = bench["records"].record_of(small, tmp_path, tmp_path)
     assert_close(again.loss, record.loss)
     assert [path.name for path in tmp_path.iterdir()] == [f"{small.name}.npz"]
+
+
+def test_seconds_are_without_those_of_the_tests(bench, small, monkeypatch):
+    """A clock that the watch alone moves."""
+    clock = [0.0]
+    monkeypatch.setattr(bench["learners"].time, "process_time", lambda: clock[0])
+
+    def watch(outputs, averaged):
+        clock[0] += 2.5
+
+    source = bench["sources"].load_source("wine", Path(), 0)
+    trained = bench["learners"].LEARNERS["mlp"].train(source, source.y, "constant", 0, watch)
+    assert (trained.seconds, trained.watching) == (0.0, 10.0)
+    shorter = bench["learners"].LEARNERS["mlp"].train(replace(source, epochs=3), source.y, "step", 0, watch)
+    assert len(shorter.loss) == 3 and shorter.watching == 7.5
+
+
+def test_further_trainings_of_the_same_labels_are_not_averaged_and_may_be_left_unjudged(
+    bench, small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(bench["run"], "rows_of", None)
+    arguments = "--data wine --noises pair:0.1 --seeds 3 --folds none --members 2 --train-only --out".split()
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments, str(tmp_path)])
+    bench["run"].main()
+    setting = replace(small, noise="pair:0.1")
+    assert sorted(path.stem for path in tmp_path.iterdir()) == [setting.name, f"{setting.name}_member1"]
+    first, second = (bench["records"].record_of(replace(setting, member=k), tmp_path, tmp_path) for k in (0, 1))
+    assert (first.given == second.given).all() and (first.held_out != second.held_out).any()
+    assert np.isfinite(first.test_accuracy_averaged).all() and np.isnan(second.test_accuracy_averaged).all()
 
 
 def test_a_killed_training_leaves_no_record(bench, small, tmp_path, monkeypatch):
@@ -262,12 +353,13 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
     bench["run"].main()
     table, said = (out / "table.md").read_text(), capsys.readouterr().out
     assert "left out: adult" in said and "left out, for want of data: adult" in table.lower()
-    for words in ("flags nothing", "## Rate", "## Stops", "## Seconds", "fifths, to the stop", "cleanlab"):
+    for words in ("flags nothing", "## Rate", "## Stops", "## Test accuracy", "fifths, to the stop", "cleanlab"):
         assert words in table
     if noise != "none":
         for words in (
-            "5 folds",
             "2 trainings: mean rank",
+            "2 trainings: `suspects`, counted",
+            "goal: ahead on each data set",
             "cleanlab self_confidence",
             "`aum`",
             "`suspects`, capped",

@@ -12,7 +12,7 @@ import numpy as np
 from seen import Seen
 
 from labelnoise.audit import scores as package
-from labelnoise.audit.rates import fifths, places, wilson
+from labelnoise.audit.rates import class_factors, fifths, places, wilson
 from labelnoise.record.stop_rules import STOP_RULES, named_rule
 from labelnoise.record.watching import find_stop
 
@@ -38,12 +38,13 @@ def margin_to_twice(seen: Seen) -> np.ndarray:
 
 def audited(seen: Seen) -> np.ndarray:
     """The score of the package's audit: the margin to twice the stop, corrected by class."""
-    return np.nan_to_num(seen.verdicts["counted"].score)
+    return np.nan_to_num(seen.verdict.score)
 
 
 def corrected_probability(seen: Seen) -> np.ndarray:
     """1 - the given label's mean probability to twice the stop, its odds corrected by class as the audit does."""
-    return np.nan_to_num(seen.verdicts["given-probability"].score)
+    share, factor = 1 - seen.probability[seen.to_twice].mean(axis=0), class_factors(seen.verdict.rates)[seen.given]
+    return factor * share / (factor * share + 1 - share)
 
 
 def mean_rank(seen: Seen) -> np.ndarray:
@@ -127,7 +128,7 @@ def _rejection(mask: np.ndarray) -> tuple[float, float, float]:
 
 def audited_rate(seen: Seen) -> tuple[float, float, float]:
     """What the package's audit says; all of it is open where nothing can be decided."""
-    rates = seen.verdicts["counted"].rates
+    rates = seen.verdict.rates
     return rates.rate, rates.low, rates.high
 
 
@@ -171,8 +172,8 @@ def _as_counted(score: str, rate: str) -> Callable[[Seen], np.ndarray]:
 
 
 DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
-    "`suspects`, counted": lambda s: s.verdicts["counted"].flagged,
-    "`suspects`, capped": lambda s: s.verdicts["capped"].flagged,
+    "`suspects`, counted": lambda s: s.verdict.flagged,
+    "`suspects`, capped": lambda s: s.capped,
     "mean rank, as many as fifths say": _as_counted(MEAN_RANK, "fifths, to the stop"),
     "`suspects`, as many as fifths say": _as_counted(SUSPECTS, "fifths, to the stop"),
     "margin, as many as fifths say": _as_counted(MARGIN, "fifths, to the stop"),

@@ -75,6 +75,9 @@ class Record:
     test_accuracy_averaged: np.ndarray
     """(T,) of the average of the weights of the five epochs around each one; NaN without weights."""
     seconds: float
+    """CPU seconds of the training; where `watching` is NaN, by the clock and with the tests of each epoch."""
+    watching: float = np.nan
+    """CPU seconds of the tests of each epoch, which no audit needs; NaN in records of older versions."""
 
     @property
     def noisy(self) -> np.ndarray:
@@ -128,6 +131,8 @@ def _train(setting: Setting, root: Path) -> dict[str, np.ndarray]:
 
     def watch(outputs: Outputs, averages: Averaged) -> None:
         single.append(float((outputs(source.x_test).argmax(1) == source.y_test).mean()))
+        if setting.member:
+            return  # whose stops nobody looks at
         averaged.update({at: float((out.argmax(1) == source.y_test).mean()) for at, out in averages(source.x_test)})
 
     trained = LEARNERS[setting.learner].train(source, given, setting.schedule, setting.training_seed, watch)
@@ -146,6 +151,7 @@ def _arrays(trained: Trained) -> dict[str, np.ndarray]:
         "prediction": trained.prediction.astype(np.int16),
         "held_out": trained.held_out,
         "seconds": np.array(trained.seconds),
+        "watching": np.array(trained.watching),
     }
 
 
@@ -157,15 +163,16 @@ def _train_folds(setting: Setting, root: Path) -> dict[str, np.ndarray]:
     fold = stream(setting.seed, "split").permutation(len(given)) % FOLDS
     shape = (len(given), source.n_classes)
     found = {name: np.zeros(shape, np.float32) for name in ("end", "stop", "around")}
-    seconds = 0.0
+    spent = np.zeros(2)
     for k in range(FOLDS):
         part = replace(source, x=source.x[fold != k], y=source.y[fold != k])
         left_out, outputs, trained = _fold(learner, part, given[fold != k], source.x[fold == k], setting)
-        stop, seconds = stage_one(trained.loss, trained.held_out), seconds + trained.seconds
+        stop = stage_one(trained.loss, trained.held_out)
+        spent += trained.seconds, trained.watching
         found["end"][fold == k] = outputs[-1]
         found["stop"][fold == k] = outputs[stop]
         found["around"][fold == k] = np.mean(outputs[max(stop - 2, 0) : stop + 3], axis=0)
-    return found | {"seconds": np.array(seconds)}
+    return found | {"seconds": spent[0], "watching": spent[1]}
 
 
 def _fold(

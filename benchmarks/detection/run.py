@@ -28,7 +28,8 @@ from dataclasses import replace
 import torch
 from grid import CHOOSING, REPORTING, settings
 from records import Setting, folds_of, record_of
-from score import rows_of, tables
+from score import rows_of
+from tables import tables
 
 from labelnoise.errors import InputError
 
@@ -40,7 +41,7 @@ def main() -> None:
     arguments = _arguments()
     harness.describe("Wrong labels found, and trainings stopped")
     out, root = Path(arguments.out), Path(arguments.data_root)
-    wanted = settings(tuple(arguments.data), tuple(arguments.seeds), arguments.subset)
+    wanted = settings(tuple(arguments.data), tuple(arguments.seeds), arguments.subset, tuple(arguments.noises))
     if arguments.stored:
         there = (Setting.from_name(path.stem) for path in sorted(out.glob("*.npz")) if ".folds" not in path.name)
         wanted = [setting for setting in there if not setting.member]
@@ -56,6 +57,8 @@ def main() -> None:
         print(f"{time.perf_counter() - start:6.0f} s  {place + 1}/{len(wanted)}  {setting.name}", flush=True)
     for name, error in left_out.items():
         print(f"left out: {name} ({error})")
+    if arguments.train_only:
+        return
     if not rows:
         sys.exit("no record; see above")
     target = out / "table.md"
@@ -69,7 +72,10 @@ def _judged(setting: Setting, arguments: argparse.Namespace, root: Path, out: Pa
     asked = reported and arguments.folds == "reporting" or arguments.folds == "all"
     folds = folds_of(setting, root, out) if asked or (out / f"{setting.name}.folds.npz").exists() else None
     members = [replace(setting, member=k) for k in range(1, arguments.members)]
-    others = [record_of(m, root, out) for m in members if reported or (out / f"{m.name}.npz").exists()]
+    complete = reported or all((out / f"{member.name}.npz").exists() for member in members)
+    others = [record_of(member, root, out) for member in members] if complete else []
+    if arguments.train_only:
+        return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of peers, about few samples of a class
         return rows_of(record, folds, others)
@@ -81,15 +87,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data", nargs="*", default=[], metavar="NAME", help="data sets, or NAME/LEARNER; all if left out"
     )
+    parser.add_argument("--noises", nargs="*", default=[], metavar="NOISE", help="as symmetric:0.2; all if left out")
     parser.add_argument("--seeds", nargs="*", type=int, help="seeds; 0 to 2 choose, 3 to 5 report")
     parser.add_argument(
         "--folds", choices=("none", "reporting", "all"), default="reporting", help="where 5 folds are trained"
     )
-    parser.add_argument("--members", type=int, default=1, help="trainings of each reporting setting; scores are means")
+    parser.add_argument(
+        "--members", type=int, help="trainings of each reporting setting, judged together (1; 5 with --stored)"
+    )
+    parser.add_argument("--train-only", action="store_true", help="leave the judging to --stored")
     parser.add_argument("--stored", action="store_true", help="judge what is there, train nothing")
     parser.add_argument("--data-root", default=os.environ.get("LABELNOISE_DATA", "data"), help="folder with data")
     parser.add_argument("--out", default="runs/detection", help="where records and table.md are kept")
     arguments = parser.parse_args()
+    arguments.members = arguments.members or (5 if arguments.stored else 1)
     if not arguments.seeds:
         arguments.seeds = [CHOOSING[0], REPORTING[0]] if arguments.subset else [*CHOOSING, *REPORTING]
     return arguments
@@ -98,7 +109,7 @@ def _arguments() -> argparse.Namespace:
 def _head(arguments: argparse.Namespace, count: int, left_out: dict[str, Exception]) -> str:
     options = [f"--{name}" for name in ("subset", "stored") if vars(arguments)[name]]
     options += ["--data", *arguments.data] if arguments.data else []
-    options += ["--members", str(arguments.members)] if arguments.members > 1 else []
+    options += ["--members", str(arguments.members)] if arguments.members > 1 and not arguments.stored else []
     words = " ".join(["python benchmarks/detection/run.py", *options])
     absent = f" Left out, for want of data: {', '.join(left_out)}." if left_out else ""
     return (

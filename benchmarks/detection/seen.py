@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,7 @@ import numpy as np
 from records import Record, stage_one
 
 import labelnoise as ln
+from labelnoise.audit.decisions import capped
 from labelnoise.audit.judging import Verdict, judge
 from labelnoise.audit.recorded import read_training
 
@@ -34,18 +36,31 @@ class Seen:
     @cached_property
     def recorder(self) -> ln.Recorder:
         """The same as what any training loop leaves."""
-        recorder = ln.Recorder(self.given.size, int(max(self.given.max(), self.prediction.max())) + 1)
+        return self.recorder_of(self.n_classes)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that are given or predicted."""
+        return int(max(self.given.max(), self.prediction.max())) + 1
+
+    def recorder_of(self, n_classes: int) -> ln.Recorder:
+        """The record of a training with so many classes."""
+        recorder = ln.Recorder(self.given.size, n_classes)
         arrays = {"margin": self.margin, "loss": self.loss}
         classes = {"prediction": self.prediction.astype(np.int32), "given": self.given.astype(np.int64)}
         recorder.load_state_dict(arrays | classes)
         return recorder
 
     @cached_property
-    def verdicts(self) -> dict[str, Verdict]:
-        """What the package's audit says: by its decisions, and by a score that is no default of it."""
-        training = read_training(self.recorder, self.held_out)
-        found = {decision: judge([training], decision=decision) for decision in ("counted", "capped")}
-        return found | {"given-probability": judge([training], score="given-probability")}
+    def verdict(self) -> Verdict:
+        """What the package's audit says."""
+        return judge([read_training(self.recorder, self.held_out)])
+
+    @property
+    def capped(self) -> np.ndarray:
+        """(n,) what the audit flags by its decision `capped`; nothing where it can decide nothing."""
+        verdict, rejected = self.verdict, self.rejected & (self.verdict.suggested != self.given)
+        return rejected & verdict.rates.known & capped(verdict.score, rejected, self.given, verdict.rates)
 
     @property
     def epochs(self) -> int:
@@ -91,3 +106,9 @@ class Seen:
     def sure(self, epochs: slice) -> np.ndarray:
         """(n,) mean probability of the class that is predicted in each of these epochs: exp(-loss - min(margin, 0))."""
         return np.exp(-self.loss[epochs].astype(float) - np.minimum(self.margin[epochs], 0)).clip(0, 1).mean(axis=0)
+
+
+def judged(every: Sequence[Seen]) -> Verdict:
+    """What the package's audit says by several trainings of the same labels."""
+    n_classes = max(seen.n_classes for seen in every)
+    return judge([read_training(seen.recorder_of(n_classes), seen.held_out) for seen in every])

@@ -26,6 +26,8 @@ class Source:
     features: np.ndarray
     """(n, d) what noise that depends on the sample looks at."""
     images: Data | None = None
+    epochs: int | None = None
+    """Epochs to train for; None for the learner's own."""
 
 
 def load_source(name: str, root: Path, seed: int) -> Source:
@@ -33,8 +35,10 @@ def load_source(name: str, root: Path, seed: int) -> Source:
     return SOURCES[name](root, seed)
 
 
-def _images(name: str, size: int, per_class: int | None, n_test: int) -> Callable[[Path, int], Source]:
-    """Images averaged to size x size; `per_class` of them to train on."""
+def _images(
+    name: str, size: int, per_class: int | None, n_test: int, epochs: int | None = None
+) -> Callable[[Path, int], Source]:
+    """Images averaged to size x size; `per_class` of them to train on, for so many epochs."""
 
     def load(root: Path, seed: int) -> Source:
         data = load_data(name, root=root, per_class=per_class, seed=seed)
@@ -43,7 +47,7 @@ def _images(name: str, size: int, per_class: int | None, n_test: int) -> Callabl
             data, x_train=_shrunk(data.x_train, size), x_test=_shrunk(data.x_test[test], size), y_test=data.y_test[test]
         )
         flat = data.x_train.reshape(len(data.x_train), -1)
-        return Source(data.x_train, data.y_true, data.x_test, data.y_test, data.n_classes, flat, data)
+        return Source(data.x_train, data.y_true, data.x_test, data.y_test, data.n_classes, flat, data, epochs)
 
     return load
 
@@ -130,10 +134,10 @@ def _banking77(root: Path, seed: int) -> Source:
 
 SOURCES: dict[str, Callable[[Path, int], Source]] = {
     "digits": _images("digits", 8, None, 10_000),
-    "mnist": _images("mnist", 14, 300, 2_000),
-    "fashion": _images("fashion-mnist-small", 14, 300, 2_000),
-    "cifar10": _images("cifar10-ten-classes-small", 16, 300, 2_000),
-    "cifar-pair": _images("cifar10-airplane-automobile", 16, 1_000, 2_000),
+    "mnist": _images("mnist", 14, 200, 1_000, 30),
+    "fashion": _images("fashion-mnist-small", 14, 200, 1_000, 30),
+    "cifar10": _images("cifar10-ten-classes-small", 16, 200, 1_000, 30),
+    "cifar-pair": _images("cifar10-airplane-automobile", 16, 1_000, 1_000, 30),
     "adult": _table(_adult, 4_000, 4_000),
     "breast-cancer": _table(_of_sklearn("breast_cancer"), 400, 169),
     "wine": _table(_of_sklearn("wine"), 125, 53),
