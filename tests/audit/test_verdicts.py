@@ -158,45 +158,26 @@ def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are()
 def test_decisions_by_hand():
     score = np.array([0.9, 0.8, 0.7, 0.6, 0.5, np.nan])
     rejected, given = np.array([True, True, True, False, True, True]), np.array([0, 0, 1, 1, 1, 0])
-    chances = np.array([0.9, 0.8, 0.5, 0.3, 0.1, np.nan])
-
-    def flags(name, rates):
-        return DECISIONS[name](score, rejected, given, rates, chances).tolist()
-
-    unknown = estimate_rates(given, score, given, np.zeros(6, bool), 2)
-    assert [name for name in DECISIONS] == ["expected-f1", "counted", "capped", "rejected", "mixture"]
-    for name in ("expected-f1", "capped", "rejected", "counted"):  # without a rate nothing but the margins is known
-        assert flags(name, unknown) == [True, True, True, False, True, False]
+    rates = estimate_rates(given, score, given, np.zeros(6, bool), 2)
+    assert [name for name in DECISIONS] == ["counted", "capped", "rejected", "mixture"]
+    for name in ("capped", "rejected", "counted"):  # without a rate nothing but the margins is known
+        assert DECISIONS[name](score, rejected, given, rates).tolist() == [True, True, True, False, True, False]
     known = estimate_rates(np.zeros(40, int), np.arange(40.0), np.zeros(40, int), np.ones(40, bool), 2)
     object.__setattr__(known, "rate", 0.4)
     object.__setattr__(known, "high", 0.6)
     object.__setattr__(known, "wrong_high", np.array([0.2, 0.3]))
-    assert flags("capped", known) == [True, False, True, False, True, False]
-    assert flags("counted", known) == [True, True, False, False, False, False]
-    # 2 (0.9, 1.7, 2.2, 2.5, 2.6) / (2.6 + 1 to 5) = .50, .739, .786, .758, .684
-    assert flags("expected-f1", known) == [True, True, True, False, False, False]
+    assert DECISIONS["capped"](score, rejected, given, known).tolist() == [True, False, True, False, True, False]
+    assert DECISIONS["counted"](score, rejected, given, known).tolist() == [True, True, False, False, False, False]
     object.__setattr__(known, "high", 0.3)
-    assert flags("capped", known) == [True, False, True, False, False, False]
-    object.__setattr__(known, "rate", 0.0)
-    assert not any(flags("expected-f1", known))
-
-
-def test_the_default_flags_as_many_as_make_f1_largest():
-    recorder, true, held_out = two_stages(n=4000, n_classes=2, rate=0.3, hard=0.6, seed=2)
-    training, wrong = read_training(recorder, held_out), recorder.given != true
-    worth = {name: f1(judge([training], decision=name).flagged, wrong) for name in ("expected-f1", "counted")}
-    score = judge([training]).score
-    best = max(f1(score >= cut, wrong) for cut in np.quantile(score, np.linspace(0.02, 0.98, 97)))
-    assert worth["expected-f1"] > worth["counted"] and worth["expected-f1"] > best - 0.02
-    assert (judge([training]).flagged == judge([training], decision="expected-f1").flagged).all()
+    assert DECISIONS["capped"](score, rejected, given, known).tolist() == [True, False, True, False, False, False]
 
 
 def test_the_mixture_splits_two_heaps():
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(0, 1, 800), rng.normal(8, 1, 200)])
-    flagged = DECISIONS["mixture"](score, score > 0, np.zeros(1000, int), None, score)
+    flagged = DECISIONS["mixture"](score, score > 0, np.zeros(1000, int), None)
     assert 190 <= flagged.sum() <= 210 and flagged[800:].mean() > 0.95
-    assert not DECISIONS["mixture"](np.ones(5), score[:5] > 0, np.zeros(5, int), None, np.ones(5)).any()
+    assert not DECISIONS["mixture"](np.ones(5), score[:5] > 0, np.zeros(5, int), None).any()
 
 
 def test_chances_add_up_follow_the_score_and_are_as_sharp_as_what_is_known():
@@ -351,7 +332,7 @@ def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():
         (lambda r, h: ln.suspects(r, held_out=[0.5]), "mask of truth values"),
         (lambda r, h: ln.suspects(r, stop=21), "at most the number of epochs"),
         (lambda r, h: ln.suspects(r, score="aums"), "did you mean 'aum'"),
-        (lambda r, h: ln.suspects(r, decision=3), "must be one of expected-f1"),
+        (lambda r, h: ln.suspects(r, decision=3), "must be one of counted"),
         (lambda r, h: ln.suspects([r], held_out=[h, h]), "a list of a mask a recorder"),
         (lambda r, h: ln.suspects([r, two_stages(n=10)[0]]), "records must be of the same data"),
         (lambda r, h: ln.suspects([r, two_stages(seed=9)[0]]), "records must be of the same labels"),

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from labelnoise.arrays import stream
-from labelnoise.audit.decisions import DECISIONS, PROPOSED
+from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import Verdict, check_name, judge
 from labelnoise.audit.labels import GivenLabels, read_labels
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
@@ -46,7 +46,7 @@ def audit_samples(
     model: Model = None,
     folds: int | None = None,
     score: str | None = None,
-    decision: str = PROPOSED,
+    decision: str = "counted",
     seed: int = 0,
     progress: Progress | None = None,
     self_test: bool = False,
@@ -123,7 +123,7 @@ class LabelAuditor(BaseEstimator):
         folds: trainings, each sample held out of one of them; 1 holds a tenth out of a single one. None takes 3 for
             tables, given classifiers and up to 2,000 images, 5 for texts and few vectors, else 1.
         score: how suspicion is measured, a key of `labelnoise.audit.scores.SCORES`; None for the default.
-        decision: how many are flagged: `expected-f1`, `counted`, `capped`, `rejected` or `mixture`.
+        decision: how many are flagged: `counted`, `capped`, `rejected` or `mixture`.
         self_test: flip a twentieth of the labels at random after the audit and audit again, which takes as long once
             more: how many of them are flagged is an optimistic bound on how many real mistakes are.
         random_state: seed of folds, weights and batches, an integer; None for 0.
@@ -155,7 +155,7 @@ class LabelAuditor(BaseEstimator):
         *,
         folds: int | None = None,
         score: str | None = None,
-        decision: str = PROPOSED,
+        decision: str = "counted",
         self_test: bool = False,
         random_state: int | None = None,
     ) -> None:

@@ -1,8 +1,4 @@
-"""Which samples to flag where the rate is not known; each decision returns a mask.
-
-A decision may look at the score, at which samples the network rejects around the stop, at the given labels, at the
-estimated rates, and at the chances that each label is wrong (NaN where the rate is not known).
-"""
+"""Which samples to flag where the rate is not known; each decision returns a mask."""
 
 from __future__ import annotations
 
@@ -17,27 +13,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     Flags = Bool[np.ndarray, " n"]
-    Scores = Float[np.ndarray, " n"]
 
 
-def expected_f1(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates, chances: Scores) -> Flags:
-    """The most suspicious samples, as many as make the expected F1 largest.
-
-    With the chances c_1 >= c_2 >= ... that labels are wrong, flagging k samples has the expected F1
-    2 (c_1 + ... + c_k) / (k + sum of all c): it is largest where c_k falls below half of it (Lipton et al. 2014).
-    """
-    flagged = np.isfinite(score)
-    if not rates.known:
-        return rejected & flagged
-    members = np.flatnonzero(flagged)
-    falling = -np.sort(-chances[members])
-    gain = np.cumsum(falling) / (np.arange(1, falling.size + 1) + falling.sum())
-    number = int(np.argmax(gain)) + 1 if rates.rate > 0 else 0
-    flagged[_beyond(score, members, number)] = False
-    return flagged
-
-
-def counted(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates, chances: Scores) -> Flags:
+def counted(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
     """The most suspicious samples, as many as the estimated rate says, rejected or not."""
     flagged = np.isfinite(score)
     if not rates.known:
@@ -46,7 +24,7 @@ def counted(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates:
     return flagged
 
 
-def capped(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates, chances: Scores) -> Flags:
+def capped(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
     """Samples that the network rejects around the stop, at most as many as the interval of the rate allows.
 
     Of each given class, and of all, the most suspicious are kept, up to the upper end of the interval of how many are
@@ -64,12 +42,12 @@ def capped(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates: 
     return flagged
 
 
-def all_rejected(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates, chances: Scores) -> Flags:
+def all_rejected(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
     """Samples that the network rejects around the stop: whose mean margin there is below 0."""
     return rejected & np.isfinite(score)
 
 
-def mixture(score: Scores, rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates, chances: Scores) -> Flags:
+def mixture(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
     """Samples of the upper of two normal distributions that are fitted to the scores by EM."""
     known = np.isfinite(score)
     values = score[known]
@@ -104,13 +82,10 @@ def _upper_normal(values: np.ndarray, steps: int = 100) -> np.ndarray:
     return upper > 0.5
 
 
-DECISIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, Rates, np.ndarray], np.ndarray]] = {
-    "expected-f1": expected_f1,
+DECISIONS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, Rates], np.ndarray]] = {
     "counted": counted,
     "capped": capped,
     "rejected": all_rejected,
     "mixture": mixture,
 }
-"""Each decision by name."""
-PROPOSED = "expected-f1"
-"""The default decision."""
+"""Each decision by name; the first is the default."""

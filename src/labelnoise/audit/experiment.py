@@ -50,9 +50,9 @@ class AuditRun:
     """Trainings, each sample held out of one; 0 for the default of the kind of data."""
     score: str = ""
     """How suspicion is measured, such as margin-to-twice, aum or share-rejected; empty for the default."""
-    decision: Literal["expected-f1", "counted", "capped", "rejected", "mixture"] = "expected-f1"
-    """How many are flagged: as many as make the expected F1 largest, as the rate says, as the network rejects and the
-    rate allows, all rejected, or the upper of two heaps of scores."""
+    decision: Literal["counted", "capped", "rejected", "mixture"] = "counted"
+    """How many are flagged: as many as the rate says, as the network rejects and the rate allows, all rejected, or the
+    upper of two heaps of scores."""
     self_test: bool = False
     """Flip a twentieth of the labels at random after the audit and audit again, which takes as long once more: how many
     of them are flagged is an optimistic bound on how many real mistakes are."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.chances import chances_of, confidence
-from labelnoise.audit.decisions import DECISIONS, PROPOSED
+from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.learning import learning_of, undecided_rates
 from labelnoise.audit.pooling import Basis, caveats_of, pool
 from labelnoise.audit.rates import Rates, class_factors, estimate_rates
@@ -59,7 +59,7 @@ class Verdict:
 
 
 def judge(
-    trainings: Sequence[RecordedTraining], score: str | None = None, decision: str = PROPOSED, seed: int = 0
+    trainings: Sequence[RecordedTraining], score: str | None = None, decision: str = "counted", seed: int = 0
 ) -> Verdict:
     """Judge every given label by the records of one or several trainings on it.
 
@@ -91,15 +91,12 @@ def judge(
     elif name == FIRST:
         values = values + np.log(class_factors(rates))[given]
     values = np.where(given < 0, np.nan, values)
-    chances = _chances(values, rates, basis, given)
-    flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates, chances)
-    if not rates.known and not undecided:
-        chances = confidence(values, float(flagged[np.isfinite(values)].mean()))
+    flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
     return Verdict(
         given=given,
         suggested=basis.suggested,
         score=values,
-        confidence=chances,
+        confidence=np.full(given.size, np.nan) if undecided else _confidence(values, flagged, rates, basis, given),
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(trainings),
@@ -115,20 +112,20 @@ def suspects(
     held_out: ArrayLike | Sequence[ArrayLike | None] | None = None,
     stop: int | None = None,
     score: str | None = None,
-    decision: str = PROPOSED,
+    decision: str = "counted",
 ) -> pd.DataFrame:
     """List the samples of a recorded training, the most suspicious first.
 
     The default score is minus the mean margin up to twice the end of Stage I, which the held-out samples tell, plus how
     much more often labels of the class are wrong; without such samples it is the share of epochs in which another class
-    was predicted. Flagged are the most suspicious ones, as many as make the expected F1 largest.
+    was predicted. Flagged are the most suspicious ones, as many as are estimated to be wrong.
 
     Args:
         recorder: a `Recorder`, or a list of those of several trainings on the same labels.
         held_out: (n,) mask of the samples that were recorded and not trained on, or a list of such masks.
         stop: epochs of Stage I, counted from 1; None finds them.
         score: a key of `labelnoise.audit.scores.SCORES`; None for the default.
-        decision: `expected-f1`, `counted`, `capped`, `rejected` or `mixture`.
+        decision: `counted`, `capped`, `rejected` or `mixture`.
 
     Returns:
         A row a sample with columns index (its position), given, suggested, score (larger is more suspicious),
@@ -222,10 +219,11 @@ def _corrected(score: np.ndarray, factor: np.ndarray) -> np.ndarray:
         return factor * score / (factor * score + (1 - score))
 
 
-def _chances(values: np.ndarray, rates: Rates, basis: Basis, given: np.ndarray) -> np.ndarray:
-    """Chances (n,) that a label is wrong; NaN without an estimate of the rate."""
+def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Basis, given: np.ndarray) -> np.ndarray:
+    """Chances (n,) that a label is wrong; without an estimate of the rate they add up to the number that is flagged."""
+    known = np.isfinite(values)
     if not rates.known:
-        return np.full(given.size, np.nan)
+        return confidence(values, float(flagged[known].mean()) if known.any() else 0.0)
     views = basis.early or ((np.where(basis.held_out, basis.predicted, -1), basis.sure),)
     chances = [chances_of(*view, given, rates.rate, len(rates.transition)) for view in views]
     return confidence(values, rates.rate, mean_seen(np.array(chances)))

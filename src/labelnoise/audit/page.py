@@ -201,8 +201,8 @@ def _basis(run: Run) -> Table:
 
 
 WORDS = {
-    "Suspect": "a flagged sample: one of the most suspicious, as many as make the expected F1 score "
-    "largest, unless another decision was asked for.",
+    "Suspect": "a flagged sample: one of the most suspicious, as many as labels are estimated to be wrong, unless "
+    "another decision was asked for.",
     "Wrong with": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
     "number of wrong labels.",
 }
