@@ -12,7 +12,7 @@ import numpy as np
 from seen import Seen
 
 from labelnoise.audit import scores as package
-from labelnoise.audit.rates import class_factors, fifths, places, wilson
+from labelnoise.audit.rates import fifths, places, wilson
 from labelnoise.record.stop_rules import STOP_RULES, named_rule
 from labelnoise.record.watching import find_stop
 
@@ -43,7 +43,7 @@ def audited(seen: Seen) -> np.ndarray:
 
 def corrected_probability(seen: Seen) -> np.ndarray:
     """1 - the given label's mean probability to twice the stop, its odds corrected by class as the audit does."""
-    share, factor = 1 - seen.probability[seen.to_twice].mean(axis=0), class_factors(seen.verdict.rates)[seen.given]
+    share, factor = 1 - seen.probability[seen.to_twice].mean(axis=0), seen.verdict.rates.factors[seen.given]
     return factor * share / (factor * share + 1 - share)
 
 

@@ -89,7 +89,8 @@ def test_rates_of_two_classes_are_told_apart():
     assert abs(rates.transition[1, 0] - 0.3) < 0.06
     assert rates.low - 0.01 <= (given != true).mean() <= rates.high + 0.01
     assert rates.anchors == pytest.approx(1500, abs=3)
-    factors = class_factors(rates)
+    factors = rates.factors
+    assert (factors == class_factors(rates.transition)).all()
     assert factors[0] > 2 > 0.5 > factors[1] and factors.prod() == pytest.approx(1)
 
 
@@ -278,6 +279,28 @@ def test_nothing_is_decided_where_the_network_learns_nothing():
     assert not verdict.flagged.any() and not verdict.rates.known and verdict.rates.high == 1
     assert "nothing can be decided" in verdict.notes[0] and "more than half" in verdict.notes[0]
     assert np.isnan(verdict.confidence).all() and not verdict.flagged.any()
+
+
+def test_classes_are_told_apart_where_they_are_wrong_more_often_and_not_by_chance():
+    """A rare class, 200 held-out samples: the factors rest on all 2,000; those of the anchors differ by .32."""
+    logs = {"alike": [], "apart": []}
+    for seed in range(8):
+        for name, rates in (("alike", (0.2, 0.2)), ("apart", (0.05, 0.3))):
+            rng = np.random.default_rng(seed)
+            true = (rng.random(2000) < 0.125).astype(int)
+            given = np.where(rng.random(2000) < np.where(true == 0, *rates), 1 - true, true)
+            recorder, _, outside = two_stages(n=2000, n_classes=2, flips=(true, given), held_out=0.1, seed=seed)
+            logs[name].append(np.ptp(np.log(judge([read_training(recorder, outside)]).rates.factors)))
+    assert np.mean(logs["alike"]) < 0.25 and min(logs["apart"]) > 0.6
+
+
+def test_few_held_out_samples_leave_the_rate_to_all(case):
+    recorder, true, held_out = two_stages(n=300, n_classes=3, rate=0.2, held_out=0.05)
+    assert held_out.sum() < 20
+    verdict = judge([read_training(recorder, held_out)])
+    assert abs(verdict.rates.rate - (recorder.given != true).mean()) < 0.06
+    assert verdict.rates.anchors == 0 and np.isnan(verdict.rates.transition).all()
+    assert verdict.rates.wrong.sum() == pytest.approx(verdict.rates.rate) and verdict.flagged.sum() > 30
 
 
 def test_it_is_said_where_little_speaks_for_the_network():

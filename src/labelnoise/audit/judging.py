@@ -13,7 +13,7 @@ from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.learning import learning_of, undecided_rates
 from labelnoise.audit.pooling import Basis, caveats_of, pool
-from labelnoise.audit.rates import Rates, class_factors, estimate_rates
+from labelnoise.audit.rates import Rates, estimate_rates
 from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.audit.running import read_sums
 from labelnoise.audit.scores import SCORES, mean_seen
@@ -87,9 +87,9 @@ def judge(
     rates, undecided = undecided_rates(rates, learning)
     values = mean_seen(np.array([SCORES[name](*one.scored) for one in trainings]))
     if name in SHARES:
-        values = _corrected(values, class_factors(rates)[given])
+        values = _corrected(values, rates.factors[given])
     elif name == FIRST:
-        values = values + np.log(class_factors(rates))[given]
+        values = values + np.log(rates.factors)[given]
     values = np.where(given < 0, np.nan, values)
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
     return Verdict(

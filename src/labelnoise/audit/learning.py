@@ -80,4 +80,4 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
         f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
         "alike, or the model cannot learn these data"
     )
-    return replace(rates, rate=np.nan, low=0.0, high=1.0, reason=words), words
+    return replace(rates, rate=np.nan, low=0.0, high=1.0, factors=np.ones_like(rates.factors), reason=words), words

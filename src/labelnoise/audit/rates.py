@@ -10,7 +10,7 @@ network errs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +20,14 @@ from labelnoise.arrays import stream
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
+    Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
+
 LEAST_SHARE, MOST_SHARE, ENOUGH = 0.25, 0.5, 500
 """Anchors are this share of the held-out samples of each predicted class; as many of them as are enough, within it."""
 PRIOR = 20
 """Samples that the rate over all classes counts for in the row of one class: some classes have few anchors."""
+PRIOR_OF_FACTORS = 100
+"""The same where factors by class are taken from the surest fifth of all samples: equal classes are to stay equal."""
 RESAMPLES = 200
 """Bootstrap samples of an interval."""
 LEVEL = 0.9
@@ -53,6 +57,8 @@ class Rates:
     """Share of all samples that bear each given label wrongly; they add up to the rate."""
     wrong_high: Float[np.ndarray, " K"]
     """Upper ends of their intervals."""
+    factors: Float[np.ndarray, " K"]
+    """How much more often than on average a given label of each class is wrong, as odds; 1 where that is not known."""
     anchors: int
     """Held-out samples that the matrix rests on."""
     reason: str
@@ -70,14 +76,15 @@ def estimate_rates(
     given: Int[np.ndarray, " n"],
     held_out: Bool[np.ndarray, " n"],
     n_classes: int,
-    early: Sequence[tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]] = (),
+    early: Sequence[Early] = (),
     seed: int = 0,
 ) -> Rates:
     """Estimate the rate and P(given | true), with 90 % intervals.
 
     The matrix is that of the anchors, its intervals by bootstrap over the held-out samples. So is the rate, if no early
     predictions are given, with the true classes as frequent as makes the given ones most likely; else it is that of the
-    fifths, see `fifths`.
+    fifths, see `fifths`, and the factors by class are those of the surest fifth of all samples. Too few held-out
+    samples give no matrix.
 
     Args:
         predicted: (n,) class that the network predicts around the stop; -1 where it was not seen.
@@ -90,37 +97,65 @@ def estimate_rates(
     """
     usable = np.flatnonzero(held_out & (predicted >= 0) & (given >= 0))
     seen = (predicted >= 0) & (given >= 0)
-    if usable.size < 2 * MINIMUM:
-        return _unknown(n_classes, f"{usable.size} held-out samples are too few for an estimate")
-    frequency = np.bincount(given[seen], minlength=n_classes) / seen.sum()
-    share = float(np.clip(ENOUGH / usable.size, LEAST_SHARE, MOST_SHARE))
-    columns = predicted[usable], sure[usable], given[usable]
-    transition, anchors = _anchored(*columns, share, n_classes)
+    frequency = np.bincount(given[seen], minlength=n_classes) / max(seen.sum(), 1)
+    if usable.size >= 2 * MINIMUM:
+        rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
+        return _of_fifths(rates, early, given, frequency) if early else rates
+    words = f"{usable.size} held-out samples are too few for an estimate"
+    return _of_fifths(_unknown(n_classes, words), early, given, frequency) if early else _unknown(n_classes, words)
+
+
+def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
+    """Rates of the anchors among held-out samples, intervals by bootstrap over these."""
+    n_classes, share = frequency.size, float(np.clip(ENOUGH / given.size, LEAST_SHARE, MOST_SHARE))
+    transition, anchors = _anchored(predicted, sure, given, share, n_classes)
     generator, tail = stream(seed, "bootstrap"), (1 - LEVEL) / 2
     wrongs, matrices = [], []
     for _ in range(RESAMPLES):
-        again = generator.integers(usable.size, size=usable.size)
-        matrix, _ = _anchored(columns[0][again], columns[1][again], columns[2][again], share, n_classes)
+        again = generator.integers(given.size, size=given.size)
+        matrix, _ = _anchored(predicted[again], sure[again], given[again], share, n_classes)
         wrongs.append(_wrong(matrix, frequency))
         if n_classes <= WIDEST:
             matrices.append(matrix)
     wrong = _wrong(transition, frequency)
-    rate = float(wrong.sum())
     low, high = np.quantile(np.sum(wrongs, axis=1), (tail, 1 - tail))
-    high = max(high, 3 / (anchors + 3))  # no wrong label among the anchors leaves room for some (rule of three)
-    wrong_high = np.maximum(np.quantile(wrongs, 1 - tail, axis=0), 0)
-    words = f"the {anchors} held-out samples of {usable.size} of which the network is most sure"
-    if early:
-        rate, low, high = fifths(early, given)
-        wrong, wrong_high = _scaled(wrong, rate, frequency), _scaled(wrong_high, high, frequency)
-        words = f"all {seen.sum()} samples in {PARTS} parts by how sure the network is of them up to the stop"
     ends = np.quantile(matrices, (tail, 1 - tail), axis=0) if matrices else np.full((2, *transition.shape), np.nan)
-    return Rates(rate, float(low), float(high), transition, ends[0], ends[1], wrong, wrong_high, anchors, words)
+    return Rates(
+        rate=float(wrong.sum()),
+        low=float(low),
+        high=float(
+            max(high, 3 / (anchors + 3))
+        ),  # no wrong label among the anchors leaves room for some: rule of three
+        transition=transition,
+        transition_low=ends[0],
+        transition_high=ends[1],
+        wrong=wrong,
+        wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), 0),
+        factors=class_factors(transition),
+        anchors=anchors,
+        reason=f"the {anchors} held-out samples of {given.size} of which the network is most sure",
+    )
 
 
-def fifths(
-    early: Sequence[tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]], given: Int[np.ndarray, " n"]
-) -> tuple[float, float, float]:
+def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequency: np.ndarray) -> Rates:
+    """The same with the rate of the fifths, and the factors of the surest one."""
+    rate, low, high = fifths(early, given)
+    count = max(int(((predicted >= 0) & (given >= 0)).sum()) for predicted, _ in early)
+    counts = np.mean([_counts(*one, given, 1 / PARTS, frequency.size) for one in early], axis=0)
+    wrong, wrong_high = (rates.wrong, rates.wrong_high) if rates.known else (frequency, frequency)
+    return replace(
+        rates,
+        rate=rate,
+        low=low,
+        high=high,
+        wrong=_scaled(wrong, rate, frequency),
+        wrong_high=_scaled(wrong_high, high, frequency),
+        factors=class_factors(_smoothed(counts, PRIOR_OF_FACTORS)),
+        reason=f"all {count} samples in {PARTS} parts by how sure the network is of them up to the stop",
+    )
+
+
+def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float, float, float]:
     """Rate, and the ends of its 90 % interval, from five equal parts of each predicted class, the surest first.
 
     Where the network errs it contradicts right labels, most in the parts of which it is least sure; where it has begun
@@ -175,6 +210,14 @@ def _anchored(
     predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: float, n_classes: int
 ) -> tuple[np.ndarray, int]:
     """P(given | true) from the surest samples of each predicted class, drawn to one rate for all; and their number."""
+    counts = _counts(predicted, sure, given, share, n_classes)
+    return _smoothed(counts, PRIOR), int(counts.sum())
+
+
+def _counts(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: float, n_classes: int) -> np.ndarray:
+    """How often each label is given (column) to the surest samples of each predicted class (row)."""
+    known = (predicted >= 0) & (given >= 0)
+    predicted, sure, given = predicted[known], sure[known], given[known]
     order = np.lexsort((-sure, predicted))
     predicted, given = predicted[order], given[order]
     sizes = np.bincount(predicted, minlength=n_classes)
@@ -182,11 +225,16 @@ def _anchored(
     chosen = rank < np.ceil(share * sizes)[predicted]
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (predicted[chosen], given[chosen]), 1)
-    total = counts.sum(axis=1)
+    return counts
+
+
+def _smoothed(counts: np.ndarray, prior: int) -> np.ndarray:
+    """P(given | true) of counts, each row drawn to one rate for all by as many more samples."""
+    n_classes, total = len(counts), counts.sum(axis=1)
     pooled = float((total.sum() - np.trace(counts)) / total.sum())
     base = np.full((n_classes, n_classes), pooled / (n_classes - 1))
     np.fill_diagonal(base, 1 - pooled)
-    return (counts + PRIOR * base) / (total[:, None] + PRIOR), int(chosen.sum())
+    return (counts + prior * base) / (total[:, None] + prior)
 
 
 def _wrong(transition: np.ndarray, frequency: np.ndarray, steps: int = 100) -> np.ndarray:
@@ -208,21 +256,21 @@ def _scaled(wrong: np.ndarray, total: float, frequency: np.ndarray) -> np.ndarra
 
 def _unknown(n_classes: int, reason: str) -> Rates:
     matrix, vector = np.full((n_classes, n_classes), np.nan), np.full(n_classes, np.nan)
-    return Rates(np.nan, 0.0, 1.0, matrix, matrix, matrix, vector, vector, 0, reason)
+    return Rates(np.nan, 0.0, 1.0, matrix, matrix, matrix, vector, vector, np.ones(n_classes), 0, reason)
 
 
-def class_factors(rates: Rates) -> Float[np.ndarray, " K"]:
+def class_factors(transition: Float[np.ndarray, "K K"]) -> Float[np.ndarray, " K"]:
     """Return how much more often than on average a given label of each class is wrong, from P(given | true).
 
     With t = P(given g | true g) and b the mean of P(given g | true c) over the other classes, the odds that label g is
     wrong on a sample with probability q of it are t b / (t - b) (1 - q) / q, up to a number that all share: exact for
-    two classes, where q = b + (t - b) P(true g). The factors have the geometric mean 1; without an estimate, or where a
-    class's own label is not the likeliest, all are 1.
+    two classes, where q = b + (t - b) P(true g). The factors have the geometric mean 1; where a class's own label is
+    not the likeliest, all are 1.
     """
-    k = len(rates.transition)
-    own = np.diag(rates.transition)
-    others = (rates.transition.sum(axis=0) - own) / (k - 1)
-    if not rates.known or not (own > others).all():
+    k = len(transition)
+    own = np.diag(transition)
+    others = (transition.sum(axis=0) - own) / (k - 1)
+    if not (own > others).all():
         return np.ones(k)
     factor = own * np.maximum(others, FLOOR / k) / np.maximum(own - others, FLOOR)
     return factor / np.exp(np.log(factor).mean())
