@@ -1,6 +1,12 @@
 """Fixtures that several files share."""
 
+import os
+
 import pytest
+
+# Before NumPy loads: a process that is forked cannot start the threads of its parent again, and would wait for ever.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 @pytest.fixture

@@ -98,8 +98,8 @@ def test_toml_switches_work_both_ways_and_tables_may_be_nested(tmp_path):
     ("blocked", "words", "code"),
     [
         ("torch", [*tiny(), "--out", "OUT"], 0),  # the model world does without
-        ("torch", ["train", "--epochs", "1", "--out", "OUT"], 2),
-        ("jinja2", ["report", "OUT"], 2),
+        pytest.param("torch", ["train", "--epochs", "1", "--out", "OUT"], 2, marks=pytest.mark.slow),
+        pytest.param("jinja2", ["report", "OUT"], 2, marks=pytest.mark.slow),
     ],
 )
 def test_a_missing_extra_is_named(blocked, words, code, tmp_path):

@@ -341,7 +341,7 @@ def test_folds_predict_what_they_have_not_trained_on(bench, small, tmp_path):
     assert_close(found["around"].sum(axis=1), np.ones(125), rtol=1e-6)
 
 
-@pytest.mark.parametrize("noise", ["symmetric:0.2", "none"])
+@pytest.mark.parametrize("noise", ["symmetric:0.2", pytest.param("none", marks=pytest.mark.slow)])
 def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, capsys, noise):
     pytest.importorskip("cleanlab")
     monkeypatch.setattr(bench["grid"], "NOISES", (noise,))

@@ -93,6 +93,7 @@ def test_a_training_directory_holds_the_run(tmp_path):
     assert run.summary["noise"]["count"] == data.noisy.sum() and run.summary["noise"]["text"] == str(data.noise)
 
 
+@pytest.mark.slow
 def test_training_stops_say_what_they_gain(tmp_path):
     _, run = train_in(tmp_path / "a", noise="symmetric:0.4", training=short(epochs=40, lr=0.05))
     stops, table = stops_of(run), run.history.set_index("epoch")

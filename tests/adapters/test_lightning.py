@@ -14,6 +14,7 @@ from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 
 pytestmark = [
+    pytest.mark.slow,  # loading the library takes four seconds
     pytest.mark.filterwarnings("ignore::UserWarning"),  # of Lightning: few workers, no loggers
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

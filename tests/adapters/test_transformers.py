@@ -12,6 +12,7 @@ from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 
 pytestmark = [
+    pytest.mark.slow,  # loading the library takes three seconds
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

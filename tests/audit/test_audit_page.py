@@ -52,6 +52,7 @@ def test_each_cell_of_the_list_bears_its_heading(pages):
         assert "data-head" not in text.replace("".join(stacked), "").split("What a review yields")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="there is no browser to measure with")
 def test_the_list_is_not_scrolled_sideways_on_a_phone(pages, tmp_path):
     for page in pages:

@@ -101,6 +101,7 @@ def test_what_is_refused_before_a_training_ends_leaves_no_trace(here, monkeypatc
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_change_of_the_records_costs_no_more_than_a_training(here):
     config = AuditRun(data="people.csv", label="label", folds=2, top=3)
     ln.run_experiment(config, "whole")

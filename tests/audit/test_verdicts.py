@@ -282,16 +282,16 @@ def test_nothing_is_decided_where_the_network_learns_nothing():
 
 
 def test_classes_are_told_apart_where_they_are_wrong_more_often_and_not_by_chance():
-    """A rare class, 200 held-out samples: the factors rest on all 2,000; those of the anchors differ by .32."""
+    """A rare class, 200 held-out samples: the factors rest on all 2,000; those of the anchors differ by .23."""
     logs = {"alike": [], "apart": []}
-    for seed in range(8):
+    for seed in range(4):
         for name, rates in (("alike", (0.2, 0.2)), ("apart", (0.05, 0.3))):
             rng = np.random.default_rng(seed)
             true = (rng.random(2000) < 0.125).astype(int)
             given = np.where(rng.random(2000) < np.where(true == 0, *rates), 1 - true, true)
             recorder, _, outside = two_stages(n=2000, n_classes=2, flips=(true, given), held_out=0.1, seed=seed)
             logs[name].append(np.ptp(np.log(judge([read_training(recorder, outside)]).rates.factors)))
-    assert np.mean(logs["alike"]) < 0.25 and min(logs["apart"]) > 0.6
+    assert np.mean(logs["alike"]) < 0.18 and min(logs["apart"]) > 0.6
 
 
 def test_few_held_out_samples_leave_the_rate_to_all(case):

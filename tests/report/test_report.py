@@ -108,6 +108,7 @@ def test_no_error_among_the_draws_is_shown_as_a_bound(copied):
     assert "< 0.06" in page_of(copied).text  # 3 / 50 draws
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page(copied):
     first = write_report(copied).read_bytes()
     assert write_report(copied).read_bytes() == first
@@ -125,7 +126,9 @@ def test_a_run_without_label_noise_says_why_there_is_no_stage_one(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize(("lr", "status"), [(0.02, None), (1e20, "the loss is not finite")])
+@pytest.mark.parametrize(
+    ("lr", "status"), [pytest.param(0.02, None, marks=pytest.mark.slow), (1e20, "the loss is not finite")]
+)
 def test_a_training_run_has_a_page_even_if_it_diverged(lr, status, tmp_path):
     config = TrainRun(classes=(3, 8), training=TrainConfig(epochs=3, lr=lr, device="cpu"))
     run_experiment(config, tmp_path / "a")
@@ -168,6 +171,7 @@ def test_attribution_stands_below_the_stops_where_a_run_holds_it(tmp_path):
     assert page.text.index("Where to stop") < page.text.index("Attribution") < page.text.index("Words")
 
 
+@pytest.mark.slow
 def test_a_page_needs_no_torch(tmp_path):
     craft(tmp_path / "a")
     craft_attribution(tmp_path / "a")

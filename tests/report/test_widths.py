@@ -62,6 +62,7 @@ def test_the_numbers_of_the_stops_fit_unbroken(wide):
     assert WORDS + CHARACTER * longest.sum() + GAP * len(table.head) < CONTENT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="there is no browser to measure with")
 def test_every_table_fits_1200_pixels_and_no_page_is_wider_than_a_phone(wide, tmp_path, monkeypatch):
     monkeypatch.setattr("labelnoise.report.page._draw", lambda *picture: UNDRAWN)

@@ -58,6 +58,7 @@ def small(monkeypatch):
     monkeypatch.setattr(module, "plan_sections", sections)
 
 
+@pytest.mark.slow
 def test_it_runs_every_experiment_resumes_and_gives_the_same_summary(world, small, tmp_path):
     told = []
     outcome = run_reproduce(Reproduce(), tmp_path / "a", progress=lambda *words: told.append(words))

@@ -93,6 +93,7 @@ def test_the_file_is_what_was_returned_and_the_folder_holds_nothing_else(swept):
         ln.sweep(run.config, folder)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_to_the_bit(few, tmp_path):
     assert _same(ln.sweep(FEW, tmp_path / "two", workers=2), few)
 

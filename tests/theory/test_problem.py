@@ -44,12 +44,18 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: f"d={p.d}{'-orthogonal' * p.orthogonal_noise}")
+OTHERS = [pytest.param(problem, marks=pytest.mark.slow) for problem in PROBLEMS[2:]]
+
+
+@pytest.mark.parametrize(
+    "problem", [*PROBLEMS[:2], *OTHERS], ids=lambda p: f"d={p.d}{'-orthogonal' * p.orthogonal_noise}"
+)
 def test_bartlett_route_has_the_distribution_of_explicit_vectors(problem):
     p = p_values(problem)
     assert p.min() > FALSE_ALARM / p.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [PROBLEMS[0], PROBLEMS[2]])
 def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypatch):
     class Off:

@@ -196,7 +196,7 @@ class Killed(Exception):
 LATER = [pytest.param(*how, marks=pytest.mark.slow) for how in ((1, 1), (5, 1), (9, 7))]
 
 
-@pytest.mark.parametrize(("average", "every"), [(5, 3), ("all", 3), *LATER])
+@pytest.mark.parametrize(("average", "every"), [pytest.param(5, 3, marks=pytest.mark.slow), ("all", 3), *LATER])
 def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path, average, every):
     """Killed after each epoch in turn, each time going on from what the kill before left."""
     model = network()

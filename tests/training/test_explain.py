@@ -100,6 +100,7 @@ def test_deep_is_the_rescale_rule():
     assert_close(due[0], expected.sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_expected_gradients_agree_with_those_of_shap():
     """Another sampler of the same integral: both near each other where a single b is not near the mean of all."""
     with warnings.catch_warnings():
@@ -498,6 +499,7 @@ def test_the_similarity_figure_shows_medians_of_what_is_known():
         assert lines["T1"].get_xdata()[0] == 5 and lines["the end"].get_xdata()[0] == 9
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_run_are_drawn(trained):
     record, found = read_run(trained), explain_run(trained, TINY)
     for draw in (attribution_figure, similarity_figure):
