@@ -73,7 +73,7 @@ def _calibration(root: Path, out: Path) -> None:
     chances: dict[str, list[np.ndarray]] = {"choosing": [], "reporting": []}
     wrong: dict[str, list[np.ndarray]] = {"choosing": [], "reporting": []}
     for record in _stored(root, out):
-        verdict = Seen.of(record).verdicts["counted"]
+        verdict = Seen.of(record).verdict
         if verdict.rates.known:
             half = "choosing" if record.setting.seed in CHOOSING else "reporting"
             chances[half].append(verdict.confidence)
@@ -100,7 +100,7 @@ def _decisions(root: Path, out: Path) -> None:
             for seed in SEEDS:
                 setting = Setting(data, learner, noise, SCHEDULES[(place + seed) % len(SCHEDULES)], seed)
                 seen = Seen.of(record_of(setting, root, out))
-                training, verdict = read_training(seen.recorder, seen.held_out), seen.verdicts["counted"]
+                training, verdict = read_training(seen.recorder, seen.held_out), seen.verdict
                 learning = learning_of(pool([training]), seen.given, training.n_classes)
                 decided += verdict.rates.known
                 warned += verdict.rates.known and bool(learning.doubt)
