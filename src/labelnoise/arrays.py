@@ -44,7 +44,7 @@ def stream(seed: int, name: str, *part: int) -> np.random.Generator:
 def streams(seeds: Sequence[int], name: str) -> Iterator[np.random.Generator]:
     """Give the generators of the stream `name` of many seeds, one after the other.
 
-    The numbers are those of `stream`, in a tenth of its time: all seeds are hashed at once, and one generator is set
+    The numbers are those of `stream`, in a fifth of its time: all seeds are hashed at once, and one generator is set
     to each state in turn. So a generator is good until the next one is asked for.
 
     Raises:

@@ -18,7 +18,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recording, "STAGES", 3)
     monkeypatch.setattr(folders, "git_commit", lambda: "0" * 40)
-    frame, true = table(60)
+    frame, true = table(100)
     frame.assign(label=flipped(true)).to_csv("people.csv", index=False)
     return tmp_path
 

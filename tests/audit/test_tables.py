@@ -59,7 +59,7 @@ def test_dates_are_numbers_in_their_order(here, form):
     material = read_material(table.samples)
     values = material.samples["day"].to_numpy()
     assert values.dtype == float and (np.diff(values) >= 0).all() and values[-1] > values[0]
-    assert "1 of 2 columns are read as dates: day" in material.notes
+    assert "columns read as dates (1 of 2): day" in material.notes
 
 
 def test_what_is_a_date():
@@ -88,7 +88,9 @@ def test_classes_may_be_called_na(here):
     assert set(pd.read_csv("out/suspects.csv", keep_default_na=False)["given"]) == set(names)
     names[3] = ""
     written(label=names)
-    with pytest.raises(ln.InputError, match="the column 'label' must have no missing value, got .* in 1 samples"):
+    with pytest.raises(
+        ln.InputError, match="the column 'label' must have no missing value, got .* for 1 of the samples"
+    ):
         ln.run_experiment(AuditRun(data="t.csv", label="label"), "again")
     written(label=CLASS, text=np.where(CLASS, "null", "None"))
     assert set(read(here, text="text").samples["text"]) == {"null", "None"}
@@ -185,3 +187,23 @@ def test_no_fold_trains_as_a_fold_of_the_next_seed():
 def test_the_reader_of_a_test_split_says_so_once(here):
     written("people-test.csv")
     assert len(read_source(AuditRun(data="people-test.csv", label="label")).notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "ignore", "words"),
+    [("label", (), "`text` must name another column"), ("", ("label",), "`ignore` must name another column"),
+     ("colour", ("colour",), "`ignore` must not name the column of texts")],
+)  # fmt: skip
+def test_a_column_has_one_part(tmp_path, text, ignore, words):
+    file = tmp_path / "a.csv"
+    file.write_text("label,colour,size\n" + "a,red,1\nb,blue,2\n" * 20)
+    with pytest.raises(ln.InputError, match=words):
+        read_labelled(file, "label", text, ignore)
+
+
+@pytest.mark.parametrize("row", ["{},a,red,1", "a,red,1,"])
+def test_rows_of_more_values_than_names_are_refused(tmp_path, row):
+    file = tmp_path / "a.csv"
+    file.write_text("label,colour,size\n" + "\n".join(row.format(k) for k in range(40)))
+    with pytest.raises(ln.InputError, match="its rows hold 4 values, its first line 3 names"):
+        read_labelled(file, "label", "", ())

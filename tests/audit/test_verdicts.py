@@ -417,3 +417,25 @@ def test_running_sums_without_held_out_samples_are_the_share_rejected():
     share = (np.asarray(whole.prediction) != whole.given).mean(axis=0)
     score = ln.suspects(sums).set_index("index")["score"].sort_index().to_numpy()
     assert_close(score, share, rtol=1e-3, atol=1e-5)
+
+
+def test_what_is_said_of_several_recorders_of_which_one_held_out(case):
+    recorder, _, held_out = case
+    frame = ln.suspects([recorder, recorder], held_out=[None, held_out])
+    assert np.isfinite(frame.attrs["rate"]) and not any("held out" in note for note in frame.attrs["notes"])
+    with pytest.raises(ln.InputError, match="got an empty list"):
+        ln.suspects([])
+
+
+def test_undecided_audits_give_no_matrix_and_the_mean_margin_is_of_what_was_seen(case):
+    true, given = labels(600, 2, 0.5)
+    recorder, _, held_out = two_stages(n=600, n_classes=2, flips=(true, given))
+    verdict = judge([read_training(recorder, held_out)])
+    assert not verdict.decided and np.isnan(verdict.rates.transition).all() and np.isnan(verdict.rates.wrong).all()
+    halves = []
+    for part in (np.arange(1000) % 2 == 0, np.arange(1000) % 2 == 1):
+        half, everyone = ln.Recorder(1000, 4), np.arange(1000)
+        half.update(everyone[part], np.eye(4)[case[0].given[part]], case[0].given[part])
+        half.end_epoch()
+        halves.append(read_training(half, part))
+    assert (judge(halves).margin == 1).all()

@@ -73,6 +73,9 @@ def confidence(
     share = _rank(score[known])
     if chances is not None and np.isfinite(chances[known]).any():
         share = _along(share, chances[known])
+    if target == 0:
+        result[known] = 0.0
+        return result
     share = np.clip(share, TINY, 1 - TINY)
     result[known] = _shifted(np.log(share) - np.log1p(-share), target)
     return result

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def counted(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
-    """The most suspicious samples, as many as the estimated rate says, rejected or not."""
+    """The most suspicious samples, as many as the estimated rate says; without one, those that the network rejects."""
     flagged = np.isfinite(score)
     if not rates.known:
         return rejected & flagged

@@ -97,7 +97,7 @@ class AuditRun:
         from labelnoise.audit.worst import describe_worst
 
         write_json(folder.path / "worst.json", describe_worst(source, verdict, names, self.top))
-        summary = summarise(verdict, names, words, (*source.notes, *verdict.notes))
+        summary = summarise(verdict, names, words, (*verdict.notes, *source.notes))
         if tested:
             summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
         folder.finish(summary)
@@ -186,7 +186,7 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
     ranked = np.sort(verdict.confidence[seen])[::-1]
     return {
         "status": "ok",
-        "text": _lead(rates, n, int(flagged.sum()), bool(np.isnan(verdict.confidence).all())),
+        "text": _lead(rates, n, int(flagged.sum()), not verdict.decided),
         "samples": n,
         "flagged": int(flagged.sum()),
         "rate": rates.rate,

@@ -48,6 +48,11 @@ class Verdict:
     notes: tuple[str, ...]
     """What a reader must know of this audit, a sentence each."""
 
+    @property
+    def decided(self) -> bool:
+        """Whether chances are given: not where nothing can be decided, or no sample was seen."""
+        return bool(np.isfinite(self.confidence).any())
+
     def to_frame(self) -> pd.DataFrame:
         """A row a sample that was seen, the most suspicious first; the columns are those of `suspects`."""
         order = np.argsort(-self.score, kind="stable")
@@ -145,7 +150,9 @@ def suspects(
     recorders = list(recorder) if isinstance(recorder, list | tuple) else [recorder]
     several = held_out is not None and isinstance(recorder, list | tuple)
     masks: Any = held_out if several else [held_out] * len(recorders)
-    if not recorders or not isinstance(masks, list | tuple) or len(masks) != len(recorders):
+    if not recorders:
+        raise InputError("`recorder` must be a Recorder or a list of them, got an empty list; record a training first")
+    if not isinstance(masks, list | tuple) or len(masks) != len(recorders):
         raise InputError(
             f"`held_out` must be a list of a mask a recorder ({len(recorders)}), got {described(held_out)}; give as "
             "many of both"
@@ -234,9 +241,12 @@ def _mean_margin(trainings: Sequence[RecordedTraining]) -> np.ndarray:
         return trainings[0].margin
     shortest = min(len(one.margin) for one in trainings)
     total = np.zeros((shortest, trainings[0].given.size), np.float32)
+    count = np.zeros_like(total)
     for one in trainings:
-        total += one.margin[:shortest]
-    return total / len(trainings)
+        seen = np.isfinite(one.margin[:shortest])
+        total += np.where(seen, one.margin[:shortest], 0)
+        count += seen
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
 def check_name(name: str, value: Any, options: Iterable[str]) -> None:

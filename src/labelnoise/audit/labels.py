@@ -112,6 +112,6 @@ def _plain(name: str, labels: np.ndarray) -> np.ndarray:
 def _refuse_missing(name: str, missing: int) -> None:
     if missing:
         raise InputError(
-            f"`{name}` must have no missing value, got NaN or None in {missing} samples; leave those samples out, or "
-            "give them a class"
+            f"`{name}` must have no missing value, got an empty one (NaN, None) for {missing} of the samples; leave "
+            "these out, or give them a class"
         )

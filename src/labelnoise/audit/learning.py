@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from labelnoise.audit.pooling import Basis
-from labelnoise.audit.rates import Rates
+from labelnoise.audit.rates import Rates, unknown_rates
 
 LEAST, ENOUGH = 1.0, 2.0
 """Standard errors below which nothing is decided, and below which a reader is warned."""
@@ -80,4 +80,4 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
         f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
         "alike, or the model cannot learn these data"
     )
-    return replace(rates, rate=np.nan, low=0.0, high=1.0, factors=np.ones_like(rates.factors), reason=words), words
+    return unknown_rates(rates.wrong.size, words), words

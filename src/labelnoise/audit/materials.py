@@ -120,8 +120,8 @@ def _table(frame: pd.DataFrame) -> Material:
 
 
 KINDS = {
-    "constant": "{count} of {all} columns are constant and say nothing: {which}",
-    "dates": "{count} of {all} columns are read as dates: {which}",
+    "constant": "constant columns, which say nothing ({count} of {all}): {which}",
+    "dates": "columns read as dates ({count} of {all}): {which}",
     "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
     "alphabetical order alone: {which}; give such a column as texts, or leave it out",
 }
@@ -221,7 +221,7 @@ def _dense(array: np.ndarray) -> Material:
             at = start + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
             raise InputError(f"`X` must hold finite numbers, got NaN or infinity in row {at}; fill or drop such rows")
     constant = int((values.min(axis=0) == values.max(axis=0)).sum())
-    notes = (f"{constant} of {values.shape[1]} columns are constant and say nothing",) if constant else ()
+    notes = (f"constant columns, which say nothing: {constant} of {values.shape[1]}",) if constant else ()
     if constant == values.shape[1]:
         raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
     return Material("dense", values, notes)

@@ -50,7 +50,7 @@ def caveats_of(
 ) -> list[str]:
     """Return what a reader must know, a sentence each."""
     notes = [sentence for sentence in (undecided, doubt) if sentence]
-    if not trainings[0].held_out.any():
+    if not any(one.held_out.any() for one in trainings):
         notes.append(
             "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "
             "missed: hold about 10 % out and give their mask as `held_out`"

@@ -102,7 +102,11 @@ def estimate_rates(
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
         return _of_fifths(rates, early, given, frequency) if early else rates
     words = f"{usable.size} held-out samples are too few for an estimate"
-    return _of_fifths(_unknown(n_classes, words), early, given, frequency) if early else _unknown(n_classes, words)
+    return (
+        _of_fifths(unknown_rates(n_classes, words), early, given, frequency)
+        if early
+        else unknown_rates(n_classes, words)
+    )
 
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
@@ -130,7 +134,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
         transition_low=ends[0],
         transition_high=ends[1],
         wrong=wrong,
-        wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), 0),
+        wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * 3 / (anchors + 3)),
         factors=class_factors(transition),
         anchors=anchors,
         reason=f"the {anchors} held-out samples of {given.size} of which the network is most sure",
@@ -254,7 +258,8 @@ def _scaled(wrong: np.ndarray, total: float, frequency: np.ndarray) -> np.ndarra
     return total * (wrong / wrong.sum() if wrong.any() else frequency)
 
 
-def _unknown(n_classes: int, reason: str) -> Rates:
+def unknown_rates(n_classes: int, reason: str) -> Rates:
+    """Rates of which nothing is known, and why."""
     matrix, vector = np.full((n_classes, n_classes), np.nan), np.full(n_classes, np.nan)
     return Rates(np.nan, 0.0, 1.0, matrix, matrix, matrix, vector, vector, np.ones(n_classes), 0, reason)
 
@@ -263,9 +268,9 @@ def class_factors(transition: Float[np.ndarray, "K K"]) -> Float[np.ndarray, " K
     """Return how much more often than on average a given label of each class is wrong, from P(given | true).
 
     With t = P(given g | true g) and b the mean of P(given g | true c) over the other classes, the odds that label g is
-    wrong on a sample with probability q of it are t b / (t - b) (1 - q) / q, up to a number that all share: exact for
-    two classes, where q = b + (t - b) P(true g). The factors have the geometric mean 1; where a class's own label is
-    not the likeliest, all are 1.
+    wrong on a sample with probability q of it are t b / (t - b) (1 - q) / q, up to a number that all share, for two
+    classes where a label is as likely right as wrong: there q = b + (t - b) P(true g). The factors have the geometric
+    mean 1; where a class's own label is not the likeliest, all are 1.
     """
     k = len(transition)
     own = np.diag(transition)

@@ -23,8 +23,8 @@ PLANTED = 0.05
 class SelfTest:
     """How well an audit finds labels that were flipped on purpose: an optimistic bound.
 
-    Planted flips are random and lie among samples that the audit did not suspect, so they are easier to find than real
-    mistakes: what is missed of them is missed of real ones at least as often.
+    Planted flips are random and lie among samples that the audit did not suspect, so they tend to be easier to find
+    than real mistakes. Where the real ones are random, too, both are found alike.
     """
 
     planted: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +53,12 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
                 raise InputError(
                     f"`{flag}` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}"
                 )
-    labels, rest = as_labels(frame[label]), frame.drop(columns=[label, *(name for name in ignore if name != label)])
+    for flag, name in (("text", text), *(("ignore", name) for name in ignore)):
+        if name and name == label:
+            raise InputError(f"`{flag}` must name another column than the label, got {name!r}; correct one of them")
+    if text and text in ignore:
+        raise InputError(f"`ignore` must not name the column of texts, got {text!r}; correct one of them")
+    labels, rest = as_labels(frame[label]), frame.drop(columns=[label, *ignore])
     if text:
         if pd.api.types.is_numeric_dtype(as_labels(frame[text]).dtype):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
@@ -87,7 +93,7 @@ def read_label_file(path: Path, column: str) -> Any:
 
 
 def read_frame(path: Path, *texts: str) -> pd.DataFrame:
-    """Read a table; of a CSV file these columns as they are spelt, where NA may be a class and 01 is no 1.
+    """Read a table; of a CSV file these columns as texts, where NA may be a class.
 
     Raises:
         InputError: it cannot be read.
@@ -98,6 +104,7 @@ def read_frame(path: Path, *texts: str) -> pd.DataFrame:
             frame = pd.read_parquet(path)
         else:
             mark = "\t" if path.suffix.lower() == ".tsv" else ","
+            _check_width(path, mark)
             frame = pd.read_csv(path, sep=mark, low_memory=False)
             known = [name for name in dict.fromkeys(texts) if name in frame]
             if known:  # once more: pandas knows one rule of what is missing for a whole file
@@ -110,6 +117,14 @@ def read_frame(path: Path, *texts: str) -> pd.DataFrame:
             f"{path} could not be read as a table ({why}); save it as UTF-8 CSV with a line of names"
         ) from None
     return frame.set_axis([str(name) for name in frame.columns], axis=1)
+
+
+def _check_width(path: Path, mark: str) -> None:
+    """Refuse rows of more values than names, whose first pandas takes for names of the rows."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        names, first = (next(csv.reader(file, delimiter=mark), []) for _ in range(2))
+    if len(first) > len(names):
+        raise ValueError(f"its rows hold {len(first)} values, its first line {len(names)} names")
 
 
 def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:
