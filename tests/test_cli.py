@@ -166,7 +166,7 @@ def test_help_loads_neither_numpy_nor_a_room():
 
 
 def test_a_reader_that_left_ends_the_command_without_a_traceback():
-    words = f"(sleep 0.3; {sys.executable} -m labelnoise.cli --help) | true; echo ${{PIPESTATUS[0]}}"
+    words = f"(sleep 0.3; {shlex.quote(sys.executable)} -m labelnoise.cli --help) | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("141\n", "")
 

@@ -567,6 +567,8 @@ SMALL = "simulate --n 10 --d 50 --m 2 --steps 1 --test-draws 0 --n-holdout 5 --s
 
 def test_a_full_disk_is_said_with_the_file_that_found_no_room(place, monkeypatch, capsys):
     """The system refuses files beyond a limit as it refuses those on a full disk."""
+    monkeypatch.chdir(place)
+    assert main([*SMALL, "before"]) == 0  # kernels are compiled and kept while there is room
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
