@@ -567,7 +567,8 @@ SMALL = "simulate --n 10 --d 50 --m 2 --steps 1 --test-draws 0 --n-holdout 5 --s
 
 def test_a_full_disk_is_said_with_the_file_that_found_no_room(place, monkeypatch, capsys, tmp_path_factory):
     """The system refuses files beyond a limit as it refuses those on a full disk."""
-    assert main([*SMALL, str(tmp_path_factory.mktemp("before") / "run")]) == 0  # kernels are compiled and kept while there is room
+    warm = tmp_path_factory.mktemp("warm") / "run"
+    assert main([*SMALL, str(warm)]) == 0  # kernels are compiled and kept while there is room
     capsys.readouterr()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
