@@ -64,6 +64,7 @@ def stops_of(run, seed=0):
     return {row["rule"]: row for row in run.summary["stops"] if row["seed"] == seed}
 
 
+@pytest.mark.slow
 def test_a_training_directory_holds_the_run(tmp_path):
     threads = torch.get_num_threads()
     status, run = train_in(tmp_path / "a", threads=2, per_class=60)

@@ -7,6 +7,7 @@ could separate them, with a chance of about 1e-12 for each run.
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -145,6 +146,7 @@ def test_copying_every_sample_changes_no_output(problem, seed):
     assert_same(other.values["rho"], v["rho"][..., twice] / 2)
 
 
+@pytest.mark.slow
 @MANY
 @given(problems(), seeds, st.integers(0, 30), st.integers(1, 30))
 def test_a_longer_run_continues_a_shorter_one(problem, seed, steps, record_every):

@@ -162,6 +162,7 @@ def test_without_noisy_samples_margins_are_those_of_clean_ones(tmp_path):
     assert not any(name.startswith("noisy") for name in names(margins_figure([column]).axes[0]))
 
 
+@pytest.mark.slow
 def test_a_record_that_is_not_finite_is_a_gap_in_the_margins(tmp_path):
     def diverge(history, samples):
         samples["margin"][2, :3] = np.nan, np.inf, -np.inf

@@ -299,6 +299,7 @@ def test_weights_that_break_after_an_epoch_without_a_record_are_not_kept(tmp_pat
 COMMAND = "train --classes 3 8 --per-class 20 --model mlp --epochs 30 --checkpoint-every 2 --device cpu --out".split()
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_same_bytes(tmp_path):
     """Killed at no particular moment; `test_kills.py` kills at every particular one."""
     assert main([*COMMAND, str(tmp_path / "whole")]) == 0

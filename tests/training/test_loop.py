@@ -159,6 +159,7 @@ def test_progress_says_what_the_rule_says_so_far():
     assert calls[-1].stop == log.stops.rule and calls[0].stop.epoch == 1
 
 
+@pytest.mark.slow
 def test_stop_ends_the_run_where_the_rule_says():
     data, config = digits(0.4), short(epochs=40, lr=0.05, patience=3)
     whole, stopped = fit(network(data), data, config), fit(network(data), data, config, stop=True)
