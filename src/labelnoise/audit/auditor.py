@@ -95,10 +95,9 @@ def audit_samples(
         moved = planted.positions != labels.positions
         tested = compare_verdicts(verdict, judge(again, score, decision, seed), moved)
     singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
-    notes = (
-        [] if tested or not self_test else ["the self-test was left out: where nothing is decided, nothing is flagged"]
-    )
-    notes += [*material.notes, *duplicate_notes(material, labels.positions)]
+    notes = [*material.notes, *duplicate_notes(material, labels.positions)]
+    if self_test and not tested:
+        notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     if singles:
         which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
         notes.append(f"{len(singles)} classes have one sample, so that no label of theirs can be checked: {which}")

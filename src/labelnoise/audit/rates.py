@@ -100,13 +100,9 @@ def estimate_rates(
     frequency = np.bincount(given[seen], minlength=n_classes) / max(seen.sum(), 1)
     if usable.size >= 2 * MINIMUM:
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
-        return _of_fifths(rates, early, given, frequency) if early else rates
-    words = f"{usable.size} held-out samples are too few for an estimate"
-    return (
-        _of_fifths(unknown_rates(n_classes, words), early, given, frequency)
-        if early
-        else unknown_rates(n_classes, words)
-    )
+    else:
+        rates = unknown_rates(n_classes, f"{usable.size} held-out samples are too few for an estimate")
+    return _of_fifths(rates, early, given, frequency) if early else rates
 
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
@@ -124,17 +120,16 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     wrong = _wrong(transition, frequency)
     low, high = np.quantile(np.sum(wrongs, axis=1), (tail, 1 - tail))
     ends = np.quantile(matrices, (tail, 1 - tail), axis=0) if matrices else np.full((2, *transition.shape), np.nan)
+    room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
     return Rates(
         rate=float(wrong.sum()),
         low=float(low),
-        high=float(
-            max(high, 3 / (anchors + 3))
-        ),  # no wrong label among the anchors leaves room for some: rule of three
+        high=max(float(high), room),
         transition=transition,
         transition_low=ends[0],
         transition_high=ends[1],
         wrong=wrong,
-        wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * 3 / (anchors + 3)),
+        wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
         factors=class_factors(transition),
         anchors=anchors,
         reason=f"the {anchors} held-out samples of {given.size} of which the network is most sure",
