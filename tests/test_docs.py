@@ -74,8 +74,8 @@ def test_readme_commands_are_understood(monkeypatch, capsys):
         return Outcome(out, "ok", False)
 
     monkeypatch.setattr(folders, "run_experiment", run)
-    for own in ("sweep", "train"):
-        monkeypatch.setitem(all_kinds(), own, replace(all_kinds()[own], execute=run))
+    for own, way in (("sweep", {"execute": run}), ("train", {"execute": run}), ("audit", {"findings": None})):
+        monkeypatch.setitem(all_kinds(), own, replace(all_kinds()[own], **way))
     commands = re.findall(r"^labelnoise (.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert [cli.main(line.split()) for line in commands] == [0, 0, 2, 0, 0, 0, 2, 2]  # no run to explain or report on
     audit, images, simulated, swept, trained = seen

@@ -60,8 +60,13 @@ def test_a_table_in_one_command_and_its_page(here, capsys):
     assert sum(pair["count"] for pair in summary["pairs"]) == len(flagged)
     assert sum(summary["class_wrong"]) == pytest.approx(200 * summary["rate"], rel=1e-3)
     assert len(json.loads((here / "out/worst.json").read_text())["rows"]) == 30
-    capsys.readouterr()
-    assert main(line) == 0 and "already holds this run" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert said.err == "[1/2] training 1 of 2\n[2/2] training 2 of 2\n"
+    result = [summary["text"], *(f"note: {note}" for note in summary["notes"]), "list: out/suspects.csv"]
+    assert said.out.splitlines() == [*result, "run: out (ok); see it with: labelnoise report out"]
+    assert main(line) == 0
+    reused = capsys.readouterr().out.splitlines()
+    assert "already holds this run" in reused[0] and reused[1:] == said.out.splitlines()
     page = ln.write_report("out").read_text()
     for words in (
         "Estimated wrong labels", "What to review first", "The next 10", "What a review yields", "What this cannot see",

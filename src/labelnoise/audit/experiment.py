@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from labelnoise.audit.rates import Rates
     from labelnoise.audit.self_test import SelfTest
     from labelnoise.audit.sources import AuditSource
+    from labelnoise.runs.reading import Run
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,6 @@ class AuditRun:
         if tested:
             summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
         folder.finish(summary)
-        lines = (summary["text"], *([f"{tested}"] if tested else []), *summary["notes"])
-        for at, line in enumerate(lines):
-            if progress:
-                progress(at + 1, len(lines), line)
 
 
 def _judged(
@@ -232,6 +229,13 @@ def _inputs(config: AuditRun) -> Mapping[str, Path]:
     return {name: Path(path) for name, path in paths.items() if path}
 
 
+def _findings(run: Run) -> list[str]:
+    """What the command says in the end: the estimate, what a reader must know, and where the list is."""
+    tested = run.summary.get("self_test")
+    notes = [f"note: {note}" for note in run.summary["notes"]]
+    return [run.summary["text"], *([tested["text"]] if tested else []), *notes, f"list: {run.path / 'suspects.csv'}"]
+
+
 def _page() -> Page:
     from labelnoise.audit.page import PAGE
 
@@ -247,4 +251,5 @@ KIND = Kind(
     transient=(FILES,),
     inputs=_inputs,
     leading="data",
+    findings=_findings,
 )
