@@ -93,10 +93,10 @@ def record_trainings(
     trainings = []
     for fold, mask in enumerate(held_out_masks(labels, count, seed)):
         train = partial(record, mask, training_seed(seed, fold))
-        recorder = kept.record(f"{name}-{fold + 1}", train, labels, mask, words) if kept else train()
+        recorder, said = kept.record(f"{name}-{fold + 1}", train, labels, mask, words) if kept else (train(), "")
         trainings.append(read_training(recorder, mask))
         if progress:
-            progress(fold + 1, count, f"{name} {fold + 1} of {count}")
+            progress(fold + 1, count, f"{name} {fold + 1} of {count}" + (f": {said}" if said else ""))
     return trainings, f"{words}; " + (
         f"{count} trainings, each sample held out of one"
         if count > 1
