@@ -6,6 +6,7 @@ import pytest
 
 import labelnoise as ln
 from labelnoise.audit.experiment import AuditRun
+from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import training_seed
 from labelnoise.audit.sources import read_source
@@ -96,15 +97,19 @@ def test_classes_may_be_called_na(here):
     assert set(read(here, text="text").samples["text"]) == {"null", "None"}
 
 
-def test_labels_that_are_numbers_are_numbers(here):
-    assert as_labels(pd.Series(["1", "1.0", "02", ""])).tolist()[:3] == [1, 1, 2]
+def test_labels_that_are_numbers_are_ordered_as_numbers_and_keep_their_spelling(here):
+    spelt = as_labels(pd.Series(["010", "9", "9.0", "", "10"]))
+    assert spelt.tolist()[:3] == ["010", "9", "9"] and spelt.isna().tolist() == [False, False, False, True, False]
+    labels = read_labels("y", pd.concat([spelt.drop(3)] * 5))
+    assert labels.names == ["9", "010"] and labels.positions.tolist() == [1, 0, 0, 1] * 5
     assert as_labels(pd.Series(["1", "inf"])).tolist() == ["1", "inf"] and as_labels(
         pd.Series(["1", "a"])
     ).tolist() == ["1", "a"]
     np.savetxt("y.txt", np.arange(N) % 12, fmt="%d")
     pd.DataFrame({"id": range(N), "class": np.arange(N) % 12}).to_csv("y.csv", index=False)
     for file in ("y.txt", "y.csv"):  # outputs have a column a class, ascending: 10 comes after 9
-        assert read_label_file(here / file, "").tolist() == (np.arange(N) % 12).tolist()
+        labels = read_labels("y", read_label_file(here / file, ""))
+        assert labels.names == [str(k) for k in range(12)] and (labels.positions == np.arange(N) % 12).all()
     pd.DataFrame({"class": np.array(["NA", "b"])[CLASS]}).to_csv("y.csv", index=False)
     assert set(read_label_file(here / "y.csv", "class")) == {"NA", "b"}
     with pytest.raises(ln.InputError, match="`label` must name a column of .*y.csv, got 'clas'; did you mean 'class'"):

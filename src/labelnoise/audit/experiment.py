@@ -131,15 +131,13 @@ def _judged(
 
 def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFrame:
     """The table as it was, with the suggested label where one is flagged."""
-    path = Path(config.data)
-    frame = (
-        pd.read_parquet(path)
-        if path.suffix.lower() == ".parquet"
-        else pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, keep_default_na=False)
-    )
-    column = frame[config.label].astype(str).to_numpy(dtype=object)
-    spelt = np.array(names, dtype=object)
-    spelt[verdict.given[::-1]] = column[::-1]  # as the first sample of each class spells it: 01 is no 1
+    path, spelt = Path(config.data), np.array(names, dtype=object)
+    if path.suffix.lower() == ".parquet":
+        frame, column = pd.read_parquet(path), spelt[verdict.given]
+    else:
+        mark = "\t" if path.suffix.lower() == ".tsv" else ","
+        frame = pd.read_csv(path, sep=mark, dtype=str, keep_default_na=False)
+        column = frame[config.label].to_numpy(dtype=object)
     column[verdict.flagged] = spelt[verdict.suggested[verdict.flagged]]
     return frame.assign(**{config.label: column})
 

@@ -25,7 +25,7 @@ class GivenLabels:
     """Given labels and their classes."""
 
     classes: Shaped[np.ndarray, " K"]
-    """The values that labels take, ascending."""
+    """The values that labels take: ascending, or as an ordered Categorical has them."""
     positions: Int[np.ndarray, " n"]
     """(n,) position of each label among the classes."""
 
@@ -43,11 +43,16 @@ class GivenLabels:
 def read_labels(name: str, values: Any) -> GivenLabels:
     """Read given labels: integers, truth values, texts or floats that are all whole.
 
+    Classes ascend; those of an ordered Categorical keep its order.
+
     Raises:
         InputError: no vector of them, missing values, floats, objects, one class only, fewer than 20, or so many
             different ones that they are no classes.
     """
+    order = None
     if isinstance(values, pd.Series | pd.Index | pd.Categorical):
+        if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
+            order = values.dtype.categories
         missing = int(pd.isna(values).sum())
         _refuse_missing(name, missing)
         values = np.asarray(values)
@@ -63,6 +68,9 @@ def read_labels(name: str, values: Any) -> GivenLabels:
             "look at each label yourself"
         )
     classes, positions = np.unique(labels, return_inverse=True)
+    if order is not None:
+        by_order = np.argsort(order.get_indexer(pd.Index(classes)))
+        classes, positions = classes[by_order], np.argsort(by_order)[positions]
     if classes.size < 2:
         raise InputError(
             f"`{name}` must hold two classes or more, got 1 class, {classes[0]!s}; where all labels are the same no "

@@ -60,7 +60,7 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
         raise InputError(f"`ignore` must not name the column of texts, got {text!r}; correct one of them")
     labels, rest = as_labels(frame[label]), frame.drop(columns=[label, *ignore])
     if text:
-        if pd.api.types.is_numeric_dtype(as_labels(frame[text]).dtype):
+        if _are_numbers(frame[text]):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
         return Table(labels, frame[[text]], ())
     rest, notes = _without_names(rest)
@@ -128,12 +128,34 @@ def _check_width(path: Path, mark: str) -> None:
 
 
 def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return texts as numbers where they all are, so that 1 and 1.0 are one class; else an empty one is missing."""
-    if pd.api.types.is_numeric_dtype(column.dtype) or not all(isinstance(value, str) for value in column):
+    """Return the labels of a file, an empty one missing.
+
+    Texts that all are whole numbers are spelt as the first of each number is, since 1 and 1.0 are one class, and
+    ordered as the numbers are: 02 comes before 10, and stays 02.
+    """
+    if not all(isinstance(value, str) for value in column):
         return column
-    filled = column.str.strip() != ""
-    numbers = pd.to_numeric(column.where(filled), errors="coerce")
-    return numbers if filled.any() and np.isfinite(numbers[filled]).all() else column.where(filled)
+    column = column.where(column.str.strip() != "")
+    if not _are_numbers(column):
+        return column
+    numbers, filled = pd.to_numeric(column), column.notna()
+    known = numbers[filled].to_numpy()
+    if (known != np.round(known)).any():
+        return numbers  # no classes, and refused as such
+    _, first, code = np.unique(known, return_index=True, return_inverse=True)
+    codes = np.full(len(column), -1)
+    codes[filled] = code
+    return pd.Series(
+        pd.Categorical.from_codes(codes, pd.Index(column[filled].to_numpy()[first]), ordered=True), column.index
+    )
+
+
+def _are_numbers(column: pd.Series[Any]) -> bool:
+    """Whether all values of a column that are not empty are numbers, or texts of finite ones."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return True
+    texts = [value for value in column if isinstance(value, str) and value.strip()]
+    return bool(texts) and bool(np.isfinite(pd.to_numeric(pd.Series(texts), errors="coerce")).all())
 
 
 def _without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
