@@ -236,16 +236,40 @@ def _smoothed(counts: np.ndarray, prior: int) -> np.ndarray:
     return (counts + prior * base) / (total[:, None] + prior)
 
 
-def _wrong(transition: np.ndarray, frequency: np.ndarray, steps: int = 100) -> np.ndarray:
+def _wrong(transition: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     """Share of all samples (K,) that bear each given label wrongly, if given labels have this frequency.
 
-    The frequency of the true classes is the likeliest one, by EM. That of the predicted ones would not do: a network
-    predicts too seldom a class that is rare or often mislabelled, and its wrong labels would be too few.
+    The frequency of the true classes is the likeliest one. That of the predicted ones would not do: a network predicts
+    too seldom a class that is rare or often mislabelled, and its wrong labels would be too few.
     """
-    prior = frequency.copy()
-    for _ in range(steps):
-        prior = prior * (transition @ (frequency / np.maximum(prior @ transition, np.finfo(float).tiny)))
-    return prior @ transition - prior * np.diag(transition)
+    true = _true_frequency(transition, frequency)
+    return true @ transition - true * np.diag(transition)
+
+
+TOLERANCE, MOST_STEPS = 1e-6, 1000
+"""Where EM ends: shares of the classes that moved by less in one step, all together, or so many steps."""
+
+
+def _true_frequency(transition: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """The frequency p (K,) of true classes that makes the given ones, f (K,), likeliest.
+
+    That is p = f T^-1, which explains f exactly, where no share of it is negative; else EM finds it, from f on. Where
+    EM is not at its end after the last step, classes are so hard to tell apart that all p on its way are nearly as
+    likely, and the one that it has come to is taken.
+    """
+    try:
+        exact = np.linalg.solve(transition.T, frequency)
+    except np.linalg.LinAlgError:
+        exact = np.full(frequency.size, -1.0)
+    if (exact >= 0).all():
+        return exact
+    true = frequency.copy()
+    for _ in range(MOST_STEPS):
+        before = true
+        true = true * (transition @ (frequency / np.maximum(true @ transition, np.finfo(float).tiny)))
+        if np.abs(true - before).sum() < TOLERANCE:
+            break
+    return true
 
 
 def _scaled(wrong: np.ndarray, total: float, frequency: np.ndarray) -> np.ndarray:
