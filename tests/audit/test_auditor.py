@@ -220,5 +220,5 @@ def test_kinds_of_samples():
     for samples, kind in kinds:
         assert read_material(samples).kind == kind
     assert read_material(np.zeros((20, 4, 4, 3), np.uint8)).samples.shape == (20, 3, 4, 4)
-    many = pd.DataFrame({"name": [f"n{i:03}" for i in range(300)]})
+    many = pd.DataFrame({"name": [f"n{i:03}" for i in range(300)] * 2})
     assert read_material(many).samples["name"].dtype == float

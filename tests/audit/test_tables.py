@@ -12,6 +12,7 @@ from labelnoise.audit.recording import training_seed
 from labelnoise.audit.sources import read_source
 from labelnoise.audit.tables import as_dates, as_labels, read_label_file, read_labelled
 from labelnoise.cli import main
+from labelnoise.runs.reading import read_run
 
 N = 40
 CLASS = np.arange(N) % 2
@@ -47,6 +48,20 @@ def test_columns_that_number_the_rows_are_left_out_with_a_note(here):
     pd.DataFrame({"id": np.arange(N), "label": CLASS}).to_csv("t.csv", index=False)
     with pytest.raises(ln.InputError, match=r"must have a column beside 'label' \(columns of whole numbers .*: id\)"):
         read(here)
+
+
+def test_data_frames_lose_the_same_columns_as_files_with_the_same_note(here):
+    frame = written(id=np.arange(N), person=[f"row {at}" for at in range(N)])
+    columns, labels = frame.drop(columns="label"), frame["label"]
+    auditor = ln.LabelAuditor(folds=2).fit(columns, labels)
+    ln.run_experiment(AuditRun(data="t.csv", label="label", folds=2), "out")
+    summary = read_run("out").summary
+    notes = [note for note in auditor.notes_ if "left out" in note]
+    assert [note.split(": ")[1] for note in notes] == ["person", "id"] and set(notes) <= set(summary["notes"])
+    assert list(auditor.audit_.material.samples) == ["x"] and auditor.n_features_in_ == 3
+    assert list(read_material(columns.head(20)).samples) == ["x"]
+    with pytest.raises(ln.InputError, match=r"`X` must have a column that is not .* \(columns of whole .* out: id\)"):
+        read_material(columns[["id"]])
 
 
 DAYS = pd.Series(pd.date_range("2020-01-01", periods=N, freq="36h"))

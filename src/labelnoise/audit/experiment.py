@@ -14,6 +14,7 @@ import pandas as pd
 from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
+from labelnoise.audit.tables import TABLES
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
 from labelnoise.runs.folders import RunFolder
@@ -140,10 +141,6 @@ def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFra
         column = frame[config.label].to_numpy(dtype=object)
     column[verdict.flagged] = spelt[verdict.suggested[verdict.flagged]]
     return frame.assign(**{config.label: column})
-
-
-TABLES = (".csv", ".tsv", ".parquet")
-"""Files that `cleaned.csv` may be made from."""
 
 
 def _write_table(path: Path, frame: pd.DataFrame) -> None:

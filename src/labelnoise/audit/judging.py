@@ -80,7 +80,7 @@ def judge(
     Raises:
         InputError: a name that is no score or decision, or trainings on other labels.
     """
-    name = score if score is not None else FIRST if trainings[0].stop_known else "share-rejected"
+    name = score if score is not None else DEFAULT if trainings[0].stop_known else "share-rejected"
     check_name("score", name, SCORES)
     check_name("decision", decision, DECISIONS)
     given = _common_labels(trainings)
@@ -93,7 +93,7 @@ def judge(
     values = mean_seen(np.array([SCORES[name](*one.scored) for one in trainings]))
     if name in SHARES:
         values = _corrected(values, rates.factors[given])
-    elif name == FIRST:
+    elif name == DEFAULT:
         values = values + np.log(rates.factors)[given]
     values = np.where(given < 0, np.nan, values)
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
@@ -191,7 +191,7 @@ def _stop_of_sums(recorder: Recorder) -> int:
     return recorder.epochs if at is None else at + 1
 
 
-FIRST = next(iter(SCORES))
+DEFAULT = next(iter(SCORES))
 """The default score, a log-odds to which that of the class is added."""
 OF_SUMS = "given-probability"
 """The score of running sums, which hold no margin up to twice the stop."""

@@ -9,8 +9,8 @@ import numpy as np
 from labelnoise.audit.pooling import Basis
 from labelnoise.audit.rates import Rates, unknown_rates
 
-LEAST, ENOUGH = 1.0, 2.0
-"""Standard errors below which nothing is decided, and below which a reader is warned."""
+UNDECIDED, DOUBTFUL = 1.0, 2.0
+"""Standard errors ahead of chance below which nothing is decided, and below which a reader is warned."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Learning:
     @property
     def doubt(self) -> str:
         """A sentence where little speaks for the network, else none."""
-        if not self.held_out or not LEAST <= self.errors < ENOUGH:
+        if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
             return ""
         return (
             f"little speaks for this audit: {self.words}, and labels that are nothing but noise can look like this; "
@@ -70,7 +70,7 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
     """
     if not rates.known or not learning.held_out:
         return rates, ""
-    if learning.errors < LEAST:
+    if learning.errors < UNDECIDED:
         why = learning.words
     elif rates.rate > 0.5:
         why = f"about {rates.rate:.0%} of the labels seem wrong"

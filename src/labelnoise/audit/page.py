@@ -104,12 +104,12 @@ def _worst(run: Run) -> list[Table]:
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. Click a "
         "heading to sort. Review them from the top: is the given label right, the suggested one, or neither?"
     )
-    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:FIRST], rows[FIRST:]))
+    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
     tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
     return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
 
 
-FIRST = 20
+UNFOLDED = 20
 """Samples that are shown at once; the others are folded."""
 
 

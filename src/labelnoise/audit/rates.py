@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
 
-LEAST_SHARE, MOST_SHARE, ENOUGH = 0.25, 0.5, 500
-"""Anchors are this share of the held-out samples of each predicted class; as many of them as are enough, within it."""
+ANCHORS, ANCHOR_SHARES = 500, (0.25, 0.5)
+"""Anchors are so many of the held-out samples, the surest of each predicted class; no smaller and no larger share."""
+FEWEST_HELD_OUT = 20
+"""Held-out samples below which there is no matrix."""
 PRIOR = 20
 """Samples that the rate over all classes counts for in the row of one class: some classes have few anchors."""
 PRIOR_OF_FACTORS = 100
@@ -98,7 +100,7 @@ def estimate_rates(
     usable = np.flatnonzero(held_out & (predicted >= 0) & (given >= 0))
     seen = (predicted >= 0) & (given >= 0)
     frequency = np.bincount(given[seen], minlength=n_classes) / max(seen.sum(), 1)
-    if usable.size >= 2 * MINIMUM:
+    if usable.size >= FEWEST_HELD_OUT:
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
     else:
         rates = unknown_rates(n_classes, f"{usable.size} held-out samples are too few for an estimate")
@@ -107,7 +109,7 @@ def estimate_rates(
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
     """Rates of the anchors among held-out samples, intervals by bootstrap over these."""
-    n_classes, share = frequency.size, float(np.clip(ENOUGH / given.size, LEAST_SHARE, MOST_SHARE))
+    n_classes, share = frequency.size, float(np.clip(ANCHORS / given.size, *ANCHOR_SHARES))
     transition, anchors = _anchored(predicted, sure, given, share, n_classes)
     generator, tail = stream(seed, "bootstrap"), (1 - LEVEL) / 2
     wrongs, matrices = [], []
@@ -199,8 +201,6 @@ def _shares(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray) -> tuple
     return np.divide(sums, size, out=np.full(PARTS, np.nan), where=size > 0), int(seen.sum())
 
 
-MINIMUM = 10
-"""Anchors below which there is no estimate."""
 WIDEST = 100
 """Classes up to which the entries of the matrix get intervals: each resample holds one."""
 

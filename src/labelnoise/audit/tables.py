@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.audit.labels import FEWEST_SAMPLES
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array
 
@@ -19,8 +20,6 @@ TABLES = (".csv", ".tsv", ".parquet")
 """Files that hold a table."""
 IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
 """Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
-LEAST = 20
-"""Rows from which on a column whose every value differs is taken for a name or a number of the row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
         if _are_numbers(frame[text]):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
         return Table(labels, frame[[text]], ())
-    rest, notes = _without_names(rest)
+    rest, notes = without_names(rest)
     if not rest.shape[1]:
         why = f" ({notes[0]})" if notes else ""
         raise InputError(f"{path} must have a column beside {label!r}{why}; for a column of texts give --text")
@@ -158,31 +157,34 @@ def _are_numbers(column: pd.Series[Any]) -> bool:
     return bool(texts) and bool(np.isfinite(pd.to_numeric(pd.Series(texts), errors="coerce")).all())
 
 
-def _without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A table without the columns that only tell rows apart, and notes on them."""
+def without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a table without the columns that only tell rows apart, and notes on them.
+
+    Those of fewer rows than an audit takes are kept: some may differ in all by chance.
+    """
     kinds = (
         (_is_name, "columns whose every value differs are taken for names and left out"),
         (_is_number_of_row, "columns of whole numbers that only count the rows or identify them are left out"),
     )
     notes = []
-    for is_kind, words in kinds:
-        names = [str(name) for name in frame if is_kind(frame[name])]
+    for is_kind, words in kinds if len(frame) >= FEWEST_SAMPLES else ():
+        names = [name for name in frame if is_kind(frame[name])]
         frame = frame.drop(columns=names)
         if names:
-            notes.append(f"{words}: {', '.join(names)}")
+            notes.append(f"{words}: {', '.join(map(str, names))}")
     return frame, tuple(notes)
 
 
 def _is_name(column: pd.Series[Any]) -> bool:
     """Whether a column of words only tells rows apart; dates, of which each may be another one, do not."""
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column) or len(column) < LEAST:
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
         return False
     return _distinct(column) and as_dates(column) is None
 
 
 def _is_number_of_row(column: pd.Series[Any]) -> bool:
     """Whether whole numbers, all different, come in order or bear the name of an identifier."""
-    if not pd.api.types.is_integer_dtype(column) or len(column) < LEAST or not _distinct(column):
+    if not pd.api.types.is_integer_dtype(column) or not _distinct(column):
         return False
     return bool(column.is_monotonic_increasing or column.is_monotonic_decreasing or IDENTIFIER.search(str(column.name)))
 
