@@ -159,7 +159,7 @@ def fifths_shares(predicted, sure, given):
 
 
 def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are():
-    for share, votes in ((0.2, "all 1000 samples in 5 parts"), (0.7, "held-out samples of")):
+    for share, votes in ((0.2, "all 1,000 samples in 5 parts"), (0.7, "held-out samples of")):
         recorder, true, held_out = two_stages(held_out=share, hard=0.2)
         verdict = judge([read_training(recorder, held_out)])
         assert votes in verdict.rates.reason
@@ -283,7 +283,7 @@ def test_a_sample_that_was_never_seen_is_left_out():
     recorder.update([0, 2], [[2.0, 0.0], [0.0, 1.0]], [0, 0])
     recorder.end_epoch()
     frame = ln.suspects(recorder)
-    assert frame["index"].tolist() == [2, 0] and "1 samples were never seen" in frame.attrs["notes"][-1]
+    assert frame["index"].tolist() == [2, 0] and "never recorded and are left out: 1" in frame.attrs["notes"][-1]
 
 
 def test_nothing_is_decided_where_the_network_learns_nothing():

@@ -209,14 +209,16 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
 def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     """The first sentence of the page."""
     if undecided:
-        return f"Nothing can be decided about these {n:,} labels: see the notes."
+        return f"Nothing can be decided about these {n:,} labels; the first note says why."
     if not rates.known:
         return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
-    low, high = rates.low * n, rates.high * n
-    return (
-        f"About {rates.rate * n:,.0f} of {n:,} labels are wrong ({rates.rate:.1%}; 90 % interval {low:,.0f} to "
-        f"{high:,.0f}); {flagged:,} are flagged as suspects."
+    wrong, interval = round(rates.rate * n), f"90 % interval {rates.low * n:,.0f} to {rates.high * n:,.0f}"
+    lead = (
+        f"About {wrong:,} of {n:,} labels {'is' if wrong == 1 else 'are'} wrong ({rates.rate:.1%}; {interval})"
+        if wrong
+        else f"Probably none of {n:,} labels is wrong ({interval})"
     )
+    return f"{lead}; flagged as suspects: {flagged:,}."
 
 
 def _inputs(config: AuditRun) -> Mapping[str, Path]:

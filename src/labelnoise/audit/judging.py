@@ -42,7 +42,7 @@ class Verdict:
     margin: Float[np.ndarray, "epochs n"]
     """Mean margin over the trainings, as many epochs as the shortest has."""
     stops: tuple[int, ...]
-    """Epochs of Stage I of each training."""
+    """Epochs of Stage I of each training of which they are known."""
     reason: str
     """What the stop of the first training is based on."""
     notes: tuple[str, ...]
@@ -105,7 +105,7 @@ def judge(
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(trainings),
-        stops=tuple(one.stop for one in trainings),
+        stops=tuple(one.stop for one in trainings if one.stop_known),
         reason=trainings[0].reason,
         notes=tuple(caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt)),
     )
@@ -166,7 +166,7 @@ def suspects(
     frame.attrs.update(
         rate=verdict.rates.rate,
         interval=(verdict.rates.low, verdict.rates.high),
-        stop=verdict.stops[0] if recorders[0].history else _stop_of_sums(recorders[0]),
+        stop=trainings[0].stop if recorders[0].history else _stop_of_sums(recorders[0]),
         reason=verdict.reason,
         notes=list(verdict.notes),
     )

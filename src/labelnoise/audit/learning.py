@@ -30,8 +30,8 @@ class Learning:
     def words(self) -> str:
         """The two shares that are compared."""
         return (
-            f"the network predicts the given label of {self.fitted:.1%} of the {self.held_out} held-out samples, where "
-            f"chance alone would give {self.chance:.1%}"
+            f"the model predicts the given label of {self.fitted:.1%} of the {self.held_out:,} samples that it was not "
+            f"trained on, where chance alone would give {self.chance:.1%}"
         )
 
     @property
@@ -77,7 +77,7 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
     else:
         return rates, ""
     words = (
-        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
-        "alike, or the model cannot learn these data"
+        f"nothing can be decided: {why}; either more than half of the labels are wrong, so that wrong and right look "
+        "alike, or there are too few samples to learn from, or they do not tell the classes apart"
     )
     return unknown_rates(rates.wrong.size, words), words

@@ -206,7 +206,7 @@ def _texts(texts: Sequence[Any]) -> Material:
     texts = [text if isinstance(text, str) else "" for text in texts]
     if not any(text.strip() for text in texts):
         raise InputError("`X` must hold texts, got none that is not empty; give the column of the texts")
-    notes = (f"{missing} samples have no text and are judged by nothing but their class",) if missing else ()
+    notes = (f"samples without a text, judged by nothing but their class: {missing}",) if missing else ()
     return Material("text", texts, notes)
 
 
@@ -248,10 +248,10 @@ def duplicate_notes(material: Material, given: np.ndarray) -> list[str]:
     labels = np.bincount(pairs[0], minlength=len(count))
     clash = int((labels > 1).sum())
     words = (
-        f"{extra} samples repeat another one: copies of a held-out sample are trained on, so that it looks surer than "
-        "it is (they leak); remove them for sharper results"
+        f"samples that repeat another one: {extra}; copies of a held-out sample are trained on, so that the model "
+        "seems surer of it than it is (they leak); remove them for sharper results"
     )
-    return [words + (f"; {clash} groups of equal samples bear different labels" if clash else "")]
+    return [words + (f"; groups of equal samples with different labels: {clash}" if clash else "")]
 
 
 def _keys(material: Material) -> np.ndarray:

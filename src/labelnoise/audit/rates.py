@@ -134,7 +134,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
         wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
         factors=class_factors(transition),
         anchors=anchors,
-        reason=f"the {anchors} held-out samples of {given.size} of which the network is most sure",
+        reason=f"the {anchors:,} of {given.size:,} held-out samples of which the model is most sure",
     )
 
 
@@ -152,7 +152,7 @@ def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequenc
         wrong=_scaled(wrong, rate, frequency),
         wrong_high=_scaled(wrong_high, high, frequency),
         factors=class_factors(_smoothed(counts, PRIOR_OF_FACTORS)),
-        reason=f"all {count} samples in {PARTS} parts by how sure the network is of them up to the stop",
+        reason=f"all {count:,} samples in {PARTS} parts by how sure the model is of them up to the stop",
     )
 
 
