@@ -42,12 +42,14 @@ def _quotes(panel: Panel) -> list[Quote]:
         count, low, high = (round(value) for value in summary["wrong"])
         words = f"{summary['rate']:.1%} of {n:,}; 90 % interval {low:,} to {high:,}, from {summary['rate_reason']}"
         wrong = Quote("Estimated wrong labels", f"{count:,}", words)
-    flagged = Quote("Suspects", f"{summary['flagged']:,}", f"{summary['flagged'] / max(n, 1):.1%} of the samples")
+    undecided = summary["rate"] is None and not summary["flagged"]
+    share = f"{summary['flagged'] / max(n, 1):.1%} of the samples"
+    flagged = Quote("Suspects", f"{summary['flagged']:,}", "none where nothing is known" if undecided else share)
     first = summary["yield"][0] if summary["yield"] else {"first": 1, "last": 100, "expected": None}
     review = Quote(
         f"Expected to be wrong among the first {first['last']}", _expected(first), "if you review the list from its top"
     )
-    stops = " and ".join(map(str, sorted(set(summary["stop_epochs"])))) or NOTHING
+    stops = ", ".join(map(str, sorted(set(summary["stop_epochs"])))) or NOTHING
     stop = Quote("The stop", stops, f"what comes later may be memorised; {summary['model']}")
     return [wrong, flagged, review, stop, *_tested(summary.get("self_test"))]
 
@@ -143,7 +145,7 @@ def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
             words = value[0][1] if len(value) == 1 else ", ".join(f"{key} {text}" for key, text in value)
             cells.append(Cell("", (words,)))
         elif name == "neighbours":
-            cells.append(_neighbours(value))
+            cells.append(_neighbours(value, row["given"] == row["suggested"]))
         else:
             cells.append(str(value))
     return (*cells, "yes" if row["flagged"] else "no")
@@ -156,8 +158,9 @@ def _percent(share: float | None) -> str:
     return "> 99%" if share > 0.995 else "< 1%" if share < 0.005 else f"{share:.0%}"
 
 
-def _neighbours(near: dict[str, Any]) -> Cell:
+def _neighbours(near: dict[str, Any], same: bool) -> Cell:
     counts = f"{near['suggested']} of {near['number']} bear the suggested label, {near['given']} the given one"
+    counts = f"{near['given']} of {near['number']} bear this label" if same else counts
     nearest = f"nearest with another label: no. {near['nearest']} ({near['nearest_label']})"
     return Cell(counts, (nearest, near.get("text", "")))
 
