@@ -7,10 +7,11 @@ import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of
 from labelnoise.audit.pooling import Basis
-from labelnoise.audit.rates import _true_frequency, _wrong, class_factors, estimate_rates, fifths, wilson
+from labelnoise.audit.rates import class_factors, estimate_rates, fifths, wilson
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
 from made_records import average_precision, f1, labels, two_stages
 
@@ -109,15 +110,15 @@ def test_anchors_tell_the_rate_of_classes_that_the_network_predicts_too_seldom()
 
 def test_the_frequency_of_true_classes_by_hand():
     alike = np.array([[0.52, 0.48], [0.5, 0.5]])  # hardly told apart, so that EM would take 20,000 steps
-    assert _wrong(alike, np.array([0.7, 0.3]) @ alike) == pytest.approx([0.3 * 0.5, 0.7 * 0.48])
+    assert wrong_labels(alike, np.array([0.7, 0.3]) @ alike) == pytest.approx([0.3 * 0.5, 0.7 * 0.48])
     apart = np.array([[0.9, 0.1], [0.2, 0.8]])  # 95 of 100 of class 0 are more than it would give: all are of it
-    assert _wrong(apart, np.array([0.95, 0.05])) == pytest.approx([0, 0.1], abs=1e-4)
+    assert wrong_labels(apart, np.array([0.95, 0.05])) == pytest.approx([0, 0.1], abs=1e-4)
     same = np.full((2, 2), 0.5)  # cannot be told apart at all
-    assert _wrong(same, np.array([0.6, 0.4])) == pytest.approx([0.2, 0.3])
+    assert wrong_labels(same, np.array([0.6, 0.4])) == pytest.approx([0.2, 0.3])
     rng = np.random.default_rng(0)
     matrix, given = 0.7 * np.eye(9) + 0.3 * rng.dirichlet(np.full(9, 0.3), size=9), rng.dirichlet(np.full(9, 0.5))
     assert (np.linalg.solve(matrix.T, given) < 0).any()
-    true = _true_frequency(matrix, given)
+    true = true_frequency(matrix, given)
     assert true.sum() == pytest.approx(1) and (matrix @ (given / (true @ matrix))).max() < 1 + 1e-4  # Kuhn and Tucker
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.arrays import stream
+from labelnoise.audit.frequencies import wrong_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -116,10 +117,10 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     for _ in range(RESAMPLES):
         again = generator.integers(given.size, size=given.size)
         matrix, _ = _anchored(predicted[again], sure[again], given[again], share, n_classes)
-        wrongs.append(_wrong(matrix, frequency))
+        wrongs.append(wrong_labels(matrix, frequency))
         if n_classes <= WIDEST:
             matrices.append(matrix)
-    wrong = _wrong(transition, frequency)
+    wrong = wrong_labels(transition, frequency)
     low, high = np.quantile(np.sum(wrongs, axis=1), (tail, 1 - tail))
     ends = np.quantile(matrices, (tail, 1 - tail), axis=0) if matrices else np.full((2, *transition.shape), np.nan)
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
@@ -234,42 +235,6 @@ def _smoothed(counts: np.ndarray, prior: int) -> np.ndarray:
     base = np.full((n_classes, n_classes), pooled / (n_classes - 1))
     np.fill_diagonal(base, 1 - pooled)
     return (counts + prior * base) / (total[:, None] + prior)
-
-
-def _wrong(transition: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """Share of all samples (K,) that bear each given label wrongly, if given labels have this frequency.
-
-    The frequency of the true classes is the likeliest one. That of the predicted ones would not do: a network predicts
-    too seldom a class that is rare or often mislabelled, and its wrong labels would be too few.
-    """
-    true = _true_frequency(transition, frequency)
-    return true @ transition - true * np.diag(transition)
-
-
-TOLERANCE, MOST_STEPS = 1e-6, 1000
-"""Where EM ends: shares of the classes that moved by less in one step, all together, or so many steps."""
-
-
-def _true_frequency(transition: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """The frequency p (K,) of true classes that makes the given ones, f (K,), likeliest.
-
-    That is p = f T^-1, which explains f exactly, where no share of it is negative; else EM finds it, from f on. Where
-    EM is not at its end after the last step, classes are so hard to tell apart that all p on its way are nearly as
-    likely, and the one that it has come to is taken.
-    """
-    try:
-        exact = np.linalg.solve(transition.T, frequency)
-    except np.linalg.LinAlgError:
-        exact = np.full(frequency.size, -1.0)
-    if (exact >= 0).all():
-        return exact
-    true = frequency.copy()
-    for _ in range(MOST_STEPS):
-        before = true
-        true = true * (transition @ (frequency / np.maximum(true @ transition, np.finfo(float).tiny)))
-        if np.abs(true - before).sum() < TOLERANCE:
-            break
-    return true
 
 
 def _scaled(wrong: np.ndarray, total: float, frequency: np.ndarray) -> np.ndarray:
