@@ -178,6 +178,6 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 __all__ = [
-    "STREAMS", "Array", "amount", "array_namespace", "check_memory", "free_memory", "stream", "streams", "to_device",
-    "to_numpy", "torch_stream",
+    "STREAMS", "Array", "amount", "array_namespace", "check_memory", "free_memory", "seed_torch", "stream", "streams",
+    "to_device", "to_numpy", "torch_stream",
 ]  # fmt: skip
