@@ -188,6 +188,18 @@ def test_decisions_by_hand():
     assert DECISIONS["capped"](score, rejected, given, known).tolist() == [True, False, True, False, False, False]
 
 
+def test_what_may_be_wrong_of_a_class_where_no_wrong_label_was_seen():
+    """300 labels of class 0 and 100 of class 1, all right among 200 anchors: 3 / 203 may be wrong, by class in turn."""
+    given, score = np.repeat([0, 1], [300, 100]), np.linspace(1, 0, 400)
+    rates = estimate_rates(given, score, given, np.ones(400, bool), 2)
+    assert rates.anchors == 200
+    assert_close(rates.wrong_high, np.array([0.75, 0.25]) * 3 / 203)
+    everyone = np.ones(400, bool)
+    flagged = DECISIONS["capped"](score, everyone & (given == 1), given, rates)
+    assert np.flatnonzero(flagged).tolist() == [300, 301]  # 100 x 3 / 203 = 1.5, where all classes may have 5.9
+    assert DECISIONS["capped"](score, everyone, given, rates).sum() == 6  # five and two, at most six
+
+
 def test_the_mixture_splits_two_heaps():
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(0, 1, 800), rng.normal(8, 1, 200)])
@@ -208,6 +220,14 @@ def test_chances_add_up_follow_the_score_and_are_as_sharp_as_what_is_known():
     assert ((sharp - wrong) ** 2).mean() < 0.5 * ((dull - wrong) ** 2).mean()
     assert np.isnan(confidence(np.array([np.nan, 0.5]), 0.1)[0])
     assert np.ptp(confidence(np.array([2.0, 1.0, 2.0, 2.0]), 0.3, np.array([0.9, 0.1, 0.2, 0.4]))[[0, 2, 3]]) == 0
+
+
+def test_no_chance_is_above_the_cap_and_what_it_takes_goes_to_the_others():
+    """A tenth of the labels is wrong and known to be: without a cap their chance would be 1, and that of others 0."""
+    wrong = np.arange(100) < 10
+    chance = confidence(wrong.astype(float), 0.1, wrong.astype(float))
+    assert_close(chance[wrong], np.full(10, 0.95))
+    assert_close(chance[~wrong], np.full(90, (10 - 9.5) / 90), rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
@@ -249,6 +269,18 @@ def test_several_trainings_are_averaged(case):
     mean = np.mean([-r.margin.mean(axis=0) for r, _, _ in runs], axis=0)
     assert_close(raw, mean.astype(float), rtol=1e-4)
     assert both.score.min() <= np.max(single)
+
+
+def test_the_margins_of_trainings_are_averaged_over_those_that_saw_the_sample():
+    """Two epochs of one training, three of the other, which never sees sample 1; margins by hand."""
+    trainings = []
+    for seen, margins in (([0, 1, 2], (1.0, 2.0)), ([0, 2], (4.0, 6.0, 9.0))):
+        recorder = ln.Recorder(3, 2)
+        for margin in margins:
+            recorder.update(seen, [[margin, 0.0]] * len(seen), [0] * len(seen))
+            recorder.end_epoch()
+        trainings.append(read_training(recorder))
+    assert_close(judge(trainings).margin.astype(float), np.array([[2.5, 1.0, 2.5], [4.0, 2.0, 4.0]]))
 
 
 def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
