@@ -70,7 +70,10 @@ def compare(runs: int, device: str, rounds: int) -> None:
             ENGINES["span"].advance(training, STEPS)
             synchronize(device)
 
-        tasks |= {f"span, {device} {dtype}": advance, f"product, {device} {dtype}": products(runs, rows, q, device, dtype)}
+        tasks |= {
+            f"span, {device} {dtype}": advance,
+            f"product, {device} {dtype}": products(runs, rows, q, device, dtype),
+        }
         counts |= {f"span, {device} {dtype}": runs, f"product, {device} {dtype}": runs}
     with repeatable():
         seconds = alternate(tasks, rounds)

@@ -40,7 +40,7 @@ def plan(file: Path, asked: argparse.Namespace) -> TrainRun:
 
 
 def worth(run: Run) -> dict[str, float]:
-    """Return epoch and test accuracy of one seed at the best epoch and at each stop; what is fitted, what is suspected."""
+    """Return epoch, test accuracy, shares fitted and worth of the suspects of one seed at the best epoch and each stop."""
     history = run.history.set_index("epoch")
     test = history["test_accuracy"]
     stops = {STOPS[stop["rule"]]: stop["at"] for stop in run.summary["stops"] if stop["at"] is not None}
@@ -76,7 +76,7 @@ def main() -> None:
     print(torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU")
     columns = {}
     for file in asked.files:
-        outcome = run_experiment(plan(file, asked), asked.out / file.stem, progress=lambda *words: print(*words, flush=True))
+        outcome = run_experiment(plan(file, asked), asked.out / file.stem, progress=print)
         rows = pd.DataFrame([worth(run) for run in read_members(read_run(outcome.path))])
         columns[file.stem] = rows.apply(describe)
     print(pd.DataFrame(columns).fillna("-").to_string())
