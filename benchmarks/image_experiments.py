@@ -40,7 +40,7 @@ def plan(file: Path, asked: argparse.Namespace) -> TrainRun:
 
 
 def worth(run: Run) -> dict[str, float]:
-    """Return epoch, test accuracy, shares fitted and worth of the suspects of one seed at the best epoch and each stop."""
+    """Return what one seed is worth at the best epoch and at each stop: accuracies, and what the margin rule finds."""
     history = run.history.set_index("epoch")
     test = history["test_accuracy"]
     stops = {STOPS[stop["rule"]]: stop["at"] for stop in run.summary["stops"] if stop["at"] is not None}
