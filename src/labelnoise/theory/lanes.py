@@ -1,0 +1,38 @@
+"""Small runs side by side in the lanes of the processor's vectors: a layout in which their products need no shuffles.
+
+An array (R, ..., x) of R runs becomes (G, ..., x L): in each group of L runs the last axis counts the runs fastest. The
+last group is filled with copies of the last run. What is done to an element is the same in every lane, so a run comes out
+to the bit as it would alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+LANES = 4
+"""Runs of a group: as many float64 as a vector of 256 bits holds; one of 512 gains little at these sizes."""
+SMALL = 32
+"""Patches up to which runs are grouped: the first cache holds the kernels of a group, and BLAS has not begun to pay."""
+
+
+def lanes_of(patches: int) -> int:
+    """Return how many runs of so many patches go side by side; a matter of their size alone."""
+    return LANES if patches <= SMALL else 1
+
+
+def pack(array: np.ndarray, lanes: int) -> np.ndarray:
+    """(R, ..., x) -> (G, ..., x L), contiguous; with one lane the array itself."""
+    if lanes == 1:
+        return np.ascontiguousarray(array)
+    groups = -(-len(array) // lanes)
+    of_lane = np.minimum(np.arange(groups * lanes), len(array) - 1)
+    by_group = array[of_lane].reshape(groups, lanes, *array.shape[1:])
+    return np.moveaxis(by_group, 1, -1).reshape(groups, *array.shape[1:-1], array.shape[-1] * lanes)
+
+
+def unpack(array: np.ndarray, lanes: int, runs: int) -> np.ndarray:
+    """(G, ..., x L) -> (R, ..., x), what `pack` packed."""
+    if lanes == 1:
+        return array
+    by_group = np.moveaxis(array.reshape(*array.shape[:-1], array.shape[-1] // lanes, lanes), -1, 1)
+    return by_group.reshape(len(array) * lanes, *by_group.shape[2:])[:runs]
