@@ -63,7 +63,8 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
     from labelnoise.theory.kernels import train_groups
 
     now, best, bank = training.now, training.best, training.now.system.bank
-    steps, runs, lanes = series.shape[-1], training.gap.size, lanes_of(bank.kernel.shape[-1])
+    steps, runs = series.shape[-1], training.gap.size
+    lanes = lanes_of(bank.kernel.shape[-1], runs, steps)
     moved = [now.coefficients, now.scale[:, 0], now.velocity[0], now.velocity[1][:, 0], now.products, now.output]
     moved += [best.coefficients, best.scale[:, 0], training.gap[:, None], training.whole[:, None]]
     packed = [pack(array, lanes).copy() for array in moved]
@@ -72,7 +73,9 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
     packed += [np.full((groups, steps, len(TRACKED), lanes), np.nan), np.zeros((groups, steps, lanes), bool)]
     _spread(train_groups, groups, (*_fixed(bank, lanes), *_codes(now, steps, lanes), training.staged, *packed))
     arrays = [unpack(array, lanes, runs) for array in packed]
-    coefficients, scale, velocity, drift, products, output, best_coefficients, best_scale, gap, whole, seen, kept = arrays
+    coefficients, scale, velocity, drift, products, output, best_coefficients, best_scale, gap, whole, seen, kept = (
+        arrays
+    )
     series[:], finite[:] = np.moveaxis(seen[..., 0], 2, 0), kept[..., 0]
     after = replace(
         now, step=now.step + steps, coefficients=coefficients, scale=scale[..., None],
@@ -120,8 +123,8 @@ def _codes(now: State, steps: int, lanes: int) -> tuple[Any, ...]:
     momentum = rule if isinstance(rule, Momentum) else None
     return (
         ACTIVATIONS[type(dynamics.activation)], float((*astuple(dynamics.activation), 0.0)[0]),
-        LOSSES[type(dynamics.loss)], *(pack(array, lanes) for array in (rates[..., None], weights, flips)), selection_from,
-        momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
+        LOSSES[type(dynamics.loss)], pack(rates[..., None], lanes), pack(weights, lanes), pack(flips, lanes),
+        selection_from, momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
         float(dynamics.weight_decay), float(rule.radius) if isinstance(rule, SharpnessAware) else 0.0,
     )  # fmt: skip
 

@@ -1,11 +1,12 @@
 """Compiled pieces of a training step, put together around one product; see `span` for the mathematics.
 
-They train a group of L runs, one or `LANES`: the last axis of its arrays counts the runs fastest (see `lanes`), and what
-is a number a run has an axis of L. So most loops do not know how many runs there are.
+They train a group of L runs, one or `LANES`: the last axis of its arrays counts the runs fastest (see `lanes`), and
+what is a number a run has an axis of L. So most loops do not know how many runs there are.
 
 A piece goes through one filter, a row of q patches: what it does is chosen by a code outside its loop, so each loop is
 plain and is vectorised, and what one piece leaves to the next lies in the first cache. A row is named by its number: a
-view of it costs as much as twenty patches. Nothing here checks its input.
+view of it costs as much as twenty patches. Nothing here checks its input. Numba keeps what
+it compiled until this file changes: touch it after a change of `products`.
 """
 
 from __future__ import annotations
