@@ -114,10 +114,14 @@ def test_every_line_of_theory_bears_its_value_and_is_named_below(signal, tmp_pat
             labels = [text.get_text() for text in contour.labelTexts]
             assert sorted(set(labels)) == sorted(words_of_level(level) for level in np.log10(levels))
     left = shown["stages"].draw().axes[0]
+    left.figure.canvas.draw()
     (line, *_) = (lines_ for lines_ in left.collections if isinstance(lines_, ContourSet) and not lines_.filled)
     for level, path in zip(line.levels, line.get_paths(), strict=True):
         for mu, d in path.vertices[~np.isnan(path.vertices).any(1)]:
             assert 16 * mu**2 / d == pytest.approx(10**level, rel=0.05 if signal[0] == 1 else 0.2)
+        ends = np.flatnonzero(path.codes == path.MOVETO)[1:]
+        at = left.transData.transform(path.vertices)
+        assert (np.linalg.norm(at[ends] - at[ends - 1], axis=1) < 40).all()  # pixels: a label interrupts its line
 
 
 def test_levels_edges_and_intervals():

@@ -1,6 +1,8 @@
 """Records that do not fit in memory lie on the disk: the same numbers, no file left, a sentence where it is full."""
 
+import errno
 import gc
+import os
 import resource
 import shutil
 import subprocess
@@ -92,6 +94,20 @@ def test_a_disk_that_fills_up_gives_one_sentence(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_room_is_taken_before_the_first_number_is_written(tmp_path, monkeypatch):
+    """A mapped page for which the disk has no room would end the process."""
+
+    def full(descriptor, start, size):
+        assert (start, size) == (0, 6 * 24 * 8)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        InputError, match=r"^records of 1.15 kB could not be kept in .* \(No space left on device\); make room"
+    ):
+        simulate(PROBLEM.sample(seed=0), **{**OPTIONS, "record": ("output",)}, record_in=tmp_path)
 
 
 @pytest.mark.parametrize("value", ["nowhere/at/all", __file__, 3, ""])

@@ -66,24 +66,26 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
     steps, runs = series.shape[-1], training.gap.size
     lanes = lanes_of(bank.kernel.shape[-1], runs, steps)
     moved = [now.coefficients, now.scale[:, 0], now.velocity[0], now.velocity[1][:, 0], now.products, now.output]
-    moved += [best.coefficients, best.scale[:, 0], training.gap[:, None], training.whole[:, None]]
-    packed = [pack(array, lanes).copy() for array in moved]
+    moved += [best.coefficients, best.scale[:, 0]] if training.staged else []
+    moved += [training.gap[:, None], training.whole[:, None]]
+    packed = [pack(array, lanes) if lanes > 1 else array.copy() for array in moved]
     packed[-1].reshape(-1)[runs:] = False  # what fills the last group is no run
     groups = len(packed[-1])
-    packed += [np.full((groups, steps, len(TRACKED), lanes), np.nan), np.zeros((groups, steps, lanes), bool)]
-    _spread(train_groups, groups, (*_fixed(bank, lanes), *_codes(now, steps, lanes), training.staged, *packed))
+    track = np.full((groups, steps, len(TRACKED), lanes), np.nan), np.zeros((groups, steps, lanes), bool)
+    kept = packed if training.staged else [*packed[:6], *packed[:2], *packed[6:]]  # nothing is written to the best
+    _spread(train_groups, groups, (*_fixed(bank, lanes), *_codes(now, steps, lanes), training.staged, *kept, *track))
+    seen, whole_at = (unpack(array, lanes, runs) for array in track)
+    series[:], finite[:] = np.moveaxis(seen[..., 0], 2, 0), whole_at[..., 0]
     arrays = [unpack(array, lanes, runs) for array in packed]
-    coefficients, scale, velocity, drift, products, output, best_coefficients, best_scale, gap, whole, seen, kept = (
-        arrays
-    )
-    series[:], finite[:] = np.moveaxis(seen[..., 0], 2, 0), kept[..., 0]
+    coefficients, scale, velocity, drift, products, output = arrays[:6]
     after = replace(
         now, step=now.step + steps, coefficients=coefficients, scale=scale[..., None],
         velocity=(velocity, drift[..., None]), products=products, output=output,
     )  # fmt: skip
-    better = gap[:, 0] > training.gap
-    best = _best(best, best_coefficients, best_scale, better)
-    return replace(training, now=after, best=best, gap=gap[:, 0], whole=whole[:, 0])
+    gap, whole = (array[:, 0] for array in arrays[-2:])
+    if training.staged:
+        best = _best(best, arrays[6], arrays[7], gap > training.gap)
+    return replace(training, now=after, best=best, gap=gap, whole=whole)
 
 
 def _fixed(bank: Bank, lanes: int) -> tuple[np.ndarray, ...]:

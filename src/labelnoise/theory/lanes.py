@@ -26,18 +26,23 @@ def lanes_of(patches: int, runs: int, steps: int) -> int:
 
 
 def pack(array: np.ndarray, lanes: int) -> np.ndarray:
-    """(R, ..., x) -> (G, ..., x L), contiguous; with one lane the array itself."""
+    """(R, ..., x) -> (G, ..., x L), a copy; with one lane the array itself."""
     if lanes == 1:
         return np.ascontiguousarray(array)
     groups = -(-len(array) // lanes)
-    of_lane = np.minimum(np.arange(groups * lanes), len(array) - 1)
-    by_group = array[of_lane].reshape(groups, lanes, *array.shape[1:])
-    return np.moveaxis(by_group, 1, -1).reshape(groups, *array.shape[1:-1], array.shape[-1] * lanes)
+    packed = np.empty((groups, *array.shape[1:], lanes), array.dtype)
+    for lane in range(lanes):
+        of_lane = array[lane::lanes]
+        packed[: len(of_lane), ..., lane], packed[len(of_lane) :, ..., lane] = of_lane, array[-1]
+    return packed.reshape(groups, *array.shape[1:-1], array.shape[-1] * lanes)
 
 
-def unpack(array: np.ndarray, lanes: int, runs: int) -> np.ndarray:
+def unpack(packed: np.ndarray, lanes: int, runs: int) -> np.ndarray:
     """(G, ..., x L) -> (R, ..., x), what `pack` packed."""
     if lanes == 1:
-        return array
-    by_group = np.moveaxis(array.reshape(*array.shape[:-1], array.shape[-1] // lanes, lanes), -1, 1)
-    return by_group.reshape(len(array) * lanes, *by_group.shape[2:])[:runs]
+        return packed
+    by_group = packed.reshape(*packed.shape[:-1], packed.shape[-1] // lanes, lanes)
+    array = np.empty((runs, *by_group.shape[1:-1]), packed.dtype)
+    for lane in range(lanes):
+        array[lane::lanes] = by_group[: len(array[lane::lanes]), ..., lane]
+    return array
