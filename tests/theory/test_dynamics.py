@@ -100,8 +100,9 @@ def test_the_compiled_engine_is_the_array_engine(name):
 @pytest.mark.parametrize("name", ["plain", *VARIANTS])
 def test_runs_side_by_side_are_to_the_bit_what_they_are_alone(name):
     """Five small runs fill the lanes of one group of vectors and begin another."""
-    problem, how = SignalNoise(**{**vars(PROBLEM), "bias": name == "leaky"}), VARIANTS.get(name, Dynamics())
-    draws, rates = stack([problem.sample(seed=s) for s in range(5)]), [0.05, 0.03, 0.04, 0.02, 0.01]
+    problem = SignalNoise(**{**vars(PROBLEM), "mu_norm": 9.0, "bias": name == "leaky"})
+    draws, rates = stack([problem.sample(seed=s) for s in range(5)]), [0.02, 0.01, 0.015, 0.012, 0.03]
+    how = VARIANTS.get(name, Dynamics())
     options = {
         "steps": 40,
         "record_every": 20,
@@ -112,6 +113,7 @@ def test_runs_side_by_side_are_to_the_bit_what_they_are_alone(name):
     }
     batch = simulate(draws, lr=rates, **options)
     assert lanes_of(26, 5, 20) > lanes_of(26, 1, 20) == 1
+    assert name != "plain" or [run.stages.t1 for run in batch] == [17, 12, 21, None, 13]
     for together, draw, rate in zip(batch, draws, rates, strict=True):
         alone = simulate(draw, lr=rate, **options)
         for part in ("values", "track", "table", "at_t1"):

@@ -42,6 +42,7 @@ def draws():
 def test_records_on_the_disk_are_those_in_memory(lr, tmp_path):
     memory, disk = (simulate(draws(), **{**OPTIONS, "lr": lr}, record_in=place) for place in (None, tmp_path))
     assert memory.status == disk.status and not list(tmp_path.iterdir())
+    assert np.isnan(disk.values["output"][:, -1]).all(-1).tolist() == [rate > 1 for rate in lr]
     for name in RECORD:
         assert is_on_disk(disk.values[name]) and not is_on_disk(memory.values[name])
         assert type(disk[1].values[name]) is np.ndarray

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from xarray import DataArray, Dataset
@@ -40,6 +41,7 @@ HATCH = "////"
 SEQUENTIAL, DIVERGING = "viridis", "RdBu"
 DASHES: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")
 """Of the lines of each quantity of theory."""
+NO_LINE = Path(np.zeros((0, 2)), np.zeros(0, Path.code_type))
 COLOURS = {"seen": SEEN, "perturbed": PERTURBED, "fresh": FRESH, "given_fresh": ALL}
 
 
@@ -249,6 +251,8 @@ def _contour(
     labels = panel.clabel(drawn, fmt=words_of_level, fontsize=7)
     for label in labels:
         label.set_path_effects(halo)
+    borne, lines = {label.get_text() for label in labels}, zip(drawn.levels, drawn.get_paths(), strict=True)
+    drawn.set_paths([path if words_of_level(level) in borne else NO_LINE for level, path in lines])  # too short for it
 
 
 def _between(values: np.ndarray) -> np.ndarray:
