@@ -7,6 +7,8 @@ import pytest
 # Before NumPy loads: a process that is forked cannot start the threads of its parent again, and would wait for ever.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+# Equal runs are compared to the bit and processes are forked: both on the CPU. CONTRIBUTING says how to test a GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
 @pytest.fixture

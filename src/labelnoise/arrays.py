@@ -113,12 +113,21 @@ def _checked(seed: int) -> int:
 
 @contextmanager
 def torch_stream(seed: int, name: str) -> Iterator[None]:
-    """Seed torch's global generator from a named stream inside the block and restore it afterwards."""
+    """Seed torch's global generators from a named stream inside the block and restore them afterwards.
+
+    GPUs that nobody has used yet are left alone: to ask for their state would start CUDA, which takes a second and
+    their memory, and cannot be done in a forked process. They get the seed that torch had before.
+    """
     import torch
 
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # named, or it warns where there are several
-        seed_torch(seed, name)
-        yield
+    started, before = torch.cuda.is_initialized(), torch.initial_seed()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if started else ()):
+            seed_torch(seed, name)
+            yield
+    finally:
+        if not started:
+            torch.cuda.manual_seed_all(before)  # kept for later where CUDA has not been started
 
 
 def seed_torch(seed: int, name: str, *part: int) -> None:

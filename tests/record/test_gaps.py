@@ -134,7 +134,8 @@ def test_the_least_loss_is_one_thing(gaps):
             known = ~np.isnan(window)
             total = np.where(known, window, 0).sum(axis=1)
             mean = np.where(known[:, half], total / np.maximum(known.sum(axis=1), 1), np.inf)
-            assert [centred_mean(series.tolist(), at, half, 24) for at in range(24)] == mean.tolist()
+            means = [centred_mean(series.tolist(), at, half, 24) for at in range(24)]
+            np.testing.assert_allclose(means, mean, rtol=1e-14)  # processors add in other orders
             choice = LeastLoss(smooth)(series)
             assert choice.chosen == mean.argmin() and choice.settled == mean[: 24 - half].argmin()
             stop = HeldOutLoss(100, smooth).decide(Evidence(loss, np.zeros((24, 0), bool), np.full(24, NAN)))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from labelnoise import devices
+from labelnoise.arrays import torch_stream
 from labelnoise.devices import cpu_threads, find_device, find_precision, repeatable
 from labelnoise.errors import InputError
 
@@ -169,3 +170,15 @@ def test_the_switches_are_put_back_between_tests():
     assert torch.get_float32_matmul_precision() == "highest" and torch.backends.cudnn.allow_tf32
     if hasattr(torch.backends, "fp32_precision"):
         assert torch.backends.cuda.matmul.fp32_precision == torch.backends.fp32_precision == "none"
+
+
+def test_a_stream_starts_no_gpu_and_gives_its_seed_back(monkeypatch):
+    """CUDA, once started, cannot be used in a forked process, and takes memory of a card that nobody asked for."""
+    torch.manual_seed(11)
+    later, expected = [], torch.rand(3)
+    torch.manual_seed(11)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # to ask these for their state would start CUDA
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", later.append)
+    with torch_stream(3, "init"):
+        inside = torch.rand(3)
+    assert later[-1] == 11 and torch.equal(torch.rand(3), expected) and not torch.equal(inside, expected)
