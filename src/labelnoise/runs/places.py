@@ -129,22 +129,22 @@ def _placed(source: str, content: Mapping[str, Any], flags: Sequence[Flag], conf
     """Settings in their places: flat keys by the names of flags, tables by their parts."""
     tables = {table for config in configs for table in tables_of(config())}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
+    kinds = {flag.path: flag.kind for flag in flags}
     values: dict[tuple[str, ...], Any] = {}
     for place, value in _entries(source, content, (), tables):
-        flag = by_name.get(place[-1].replace("_", "-")) if len(place) == 1 else None
-        if place in tables and not any(flag.path == place for flag in flags):
+        if place in tables and place not in kinds:
             raise InputError(
                 f"{source} gives {place[-1]!r} a value, but it is a table; write [{'.'.join(place)}] above its keys"
             )
-        if len(place) == 1 and not flag:
-            raise InputError(
-                f"{source} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}"
-            )
-        at = flag.path if flag else place
+        at = place
+        if len(place) == 1:
+            name = place[0].replace("_", "-")
+            if name not in by_name:
+                raise InputError(f"{source} has a key {place[0]!r} that is no setting{did_you_mean(name, by_name)}")
+            at = by_name[name].path
         if at in values:
             raise InputError(f"{source} gives {at[-1]!r} twice; keep one of them")
-        listed = next((is_list(flag.kind) for flag in flags if flag.path == at), False)
-        values[at] = [value] if listed and not isinstance(value, list) else value
+        values[at] = [value] if is_list(kinds.get(at)) and not isinstance(value, list) else value
     return nested(values)
 
 
@@ -161,10 +161,6 @@ def _entries(
         else:
             near = did_you_mean(str(key), sorted(table[-1] for table in tables if table[:-1] == place))
             raise InputError(f"{source} has a table {'.'.join(inner)!r} that holds no settings{near}")
-
-
-def _dashed(place: tuple[str, ...]) -> str:
-    return place[-1].replace("_", "-")
 
 
 def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
