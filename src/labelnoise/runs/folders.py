@@ -6,7 +6,6 @@ presence means that the run is finished), and whatever else its kind declares.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from labelnoise.runs.files import (
     write_arrays,
     write_bytes,
     write_json,
-    write_whole,
+    write_text,
 )
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
 from labelnoise.runs.locks import LOCK, lock_run, sweep
@@ -70,7 +69,7 @@ class RunFolder:
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Write `history.csv`, one row a record."""
-        write_whole(self.path / "history.csv", lambda file: file.write(frame.to_csv(index=False).encode()))
+        write_text(self.path / "history.csv", frame.to_csv(index=False))
 
     def write_samples(self, **arrays: np.ndarray) -> None:
         """Write `samples.npz`, the per-sample arrays."""
@@ -126,7 +125,7 @@ def default_path(config: Experiment) -> Path:
 
     The hash changes with each new setting, so a run of an older version is looked for by what it holds.
     """
-    path = RUNS / f"{config.command}-{hashlib.sha256(to_json(settings_of(config)).encode()).hexdigest()[:10]}"
+    path = RUNS / f"{config.command}-{digest(to_json(settings_of(config)).encode())[:10]}"
     if path.exists():
         return path
     older = [folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config)]

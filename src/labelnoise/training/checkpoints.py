@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import delete, digest, digest_file, write_whole
+from labelnoise.runs.files import delete, digest, digest_file, write_bytes
 
 FOLDER, STATE, AVERAGED = "checkpoints", "state.pt", "averaged.pt"
 
@@ -134,7 +134,7 @@ def _weights_path(folder: Path, epoch: int) -> Path:
 def _write(path: Path, content: Mapping[str, Any]) -> str:
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
     torch.save(content, buffer)
-    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+    write_bytes(path, buffer.getbuffer())
     return digest(buffer.getbuffer())
 
 
