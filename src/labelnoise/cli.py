@@ -50,18 +50,18 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     from labelnoise.runs.folders import run_experiment
     from labelnoise.runs.launch import find_launch
 
-    options, download = [kind.options] if kind.options else [], [Download] if kind.fetch else []
-    configs = (kind.config, Output, *options, *download)
+    configs: list[type] = [kind.config, Output]
+    configs += [kind.options] if kind.options else []
+    configs += [Download] if kind.fetch else []
     if kind.leading and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{kind.leading}", *arguments]
-    _, (config, output, *others) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
-    if kind.fetch and others[-1].download and not find_launch().rank:
+    _, (config, output, *options) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
+    download = options.pop().download if kind.fetch else False
+    if kind.fetch and download and not find_launch().rank:
         with _progress("download") as progress:
             kind.fetch(config, progress)
     with _progress(kind.command) as progress:
-        outcome = (kind.execute or run_experiment)(
-            config, output.out, output.overwrite, progress, *others[: len(options)]
-        )  # fmt: skip
+        outcome = (kind.execute or run_experiment)(config, output.out, output.overwrite, progress, *options)
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     if outcome.page:
@@ -210,9 +210,8 @@ def _maker(path: Path) -> str:
     from labelnoise.runs.reading import read_run
 
     run = read_run(path)
-    return f", made by labelnoise {run.versions.get('labelnoise')}" + f" at commit {run.git_commit}" * bool(
-        run.git_commit
-    )
+    commit = f" at commit {run.git_commit}" if run.git_commit else ""
+    return f", made by labelnoise {run.versions.get('labelnoise')}{commit}"
 
 
 @contextlib.contextmanager
