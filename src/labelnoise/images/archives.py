@@ -163,8 +163,7 @@ def unpickle(data: bytes, path: Path) -> Any:
     try:
         return _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # a damaged pickle may raise anything
-        why = " ".join(str(error).split())
-        raise InputError(f"{path} is refused: it is no pickle of arrays alone ({why}); delete it") from None
+        raise InputError(f"{path} is refused: it is no pickle of arrays alone ({error}); delete it") from None
 
 
 def fetch(name: str, folder: Path, progress: Fetched | None = None) -> None:

@@ -83,7 +83,8 @@ def find_path(name: str, root: Path) -> Path | None:
 
 def _folders(root: Path) -> list[Path]:
     """The folders in which data are looked for."""
-    return [root, *(Path(folder) for folder in [os.environ.get("LABELNOISE_DATA")] if folder)]
+    shared = os.environ.get("LABELNOISE_DATA")
+    return [root, Path(shared)] if shared else [root]
 
 
 def _read_digits(name: str, places: Sequence[Path], seed: int) -> Source:

@@ -32,8 +32,7 @@ def read_released(path: Path) -> Panel:
     try:
         raw = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no table ({reason}); give a train.csv of the released code, or a run") from None
+        raise InputError(f"{path} is no table ({error}); give a train.csv of the released code, or a run") from None
     absent = [name for name in RELEASED if name not in raw]
     if absent or raw.empty:
         what = f"has no column {', '.join(absent)}" if absent else "holds no epoch"
