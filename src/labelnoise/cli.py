@@ -40,11 +40,6 @@ class Download:
     """Fetch the official files of the data set into its folder under `root` first, if they are not at hand."""
 
 
-@dataclass(frozen=True)
-class NoSettings:
-    """Of a command without flags."""
-
-
 def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     """Make a run of this kind."""
     from labelnoise.runs.folders import run_experiment
@@ -95,7 +90,7 @@ def explain(arguments: Sequence[str]) -> int:
 def report(arguments: Sequence[str]) -> int:
     """Write figures and report.html of a finished run, or of a train.csv of the paper's released code."""
     takes = "folder of a finished run, or a train.csv"
-    path, _ = _parse("report", report.__doc__ or "", arguments, [NoSettings], takes)
+    path, _ = _parse("report", report.__doc__ or "", arguments, [], takes)
     from labelnoise.report.page import write_report
 
     print(f"report: {write_report(path)}")

@@ -221,7 +221,8 @@ class TrainingState:
     def identity(self) -> dict[str, Any]:
         """What tells this run from another: its record's columns, settings, network and data."""
         arrays = [getattr(self.data, name) for name in ("x_train", "y_true", "y_given", "x_test", "y_test")]
-        arrays += [self.held_out] * self.own_mask  # one that is drawn follows from the settings
+        if self.own_mask:  # one that is drawn follows from the settings
+            arrays.append(self.held_out)
         return {
             "columns": list(COLUMNS),
             "settings": settings_of(self.config),
