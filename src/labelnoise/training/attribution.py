@@ -77,7 +77,6 @@ def read_attribution(path: Path) -> Attribution:
     Raises:
         InputError: it wrote nothing there, or a file is damaged.
     """
-    path = Path(path)
     if not (path / FACTS).is_file():
         raise InputError(f"{path} holds no attribution ({FACTS} is missing); make it with `labelnoise explain {path}`")
     try:

@@ -78,11 +78,12 @@ class TrainConfig:
                 raise InputError(f"`{name}` must lie in [0, {limit}), got {value!r}; {example}")
         for name in ("lr", "lr_factor"):
             check_positive(name, getattr(self, name), getattr(TrainConfig, name))
-        for step in self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,):
+        steps = self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,)
+        for step in steps:
             check_integer("lr_steps", step, 1, 30)
-        if not isinstance(self.lr_steps, tuple | list):
+        if steps is not self.lr_steps:
             raise InputError(f"`lr_steps` must be a list of epochs, got {self.lr_steps!r}; write ({self.lr_steps},)")
-        object.__setattr__(self, "lr_steps", tuple(self.lr_steps))
+        object.__setattr__(self, "lr_steps", tuple(steps))
         check_types(self)
         self._check_schedule()
         stream(self.seed, "init")  # refuses a seed that is none
