@@ -1,4 +1,4 @@
-"""What the adapters of torch's libraries share: a network in eval mode, for the time of a pass."""
+"""What the adapters of torch's libraries share: eval mode for the time of a pass, and refusals."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException, HTTPResponse
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
@@ -85,11 +86,13 @@ def locate(name: str, places: Sequence[Path], forms: Sequence[Sequence[str]]) ->
     Raises:
         Missing: there is none; the message names the files and where to put them.
     """
-    absent = [(place, form, [f for f in form if not (place / f).is_file()]) for place in places for form in forms]
-    for place, form, missing in absent:
+    begun = []
+    for place, form in product(places, forms):
+        missing = [file for file in form if not (place / file).is_file()]
         if not missing:
             return place, form
-    begun = [(missing, place) for place, form, missing in absent if len(missing) < len(form)]
+        if len(missing) < len(form):
+            begun.append((missing, place))
     missing, place = min(begun, key=lambda pair: len(pair[0]), default=(downloads(name), places[0]))
     raise Missing(
         f"data set {name!r} is not at hand; put {', '.join(missing)} in {place}, or fetch it with --download "
