@@ -39,7 +39,7 @@ def parse_flags(
     """
     flags = all_flags(configs)
     lead, given = _cut(program, about, arguments, flags, takes)
-    table = read_toml(given["config"], flags, configs) if "config" in given else {}
+    table = read_toml(given["config"], configs) if "config" in given else {}
     line = nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
     return lead, build_configs(configs, table, line)
 
@@ -105,7 +105,7 @@ def _options(flag: Flag) -> dict[str, Any]:
         metavar = "{" + ",".join(map(_form, typing.get_args(kind))) + "}"
     if typing.get_origin(kind) is typing.Literal:
         metavar = "{" + ",".join(map(str, typing.get_args(kind))) + "}"
-    return {"type": read, "metavar": metavar, "help": text, **({"nargs": "*"} if is_list(flag.kind) else {})}
+    return {"type": read, "metavar": metavar, "help": text, "nargs": "*" if is_list(flag.kind) else None}
 
 
 def _default(flag: Flag) -> str:

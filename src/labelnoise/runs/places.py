@@ -65,15 +65,6 @@ def tables_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
             yield from tables_of(value, (*path, field.name))
 
 
-def _without_clashes(flags: Sequence[Flag]) -> list[Flag]:
-    """Flags of the same name bear the names of their parts: --training-lr."""
-    counts = Counter(flag.name for flag in flags)
-    return [
-        flag if counts[flag.name] == 1 else dataclasses.replace(flag, name="-".join(flag.path).replace("_", "-"))
-        for flag in flags
-    ]
-
-
 def read_settings(source: str | Path | Mapping[str, Any], configs: Sequence[type]) -> tuple[Any, ...]:
     """Return the configs that a TOML file describes, or a table of the same form.
 
@@ -84,15 +75,19 @@ def read_settings(source: str | Path | Mapping[str, Any], configs: Sequence[type
     Raises:
         InputError: a key that does not exist, or a value that is refused.
     """
-    flags = all_flags(configs)
     if isinstance(source, Mapping):
-        return build_configs(configs, _placed("the table", source, flags, configs))
-    return build_configs(configs, read_toml(str(source), flags, configs))
+        return build_configs(configs, _placed("the table", source, configs))
+    return build_configs(configs, read_toml(str(source), configs))
 
 
 def all_flags(configs: Sequence[type]) -> list[Flag]:
-    """Return the flags of several configs, each of another name."""
-    return _without_clashes([flag for config in configs for flag in flags_of(config())])
+    """Return the flags of several configs; those of the same name bear the names of their parts: --training-lr."""
+    flags = [flag for config in configs for flag in flags_of(config())]
+    counts = Counter(flag.name for flag in flags)
+    return [
+        flag if counts[flag.name] == 1 else dataclasses.replace(flag, name="-".join(flag.path).replace("_", "-"))
+        for flag in flags
+    ]
 
 
 def build_configs(configs: Sequence[type], *tables: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -111,8 +106,8 @@ def is_list(kind: Any) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def read_toml(name: str, flags: Sequence[Flag], configs: Sequence[type]) -> dict[str, Any]:
-    """The settings that a TOML file gives, in their places."""
+def read_toml(name: str, configs: Sequence[type]) -> dict[str, Any]:
+    """The settings of these configs that a TOML file gives, in their places."""
     check_path("config", name)
     path = Path(name)
     try:
@@ -122,12 +117,12 @@ def read_toml(name: str, flags: Sequence[Flag], configs: Sequence[type]) -> dict
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read {why}") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, or tables within tables without end
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read ({error}); correct it") from None
-    return _placed(str(path), content, flags, configs)
+    return _placed(str(path), content, configs)
 
 
-def _placed(source: str, content: Mapping[str, Any], flags: Sequence[Flag], configs: Sequence[type]) -> dict[str, Any]:
+def _placed(source: str, content: Mapping[str, Any], configs: Sequence[type]) -> dict[str, Any]:
     """Settings in their places: flat keys by the names of flags, tables by their parts."""
-    tables = {table for config in configs for table in tables_of(config())}
+    flags, tables = all_flags(configs), {table for config in configs for table in tables_of(config())}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
     kinds = {flag.path: flag.kind for flag in flags}
     values: dict[tuple[str, ...], Any] = {}
