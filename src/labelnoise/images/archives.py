@@ -135,13 +135,13 @@ def read_pickles(name: str, place: Path, files: Sequence[str]) -> dict[str, Any]
     return parts
 
 
-_EMPTY_ARRAY = np.empty(0).__reduce__()[0]  # the function that a pickle of an array names, wherever NumPy keeps it
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # the function that a pickle of an array names, wherever NumPy keeps it
 
 ADMITTED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _EMPTY_ARRAY,
-    ("numpy._core.multiarray", "_reconstruct"): _EMPTY_ARRAY,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
 }
 """All that a pickle may name: what an array of numbers is made of."""
 
