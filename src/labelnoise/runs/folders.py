@@ -108,7 +108,7 @@ def run_experiment(
     if not isinstance(overwrite, bool):
         raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
     check_progress(progress)
-    with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
+    with open_run(out, config, overwrite) as folder:
         if not folder.finished:
             config.run(folder, progress)
         delete_transient(folder.path, config.command)
@@ -133,13 +133,13 @@ def default_path(config: Experiment) -> Path:
 
 
 @contextmanager
-def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> Iterator[RunFolder]:
+def open_run(path: str | Path | None, config: Experiment, overwrite: bool = False) -> Iterator[RunFolder]:
     """Hold a run directory for this config inside the block; nothing is written or deleted before `begin`.
 
     A finished run of the same settings comes back with `finished=True`; an unfinished one goes on, or starts again.
 
     Args:
-        path: the folder; made if absent.
+        path: the folder, made if absent; None takes `default_path`.
         config: every setting.
         overwrite: let `begin` delete the run that the folder holds, whichever it is.
 
@@ -147,6 +147,7 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> I
         InputError: the folder holds another run, a damaged one, or files that are not a run, or is in use by another
             process.
     """
+    path = default_path(config) if path is None else path
     check_path("out", path)
     path = Path(path)
     _check_place(path)
