@@ -135,15 +135,15 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
         opened(tmp_path / "a", Toy())
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    class Unwritable:
-        def to_csv(self, index):
-            raise OSError(28, "disk full")
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "disk full")
 
     folder = finish(tmp_path / "a", status="ok")
     before = (tmp_path / "a/history.csv").read_bytes()
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(InputError, match=r"history.csv could not be written \(disk full\), .* unharmed; make room"):
-        folder.write_history(Unwritable())
+        folder.write_history(pd.DataFrame({"step": [7]}))
     assert (tmp_path / "a/history.csv").read_bytes() == before and not list(tmp_path.rglob("*.tmp"))
 
 

@@ -30,14 +30,14 @@ def run_all(
     Raises:
         InputError: a folder holds another run, or a process was killed.
     """
-    waiting = []
+    waiting = {}
     for name, experiment in experiments.items():
-        if not is_done(experiment, folder / name, explained.get(name)):
-            waiting.append(name)
+        path, explain = folder / name, explained.get(name)
+        if is_done(experiment, path, explain):
+            done(name, run_experiment(experiment, path))
         else:
-            done(name, run_experiment(experiment, folder / name))
-    arguments = {name: (experiments[name], folder / name, explained.get(name)) for name in waiting}
-    side_by_side(run_one, arguments, cores(), done)
+            waiting[name] = (experiment, path, explain)
+    side_by_side(run_one, waiting, cores(), done)
 
 
 def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> bool:

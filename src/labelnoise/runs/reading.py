@@ -101,9 +101,10 @@ def read_run(path: str | Path) -> Run:
             )
     config = read_config(path)
     summary = read_json(path / "summary.json", sealed="schema" in config)
-    needed = ("status", *(all_kinds()[config["command"]].summary if config["command"] in all_kinds() else ()))
+    kind = all_kinds().get(config["command"])
+    needed = {"status", *(kind.summary if kind else ())}
     known = isinstance(config.get("versions"), dict) and "git_commit" in config
-    if not known or not all(name in summary for name in needed):
+    if not known or not needed <= set(summary):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
     run = Run(path, config["command"], config["settings"], config["versions"], config["git_commit"], summary)
     run.verify("config.json", "summary.json")
@@ -117,7 +118,8 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: it is absent or damaged, of something else than a run, or of a newer version.
     """
     config = read_json(path / "config.json")
-    read_json(path / "config.json", sealed="schema" in config)
+    if "schema" in config:  # then it must have a checksum, too
+        read_json(path / "config.json", sealed=True)
     if not is_run(config) or not isinstance(config.get("inputs", {}), dict):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a run")
     schema = config.get("schema", 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -84,5 +83,5 @@ def read_members(run: Run) -> Sequence[Run]:
 def check_one_seed(run: Run) -> None:
     """Refuse a run of several seeds where the samples of one are asked for."""
     if seeds := run.settings.get("seeds"):
-        one = Path(run.path) / seed_name(seeds[0])
+        one = run.path / seed_name(seeds[0])
         raise InputError(f"{run.path} must be a run of one seed, got those of {len(seeds)}; give one, such as {one}")
