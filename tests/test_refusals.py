@@ -17,6 +17,8 @@ from labelnoise.cli import main
 
 LONG = "x" * 300
 """A name longer than file systems take."""
+DEEP = "a/" * 2_500 + "a"
+"""A path longer than file systems take, of short names."""
 
 LINES = """
 smulate
@@ -435,6 +437,30 @@ simulate --out file => `out` must be a folder, got the file file; choose another
 simulate --out file/below => file is not; choose another place
 simulate --out full => `out` must be empty or hold a run, but full holds other files; choose another folder
 simulate --out LONG => `out` must be a path of names up to 255 bytes, got one of 300; shorten it
+simulate --out DEEP => `out` must be a path of up to 4,000 characters, got 5,001; shorten it
+simulate --out loop/x => loop/x could not be read or written (Too many levels of symbolic links); choose another place
+simulate --n-classes 1000000 => free; lower n_classes
+simulate --n-classes 10000 => free; lower n, m, n_classes, n_holdout, or d where vectors are kept
+simulate --noise symmetric:0.2 --tau-plus 0.1 => is 'symmetric:0.2', but tau_plus, tau_minus or a table label_noise
+simulate --noise symmetric:0.2 --tau-plus 0.1 => give class-conditional:0.1,0.2; give one of the two
+simulate --noise foo => ; choose one of 'none', 'symmetric', 'symmetric-including-true', 'class-conditional', 'pair',
+simulate --noise foo => 'pair', 'matrix'
+simulate --noise instance:0.2 => 'pair', 'matrix'
+simulate --noise file:labels.npz => 'pair', 'matrix'
+simulate --noise subclass:0.2 => 'pair', 'matrix'
+simulate --n-classes 3 --tau-plus 0.1 => got class-conditional:0.1,0.2; give tau_plus and tau_minus one value, or
+simulate --n-classes 3 --noise pair:0.6 => the likeliest one, got pair:0.6; lower it
+simulate --n-classes 3 --noise matrix:sure.csv => the likeliest one, got a matrix of 3 classes; lower it
+simulate --noise symmetric:0.2:exact --flip-dependence 0.3 => got symmetric:0.2:exact, which fixes how many are flipped
+simulate --n-classes 3 --loss hinge => without fresh_flips, got hinge and fresh_flips=0; leave both as they are
+simulate --loss hinge --fresh-flips 0.1 => `fresh_flips` needs the logistic loss, got hinge
+sweep --steps 100000000 --grid d=10,20 => one at n=200, m=20, steps=100,000,000, test_draws=2,000 takes 6,107 MiB
+sweep --steps 100000000 --grid d=10,20 => ; raise it, or lower n, m, steps or test_draws
+sweep --n-classes 100 --grid d=1000,2000 --memory 20 => raise it, or lower n, m, n_classes, steps or test_draws
+sweep --grid seeds=1,2 => `grid` cannot vary 'seeds', which all cells share; give it as --seeds: Runs of each cell
+sweep --grid activation=1,2 => `grid` cannot vary 'activation', which all cells share; give it as --activation:
+sweep --grid n_snr=1,2 => `grid` knows no parameter 'n_snr'; did you mean 'n_snr2'?
+sweep --grid d=10,20 --variables t1 onset t1 => `variables` must differ from each other, got 't1' twice; list each once
 simulate --config no.toml => no.toml cannot be read (No such file or directory); give the path of one
 simulate --config folder => folder cannot be read (Is a directory); give the path of one
 simulate --config file => file cannot be read (Expected '=' after a key
@@ -454,6 +480,11 @@ train --data digit => ; did you mean 'digits'?
 train --data file => is damaged, or no file of plain arrays (File is not a zip file); save it with
 train --data mnist --root file => `root` must be a folder, got the file file; use for example 'data'
 train --data mnist --root folder => t10k-labels-idx1-ubyte.gz in folder/mnist, or fetch it with --download
+train --data cifar10 --download --root file/below => (Not a directory); name another folder in `root`
+train --data stray => stray/notes holds no image (.png, .jpg, .jpeg, .bmp); add some, move it away, or name another
+train --stop-rule accuracy => `stop_rule` is what --stop goes by, got 'accuracy' without it; add --stop
+train --average 1 => `average` is what --stop goes by, got 1 without it; add --stop
+train --seeds 0 1 --stop-rule median => `stop_rule` is what --stop goes by, got 'median' without it; add --stop
 train --classes 3,8 => got '3,8'; these classes have no names, give ids with spaces between them
 train --classes 3 3 => `classes` must differ from each other, got (3, 3); list each one once
 train --data images --classes 3 77 => `classes` must be ids among 0, 1, or names, got 77; did you mean '7'?
@@ -478,7 +509,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     tables = {
         "words": "cat,dog", "row": "0.5,0.5", "sums": "0.5,0.6\n0,1", "nan": "nan,1\n0,1", "negative": "1.5,-0.5\n0,1",
-        "three": "1,0,0\n0,1,0\n0,0,1",
+        "three": "1,0,0\n0,1,0\n0,0,1", "sure": "0,1,0\n0,1,0\n0,0,1",
     }  # fmt: skip
     for name, text in tables.items():
         (place / f"{name}.csv").write_text(text)
@@ -486,21 +517,23 @@ def place(tmp_path_factory):
     (place / "two.txt").write_text("0\n1\n")
     (place / "cut.npz").write_bytes(b"PK\x03\x04 cut")
     (place / "folder").mkdir()
+    (place / "loop").symlink_to("loop")
     (place / "full").mkdir()
     (place / "full/notes.txt").write_text("mine")
     zeros, labels = np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1]
     np.savez(place / "labels.npz", labels=[1])
     np.savez(place / "floats.npz", x_train=zeros / 255, y_train=labels, x_test=zeros, y_test=labels)
     np.savez(place / "one.npz", x_train=zeros, y_train=[0] * 4, x_test=zeros, y_test=[0] * 4)
-    for part, name in (("train", "3"), ("train", "7"), ("test", "3"), ("test", "7")):
-        (place / "images" / part / name).mkdir(parents=True)
-        Image.fromarray(zeros[0]).save(place / "images" / part / name / "a.png")
+    for name in ("images/train/3", "images/train/7", "images/test/3", "images/test/7", "stray/3", "stray/7"):
+        (place / name).mkdir(parents=True)
+        Image.fromarray(zeros[0]).save(place / name / "a.png")
+    (place / "stray/notes").mkdir()
     return place
 
 
 def options(line):
-    """The words of a line; LONG is a name that is too long."""
-    return shlex.split(line.replace("LONG", LONG))
+    """The words of a line; LONG is a name that is too long, DEEP a path."""
+    return shlex.split(line.replace("LONG", LONG).replace("DEEP", DEEP))
 
 
 def refusal(words, place, monkeypatch, capsys):
@@ -512,6 +545,7 @@ def refusal(words, place, monkeypatch, capsys):
     assert (code, out) == (2, ""), said
     assert re.fullmatch(r"labelnoise: .+(; |: labelnoise ).+\n", said), said  # what is wrong, and what would help
     assert "Traceback" not in said and "Errno" not in said
+    assert not re.search(r"\w\(\w+=", said), said  # no config as Python writes it
     assert sorted(place.rglob("*")) == before
     return said
 
@@ -591,8 +625,9 @@ def test_a_read_only_folder_is_said(tmp_path, place, monkeypatch, capsys):
     ("code", "path", "sentence"),
     [
         (errno.ENOSPC, "a/.lock", "a/.lock could not be read or written (No space left on device); make room"),
-        (errno.EROFS, "a", "a could not be read or written (Read-only file system); make room or choose another place"),
-        (errno.EIO, None, "a file or the output could not be read or written (Input/output error); make room"),
+        (errno.EDQUOT, "a", "a could not be read or written (Disk quota exceeded); make room or choose another place"),
+        (errno.EROFS, "a", "a could not be read or written (Read-only file system); choose another place"),
+        (errno.EIO, None, "a file or the output could not be read or written (Input/output error); choose another"),
     ],
 )
 def test_what_the_system_refuses_is_said_with_its_reason(code, path, sentence, place, monkeypatch, capsys):
@@ -601,6 +636,25 @@ def test_what_the_system_refuses_is_said_with_its_reason(code, path, sentence, p
 
     monkeypatch.setitem(cli.ON_A_RUN, "report", fail)
     assert sentence in refusal(["report", "a"], place, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("explain", "the same command begins anew"),
+        ("report", "the same command begins anew"),
+        ("train", "the same command, without --overwrite, keeps what is finished and does the rest"),
+    ],
+)
+def test_who_stops_a_command_is_told_what_the_same_one_does(command, advice, monkeypatch, capsys):
+    def stop(*words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.ON_A_RUN, "explain", stop)
+    monkeypatch.setitem(cli.ON_A_RUN, "report", stop)
+    monkeypatch.setattr(cli, "run_kind", stop)
+    assert main([command, "a"]) == 130
+    assert capsys.readouterr().err == f"labelnoise: stopped; {advice}\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")

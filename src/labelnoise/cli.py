@@ -14,7 +14,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before NumPy loads:
     os.environ.setdefault(_name, "1")
 
 from labelnoise import __version__
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, did_you_mean, wants_room
 
 if TYPE_CHECKING:
     from labelnoise.runs.kinds import Kind, Progress
@@ -145,8 +145,10 @@ def _main(arguments: Sequence[str]) -> int:
         if error.filename is None:  # a full disk under `labelnoise ... > file`
             _drop_output()
         what = f"{error.filename or 'a file or the output'} could not be read or written ({error.strerror or error})"
-        return _say(2, f"{what}; make room or choose another place")
+        return _say(2, f"{what}; {'make room or ' if wants_room(error) else ''}choose another place")
     except KeyboardInterrupt:
+        if arguments[:1] and arguments[0] in ON_A_RUN:
+            return _say(130, "stopped; the same command begins anew")
         return _say(130, "stopped; the same command, without --overwrite, keeps what is finished and does the rest")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import math
 import numbers
 import os
@@ -69,12 +70,19 @@ def described(value: Any) -> str:
 
 
 def check_path(name: str, value: Any) -> None:
-    """Refuse what is no path, or has a name longer than file systems take."""
+    """Refuse what is no path, or is or has a name longer than file systems take."""
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise InputError(f"`{name}` must be a path, got {value!r}; write one like 'folder/name'")
     longest = max(len(part.encode(errors="replace")) for part in (*Path(value).parts, "."))
-    if longest > 255 or len(str(value)) > 4_000:
+    if longest > 255:
         raise InputError(f"`{name}` must be a path of names up to 255 bytes, got one of {longest}; shorten it")
+    if len(str(value)) > 4_000:
+        raise InputError(f"`{name}` must be a path of up to 4,000 characters, got {len(str(value)):,}; shorten it")
+
+
+def wants_room(error: OSError) -> bool:
+    """Whether the system refused for want of room, and not for the place itself."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_regular(path: Path, remedy: str = "give the path of one") -> None:

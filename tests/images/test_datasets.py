@@ -400,7 +400,7 @@ def test_folders_of_another_kind(tmp_path):
     with pytest.raises(InputError, match="must hold a folder of images for each class, got none"):
         read_folder(tmp_path, seed=0)
     (tmp_path / "cat").mkdir()
-    with pytest.raises(InputError, match="cat holds no image .*; add some or delete the folder"):
+    with pytest.raises(InputError, match="cat holds no image .*; add some, move it away, or name another folder"):
         read_folder(tmp_path, seed=0)
     write_images(tmp_path, {"train/cat": 1})
     with pytest.raises(InputError, match="must hold both train and test, got train alone"):

@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, wants_room
 
 URLS = {
     "cifar10": "https://www.cs.toronto.edu/~kriz/",
@@ -207,10 +207,10 @@ def _download(url: str, path: Path, md5: str, progress: Fetched | None) -> None:
             )
         os.replace(part, path)
     except OSError as error:
-        raise InputError(
-            f"{part} could not be written ({error.strerror}); make room or choose another folder, then give the same "
-            "command again: it goes on from there"
-        ) from None
+        remedy = "name another folder in `root`"
+        if wants_room(error):
+            remedy = f"make room, then give the same command again: it goes on from there; or {remedy}"
+        raise InputError(f"{part} could not be written ({error.strerror}); {remedy}") from None
 
 
 def _receive(url: str, file: IO[bytes], progress: Fetched | None) -> None:

@@ -48,7 +48,10 @@ def _list_images(folder: Path) -> dict[str, list[Path]]:
         if inner.is_dir() and not inner.name.startswith("."):
             files[inner.name] = sorted(file for file in inner.iterdir() if file.suffix.lower() in IMAGE_FILES)
             if not files[inner.name]:
-                raise InputError(f"{inner} holds no image ({', '.join(IMAGE_FILES)}); add some or delete the folder")
+                raise InputError(
+                    f"{inner} holds no image ({', '.join(IMAGE_FILES)}); add some, move it away, or name another "
+                    "folder in --data"
+                )
     if not files:
         raise InputError(f"{folder} must hold a folder of images for each class, got none; sort the images by class")
     return files

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +15,15 @@ from labelnoise.noise.models import ClassConditional, LabelNoise, Matrix, Pair, 
 Model = TypeVar("Model", bound=LabelNoise | FeatureNoise)
 
 
-def parse_noise(text: str) -> LabelNoise | FeatureNoise | FromFile | None:
+def parse_noise(text: str, kinds: Collection[str] | None = None) -> LabelNoise | FeatureNoise | FromFile | None:
     """Read a model from the command line's form `kind:values[:exact]`, or `file:PATH[:KEY]`.
+
+    Args:
+        text: the words.
+        kinds: the names of `FORMS` that are taken; all if None.
+
+    Raises:
+        InputError: another kind, or values that it does not take.
 
     Example:
         >>> parse_noise("symmetric:0.2")
@@ -30,8 +38,9 @@ def parse_noise(text: str) -> LabelNoise | FeatureNoise | FromFile | None:
             f"label noise must be text of the form kind:values, got {text!r}; write it like 'symmetric:0.2'"
         )
     kind, _, rest = text.partition(":")
-    if kind not in FORMS:
-        raise InputError(f"label noise must be of the form kind:values, got {text!r}{did_you_mean(kind, FORMS)}")
+    taken = FORMS if kinds is None else kinds
+    if kind not in taken:
+        raise InputError(f"label noise must be of the form kind:values, got {text!r}{did_you_mean(kind, taken)}")
     build, *examples = FORMS[kind]
     try:
         return build(rest)
@@ -84,3 +93,23 @@ FORMS: dict[str, tuple[Callable[[str], LabelNoise | FeatureNoise | FromFile | No
     "file": (_from_file, "file:labels.npz", "file:labels.npz:y_given"),
 }  # fmt: skip
 """Each kind of label noise by the name the command line uses: how to read it, and examples."""
+TRANSITION_FORMS = tuple(name for name in FORMS if name not in ("instance", "subclass", "file"))
+"""Those of no noise and of the models that are a transition matrix."""
+
+
+def noise_words(noise: Symmetric | ClassConditional | Pair | Matrix) -> str:
+    """Return a transition model in the words of the command line; a matrix by its number of classes.
+
+    Example:
+        >>> noise_words(ClassConditional(0.1, 0.3, exact=True))
+        'class-conditional:0.1,0.3:exact'
+    """
+    if isinstance(noise, Matrix):
+        return f"a matrix of {len(noise.rows)} classes"
+    name = NAMES[type(noise)] + ("-including-true" if getattr(noise, "include_true", False) else "")
+    values = ",".join(str(getattr(noise, field.name)) for field in fields(noise) if not field.kw_only)
+    return f"{name}:{values}" + (":exact" if noise.exact else "")
+
+
+NAMES = {Symmetric: "symmetric", ClassConditional: "class-conditional", Pair: "pair"}
+"""Those of the transition models with rates."""

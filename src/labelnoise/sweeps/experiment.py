@@ -16,7 +16,7 @@ from labelnoise.errors import InputError, check_integer, check_progress, check_t
 from labelnoise.runs.folders import RunFolder, default_path, delete_transient, open_run
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page
-from labelnoise.runs.places import read_settings
+from labelnoise.runs.places import flags_of, read_settings
 from labelnoise.runs.reading import read_run
 from labelnoise.sweeps.chunks import FOLDER, Finished, Store
 from labelnoise.sweeps.execution import Execution, Work, workers_of
@@ -24,7 +24,7 @@ from labelnoise.sweeps.grid import Axis, read_grid, words_of
 from labelnoise.sweeps.parameters import Setup, parameters_of
 from labelnoise.sweeps.plan import Plan, draw_points, lay_grid, make_plan
 from labelnoise.sweeps.refinement import refine
-from labelnoise.sweeps.variables import check_variables
+from labelnoise.sweeps.variables import check_once, check_variables
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.problem import SignalNoise
 
@@ -101,7 +101,7 @@ class SweepRun:
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The parameters that are swept."""
-        return read_grid(self.grid, parameters_of(self.base))
+        return read_grid(self.grid, parameters_of(self.base), lambda: flags_of(self))
 
     @property
     def cells(self) -> int:
@@ -128,6 +128,7 @@ class SweepRun:
     ) -> xarray.Dataset:
         """Run what is missing, chunk by chunk, then write sweep.nc and summary.json; return the dataset."""
         how = how or Execution()
+        check_once(self.variables)  # here, so that a folder that names one twice can still be read
         how.check_size(self.cells, self.seeds)
         plan = self.plan()
         from labelnoise.sweeps import dataset  # loads xarray: a sweep fails for its absence before, not after its runs

@@ -9,7 +9,7 @@ d=100:1090             anything between, for random and Sobol points; also log:1
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from labelnoise.errors import InputError, did_you_mean, is_number
+from labelnoise.runs.places import Flag
 from labelnoise.sweeps.parameters import Parameter, overlap, plain
 
 MOST_VALUES = 100_000
@@ -43,8 +44,15 @@ class Axis:
         return self.parameter.name
 
 
-def read_grid(words: Sequence[str], parameters: Mapping[str, Parameter]) -> tuple[Axis, ...]:
+def read_grid(
+    words: Sequence[str], parameters: Mapping[str, Parameter], flags: Callable[[], Iterable[Flag]] = tuple
+) -> tuple[Axis, ...]:
     """Return the axes that the words describe, in their order.
+
+    Args:
+        words: a parameter and its values each.
+        parameters: what may be swept, by name.
+        flags: gives all settings of the sweep, for what is said of one that may not be swept.
 
     Raises:
         InputError: no word, one that cannot be read, an unknown parameter, or two that set the same setting.
@@ -55,7 +63,7 @@ def read_grid(words: Sequence[str], parameters: Mapping[str, Parameter]) -> tupl
         )
     axes: list[Axis] = []
     for word in words:
-        axis = _read_word(word, parameters)
+        axis = _read_word(word, parameters, flags)
         for other in axes:
             if overlap(axis.parameter, other.parameter):
                 same = "is given twice" if axis.name == other.name else f"sets what {other.name!r} sets"
@@ -101,12 +109,17 @@ def rounded(values: Any) -> np.ndarray:
     return np.array([float(f"{value:.{DIGITS}g}") for value in np.ravel(values)]).reshape(np.shape(values))
 
 
-def _read_word(word: str, parameters: Mapping[str, Parameter]) -> Axis:
+def _read_word(word: str, parameters: Mapping[str, Parameter], flags: Callable[[], Iterable[Flag]]) -> Axis:
     name, equals, text = (part.strip() for part in word.partition("="))
     if not equals or not name or not text:
         raise InputError(f"`grid` takes words such as d=100,200 or d=100:1000:100, got {word!r}; correct it")
     parameter = parameters.get(name.replace("-", "_"))
     if parameter is None:
+        for flag in flags():
+            if flag.name == name.replace("_", "-"):
+                raise InputError(
+                    f"`grid` cannot vary {name!r}, which all cells share; give it as --{flag.name}: {flag.help}"
+                )
         raise InputError(f"`grid` knows no parameter {name!r}{did_you_mean(name.replace('-', '_'), parameters)}")
     scale, _, rest = text.partition(":")
     if scale in ("log", "lin"):

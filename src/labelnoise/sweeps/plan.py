@@ -187,10 +187,14 @@ def make_plan(
 def _chunk_size(setup: Setup, chunk: int | None, memory: float) -> int:
     needed = memory_of(*setup) / MIB
     if needed > memory:
-        problem = setup.problem
+        problem, config = setup
+        sizes = {"n": problem.n, "m": problem.m}
+        sizes |= {"n_classes": problem.n_classes} if problem.n_classes > 2 else {}
+        sizes |= {"steps": config.steps, "test_draws": config.test_draws}
+        at = ", ".join(f"{name}={size:,}" for name, size in sizes.items())
         raise InputError(
-            f"`memory` must hold at least one run, but one at n={problem.n}, m={problem.m} takes {needed:,.0f} MiB, "
-            f"got {memory:g} MiB; raise it, or lower n, m or test_draws"
+            f"`memory` must hold at least one run, but one at {at} takes {needed:,.0f} MiB, got {memory:g} MiB; raise "
+            f"it, or lower {', '.join(list(sizes)[:-1])} or test_draws"
         )
     most = chunk or min(int(WORK / work_of(*setup)), MOST_RUNS)
     return max(min(most, int(memory / needed)), 1)

@@ -59,6 +59,17 @@ def check_variables(names: Sequence[str]) -> None:
             raise InputError(f"`variables` knows no {name!r}{did_you_mean(str(name), options)}")
 
 
+def check_once(names: Sequence[str]) -> None:
+    """Refuse a variable that is named twice.
+
+    Raises:
+        InputError: names it.
+    """
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise InputError(f"`variables` must differ from each other, got {name!r} twice; list each once")
+
+
 def describe_variable(name: str) -> tuple[str, str]:
     """Return long name and unit of a variable; a number without unit has 1, as the CF conventions have it."""
     if name in STAGES:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labelnoise.errors import InputError, check_positive, is_number
+from labelnoise.runs.settings import words_of
 from labelnoise.theory.activations import Activation, ReLU
 from labelnoise.theory.losses import Logistic, Loss
 from labelnoise.theory.optimizers import Constant, GradientDescent, GradientFlow, Optimizer, Schedule
@@ -55,8 +56,8 @@ class Dynamics:
     def _check_together(self) -> None:
         if self.shown.fresh_flips and not isinstance(self.loss, Logistic):
             raise InputError(
-                f"`fresh_flips` needs the logistic loss, got {self.loss!r}; there a flip adds 1 to the slope whatever "
-                "the margin"
+                f"`fresh_flips` needs the logistic loss, got {words_of(self.loss)}; there a flip adds 1 to the slope "
+                "whatever the margin"
             )
         if isinstance(self.optimizer, GradientFlow) and (
             self.weight_decay or self.shown != Shown() or self.schedule != Constant()

@@ -10,7 +10,7 @@ import numpy as np
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError, check_integer, check_types
 from labelnoise.noise.models import Symmetric
-from labelnoise.noise.words import parse_noise
+from labelnoise.noise.words import TRANSITION_FORMS, noise_words, parse_noise
 from labelnoise.record.selection import SELECTION
 from labelnoise.record.stopping import HeldOut
 from labelnoise.record.stopping_points import describe_points, held_out_point, last_point, oracle_point
@@ -93,11 +93,12 @@ class SimulateRun:
 
 def _with_noise(problem: SignalNoise, words: str) -> SignalNoise:
     """The problem with the label noise of the command line, unless it has another one."""
-    given, usual = parse_noise(words) or Symmetric(0.0), SignalNoise.label_noise
+    given, usual = parse_noise(words, TRANSITION_FORMS) or Symmetric(0.0), SignalNoise.label_noise
     noise, usual = (of_all_classes(one, problem.n_classes) for one in (given, usual))
     if problem.label_noise not in (noise, usual):
         raise InputError(
-            f"`noise` is given as {words!r} and `label_noise` as {problem.label_noise!r}; give one of the two"
+            f"`noise` is {words!r}, but tau_plus, tau_minus or a table label_noise give "
+            f"{noise_words(problem.label_noise)}; give one of the two"
         )
     return replace(problem, label_noise=noise)
 

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.arrays import check_memory
 from labelnoise.errors import InputError, check_integer, check_positive, is_number
 from labelnoise.noise.models import TRANSITIONS, ClassConditional, Symmetric
+from labelnoise.noise.words import noise_words
 
 if TYPE_CHECKING:
     from labelnoise.theory.problem import SignalNoise
 
+MANY = 1_000
+"""Classes from which on the K^2 numbers of a transition matrix may not fit in memory."""
 MAX_D = 10**15
 """Largest dimension at which the inner products of noise patches keep full relative precision in float64."""
 
@@ -25,6 +29,8 @@ def check_problem(p: SignalNoise) -> None:
     _check_scales(p)
     _check_kinds(p)
     check_integer("n_classes", p.n_classes, 2, 3)
+    if p.n_classes > MANY:
+        check_memory(5 * 8.0 * p.n_classes**2, "lower n_classes")  # transition matrices and what they are made of
     _check_rates(p)
     if p.orthogonal_noise and p.d < 2:
         raise InputError("`d` must be >= 2 with orthogonal_noise, got 1; one dimension is all signal")
@@ -76,14 +82,15 @@ def _check_rates(p: SignalNoise) -> None:
     """Refuse label noise that leaves most labels wrong, or that is made for another number of classes."""
     if p.n_classes > 2 and isinstance(p.label_noise, ClassConditional):
         raise InputError(
-            f"`label_noise` must be Symmetric, Pair or Matrix with n_classes={p.n_classes}, got {p.label_noise!r}; "
-            "give one rate for all classes, or Pair(0.2), which is --noise pair:0.2 in the command"
+            f"label noise of {p.n_classes} classes must be symmetric, pair or matrix, got {noise_words(p.label_noise)};"
+            " give tau_plus and tau_minus one value, or another model, --noise pair:0.2 (in Python Pair(0.2))"
         )
     if p.n_classes > 2:
         others = p.transition - np.diag(np.full(p.n_classes, np.inf))
         if not (p.transition.diagonal() > others.max(1)).all():
             raise InputError(
-                f"`label_noise` must leave each class's own label the likeliest one, got {p.label_noise!r}; lower it"
+                "label noise must leave each class's own label the likeliest one, got "
+                f"{noise_words(p.label_noise)}; lower it"
             )
     for tau, name in zip(p.taus, ("tau_plus", "tau_minus"), strict=True):
         if tau >= 0.5:
@@ -99,7 +106,8 @@ def _check_variants(p: SignalNoise) -> None:
         if not is_number(value) or not least <= value <= 1:
             raise InputError(f"`{name}` must lie in [{least}, 1], got {value!r}; use for example {name}=0.5")
     if p.flip_dependence and (p.n_classes > 2 or p.label_noise.exact):
-        what = f"n_classes={p.n_classes}" if p.n_classes > 2 else f"{p.label_noise!r}, which fixes how many are flipped"
+        what = f"{noise_words(p.label_noise)}, which fixes how many are flipped"
+        what = f"n_classes={p.n_classes}" if p.n_classes > 2 else what
         raise InputError(
             f"`flip_dependence` needs two classes and independent flips, got {what}; leave one of them out"
         )

@@ -48,7 +48,8 @@ def sample_runs(
     size = last + n_holdout
     needed = 8.0 * len(seeds) * size * (3 * (p.d if vectors else size) + 2 * size)
     if needed > LITTLE:
-        check_memory(needed, "lower n, m, n_holdout, or d where vectors are kept")
+        classes = "n_classes, " if p.n_classes > 2 else ""
+        check_memory(needed, f"lower n, m, {classes}n_holdout, or d where vectors are kept")
     labels = _labels(problems, streams(seeds, "labels"), streams(seeds, "flips"), p.n)
     of_held_out = _labels(problems, held_out, held_out, n_holdout)
     route = _explicit_rows if vectors else _bartlett_rows

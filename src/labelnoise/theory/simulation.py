@@ -13,6 +13,7 @@ from labelnoise.arrays import amount
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, check_progress, did_you_mean
 from labelnoise.runs.kinds import Progress
+from labelnoise.runs.settings import words_of
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
@@ -157,7 +158,7 @@ def _check_classes(draw: Draw, dynamics: Dynamics) -> None:
     if draw.n_classes > 2 and (not isinstance(dynamics.loss, Logistic) or dynamics.shown.fresh_flips):
         raise InputError(
             f"{draw.n_classes} classes are trained by cross-entropy, the logistic loss, and without fresh_flips, got "
-            f"{dynamics.loss!r} and fresh_flips={dynamics.shown.fresh_flips:g}; leave both as they are"
+            f"{words_of(dynamics.loss)} and fresh_flips={dynamics.shown.fresh_flips:g}; leave both as they are"
         )
 
 

@@ -126,10 +126,18 @@ class TrainRun:
         """Refuse what cannot be trained; return the data and the network as it is before the first epoch."""
         from labelnoise.training.checks import check_training
 
+        self._check_stop()
         data = self.load()
         model = self.build(data)
         check_training(model, data, self.training, self.rule)
         return data, model
+
+    def _check_stop(self) -> None:
+        """Refuse settings of a stop that is not asked for; here, so that a folder that holds them can still be read."""
+        for name in ("stop_rule", "average"):
+            value = getattr(self, name)
+            if not self.stop and value != getattr(TrainRun, name):
+                raise InputError(f"`{name}` is what --stop goes by, got {value!r} without it; add --stop")
 
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Train, or go on where a run of these settings was interrupted, and write the result.
