@@ -483,6 +483,7 @@ train --data mnist --root folder => t10k-labels-idx1-ubyte.gz in folder/mnist, o
 train --data cifar10 --download --root file/below => (Not a directory); name another folder in `root`
 train --data stray => stray/notes holds no image (.png, .jpg, .jpeg, .bmp); add some, move it away, or name another
 train --stop-rule accuracy => `stop_rule` is what --stop goes by, got 'accuracy' without it; add --stop
+train --per-class 8 --held-out 0.001 --stop => `stop` needs held-out images, got none with held_out=0.001 of 80
 train --average 1 => `average` is what --stop goes by, got 1 without it; add --stop
 train --seeds 0 1 --stop-rule median => `stop_rule` is what --stop goes by, got 'median' without it; add --stop
 train --classes 3,8 => got '3,8'; these classes have no names, give ids with spaces between them

@@ -86,7 +86,8 @@ def test_chunks_are_cut_to_the_memory_and_a_run_beyond_it_is_refused():
     few, many = (np.diff(replace(large, memory=memory).plan().bounds).max() for memory in (20, 200))
     assert 1 <= few <= many / 5
     with pytest.raises(
-        InputError, match=r"must hold at least one run, but one at n=400, m=20 takes \d+ MiB, got 1 MiB"
+        InputError,
+        match=r"must hold at least one run, but one at n=400, m=20, steps=20, test_draws=9 takes \d+ MiB, got 1 MiB",
     ):
         replace(large, memory=1).plan()
 

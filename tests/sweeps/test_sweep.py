@@ -261,7 +261,10 @@ def test_run_experiment_runs_a_sweep_too(swept, tmp_path):
             "`scheduler` must be the address of a running Dask scheduler",
         ),
         ("--grid d=100,200 --scheduler spam", "`scheduler` must be the address of a running Dask scheduler"),
-        ("--grid n=10,2000 --test-draws 9 --memory 3", "`memory` must hold at least one run, but one at n=2000"),
+        (
+            "--grid n=10,2000 --test-draws 9 --memory 3",
+            "`memory` must hold at least one run, but one at n=2,000, m=20, ",
+        ),
         ("--grid tau=0.1,0.7", "a cell that cannot be (tau=0.7)"),
     ],
 )

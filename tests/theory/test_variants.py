@@ -450,7 +450,7 @@ def test_a_run_takes_label_noise_in_the_words_of_the_command(change, words, nois
 
 
 def test_label_noise_given_twice_is_refused():
-    with pytest.raises(InputError, match="`noise` is given as 'pair:0.2' and `label_noise` as Symmetric"):
+    with pytest.raises(InputError, match="is 'pair:0.2', but .* label_noise give symmetric:0.1;"):
         SimulateRun(SignalNoise(label_noise=Symmetric(0.1)), noise="pair:0.2")
     with pytest.raises(InputError, match="label noise 'pair:' could not be read"):
         SimulateRun(noise="pair:")
@@ -460,7 +460,7 @@ def test_label_noise_given_twice_is_refused():
     ("change", "words"),
     [
         ({"n_classes": 1}, "`n_classes` must be an integer >= 2, got 1"),
-        ({"n_classes": 3, "label_noise": ClassConditional(0.1, 0.2)}, "must be Symmetric, Pair or Matrix with n_cl"),
+        ({"n_classes": 3, "label_noise": ClassConditional(0.1, 0.2)}, "must be symmetric, pair or matrix, got class-c"),
         ({"n_classes": 3, "label_noise": Symmetric(0.7)}, "each class's own label the likeliest"),
         ({"n_classes": 4, "label_noise": SKEWED}, "`Matrix` has 3 rows but the data has 4 classes"),
         ({"n_classes": 5, "label_noise": Symmetric(0.1), "d": 4}, "`d` must be >= 5"),

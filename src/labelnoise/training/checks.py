@@ -77,14 +77,16 @@ def find_rule(stop: bool | StopRule, config: TrainConfig, average: Average = 5) 
 
 def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held_out: Any) -> None:
     """Refuse a mask that does not fit the data, and a rule that lacks held-out images."""
+    n = len(data.y_given)
     looks_at = bool(rule and set(rule.needs) & {"loss", "fitted"})
     if held_out is None:
-        if looks_at and not config.held_out:
+        if looks_at and round(config.held_out * n) < 1:
             raise InputError(
-                f"`stop` needs held-out images, got none with held_out={config.held_out}; use for example 0.1"
+                f"`stop` needs held-out images, got none with held_out={config.held_out} of {n} images; use for "
+                f"example {max(0.1, 1 / max(n, 1)):.2g}"
             )
         return
-    mask, n = as_mask("held_out", held_out, "give a truth value a training image"), len(data.y_given)
+    mask = as_mask("held_out", held_out, "give a truth value a training image")
     if mask.shape != (n,):
         raise InputError(
             f"`held_out` must hold a truth value a training image ({n}), got shape {mask.shape}; give one for each"
