@@ -172,7 +172,7 @@ class LabelAuditor(BaseEstimator):
         """Audit the labels `y` of the samples `X`.
 
         Args:
-            X: a DataFrame, texts, numbers (n, d) or uint8 images.
+            X: a DataFrame, texts, numbers (n, d) or images.
             y: (n,) given labels, integers or texts.
 
         Raises:

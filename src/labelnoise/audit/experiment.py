@@ -137,7 +137,7 @@ def _cleaned(config: AuditRun, verdict: Verdict, names: list[str], index: np.nda
     spelt, frame = np.array(names, dtype=object), read_spelt(Path(config.data))
     column = frame[config.label].to_numpy(dtype=object, copy=True)
     at = np.arange(len(frame)) if index is None else index
-    if frame[config.label].map(type).ne(str).any():  # of a Parquet file: spelt like the suggestions
+    if not all(isinstance(value, str) for value in column):  # of a Parquet file: spelt like the suggestions
         column[at] = spelt[verdict.given]
     column[at[verdict.flagged]] = spelt[verdict.suggested[verdict.flagged]]
     return frame.assign(**{config.label: column})
