@@ -89,7 +89,7 @@ def test_images_with_their_channels_last_are_audited_to_the_end(here, monkeypatc
     [
         (FIRST.astype(np.int64), "got int64 (40, 3, 6, 5) from 0 to 209; give x.round().astype('uint8')"),
         (FIRST.astype(np.float32), "give x.round().astype('uint8')"),
-        (FIRST / 255 - 0.5, "or of floats in [0, 1], got float64 (40, 3, 6, 5) from -0.5 to"),
+        (np.moveaxis(FIRST, 1, 3) / 255 - 0.5, "or of floats in [0, 1], got float64 (40, 6, 5, 3) from -0.5 to"),
         (FIRST > 90, "give 255 * x.astype('uint8')"),
         (np.where(FIRST > 90, np.nan, 0.5), "replace NaN and infinity first"),
         (np.repeat(GREY, 2, axis=1), "with C = 1, 3 or 4, got shape (40, 2, 6, 5); choose the channels first"),

@@ -47,13 +47,13 @@ def read_picture_array(array: Num[np.ndarray, "n ..."], name: str) -> tuple[UInt
         images = images[:, : ALPHA - 1]
         notes.append("images of four channels were taken for RGBA, and their transparency was left out")
     if images.dtype != np.uint8:
-        images = _as_bytes(images, name)
+        images = _as_bytes(images, f"{name} must hold images of uint8, or of floats in [0, 1], got {described(array)}")
         notes.append(f"images of {array.dtype} in [0, 1] were brought to bytes, 0 to 255")
     return np.ascontiguousarray(images), notes
 
 
-def _as_bytes(images: np.ndarray, name: str) -> np.ndarray:
-    """Floats in [0, 1] as bytes."""
+def _as_bytes(images: np.ndarray, refusal: str) -> np.ndarray:
+    """Floats in [0, 1] as bytes; else a refusal that begins with these words."""
     low, high = images.min(), images.max()  # NaN if one is
     if images.dtype.kind == "f" and low >= 0 and high <= 1:
         return np.rint(images * np.float32(255)).astype(np.uint8)
@@ -65,7 +65,4 @@ def _as_bytes(images: np.ndarray, name: str) -> np.ndarray:
         remedy = "give x.round().astype('uint8')"
     else:
         remedy = "give (x - x.min()) / (x.max() - x.min())"
-    raise InputError(
-        f"{name} must hold images of uint8, or of floats in [0, 1], got {described(images)} from {low} to {high}; "
-        f"{remedy}"
-    )
+    raise InputError(f"{refusal} from {low} to {high}; {remedy}")
