@@ -1,5 +1,6 @@
 """The commands as a person types them: results, exit codes, what an interruption leaves."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def test_train_and_report(tmp_path, capsys):
     out = str(tmp_path / "a b")  # a path with a space
     flags = "--classes 3 8 --noise class-conditional:0.1,0.4 --epochs 2 --batch-size 64 --seed 5".split()
     assert main(["train", *flags, "--out", out]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"run: {out} (ok); see it with: labelnoise report {out}\n"
+    assert re.fullmatch(r"\[1/2\] accuracy .*\n\[2/2\] accuracy .*\n", said.err)
     run = read_run(out)
     assert run.summary["classes"] == [3, 8] and run.settings["training"]["seed"] == 5 and len(run.history) == 2
     assert main(["report", out]) == 0
@@ -180,6 +184,6 @@ def test_a_reader_that_leaves_in_the_middle_ends_the_command_without_a_traceback
         *"train --classes 3 8 --per-class 20 --model mlp --epochs 30 --out".split(),
         str(tmp_path / "a"),
     ]
-    command = f"{shlex.join(words)} | head -1; echo ${{PIPESTATUS[0]}}"
+    command = f"{shlex.join(words)} 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout.startswith("[1/30]") and done.stdout.endswith("\n141\n") and done.stderr == ""

@@ -15,7 +15,7 @@ import pytest
 from helpers import contents, killed
 from labelnoise.images.data import load_data
 from labelnoise.runs.files import DIGEST, sealed_json
-from tiny import EXPLAIN, REPORT, REPRODUCE, SIMULATE, SWEEP, command, refused
+from tiny import AUDIT, EXPLAIN, REPORT, REPRODUCE, SIMULATE, SWEEP, TABLE, command, refused
 
 SETTINGS = """
 data = "in/images.npz"
@@ -31,6 +31,8 @@ FOLDERS = {
     "the files of a training": ([], [f"{TRAIN} 0"]),
     "a killed sweep": ([f"{SWEEP} 2"], [f"{SWEEP} 2"]),
     "a sweep": ([f"{SWEEP} 2"], [f"{SWEEP} 2", REPORT]),
+    "an audit": ([f"{AUDIT} 0"], [f"{AUDIT} 0", REPORT]),
+    "a killed audit": ([f"{AUDIT} 0"], [f"{AUDIT} 0"]),
     "the main job": ([REPRODUCE], [REPRODUCE, REPORT]),
 }
 """What makes each folder, and the commands that read it."""
@@ -38,6 +40,7 @@ OTHERS = {
     f"{SIMULATE} 0 1": f"{SIMULATE} 2 3",
     f"{TRAIN} 0": f"{TRAIN} 1",
     f"{SWEEP} 2": f"{SWEEP} 3",
+    f"{AUDIT} 0": f"{AUDIT} 1",
     REPRODUCE: f"{REPRODUCE} --quick",
 }
 """What makes another run of the same kind."""
@@ -56,6 +59,7 @@ def make(folder, commands, cut):
     np.savez("in/images.npz", **parts)
     np.savez("in/labels.npz", y_given=(data.y_true + (np.arange(24) % 4 == 0)) % 2, y_true=data.y_true)
     Path("in/train.toml").write_text(SETTINGS)
+    shutil.copy(TABLE, "in/table.csv")
     for words in commands:
         assert command(words, "run") == (0, "")
     if cut:

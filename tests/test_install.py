@@ -18,6 +18,9 @@ TINY = "--n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --
 WITHOUT_EXTRAS = ("", "noise", "runs", "record", "theory", "reproduce")
 """Rooms that promise to need no extra, but for their modules that draw and the compiled kernels."""
 
+NEEDY = ("figures", "page", "kernels", "products")
+"""Those modules."""
+
 pytestmark = pytest.mark.slow
 
 
@@ -42,7 +45,7 @@ def test_the_model_world_needs_no_extra(wheel, pins, tmp_path):
     python = tmp_path / "env/bin/python"
     run(python, "-m", "pip", "install", "--quiet", wheel, *pins, cwd=tmp_path)
     rooms = [ROOT / "src/labelnoise" / room for room in WITHOUT_EXTRAS]
-    modules = [path for room in rooms for path in room.glob("*.py") if path.stem not in ("figures", "page", "kernels")]
+    modules = [path for room in rooms for path in room.glob("*.py") if path.stem not in NEEDY]
     modules += [ROOT / "src/labelnoise" / room / "experiment.py" for room in ("training", "sweeps")]
     names = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in modules]
     names = [name.removesuffix(".__init__") for name in names]

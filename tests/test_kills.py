@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from helpers import contents, killed
-from tiny import EXPLAIN, REPORT, REPRODUCE, SIMULATE, SWEEP, TRAIN, command, refused
+from tiny import AUDIT, EXPLAIN, REPORT, REPRODUCE, SIMULATE, SWEEP, TRAIN, command, refused
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ CASES = {
     "report": Case(REPORT, (f"{SIMULATE} 0 1",), least=18, few=1),
     "sweep": Case(f"{SWEEP} 2", least=60),
     "sweep over another": Case(f"{SWEEP} 2 {OVERWRITE}", (f"{SWEEP} 3",), least=60),
+    "audit": Case(f"{AUDIT} 0", least=40, few=2),
+    "audit over another": Case(f"{AUDIT} 0 {OVERWRITE}", (f"{AUDIT} 1", REPORT), least=40),
     "reproduce": Case(REPRODUCE, least=150, few=1),
     "reproduce over another": Case(f"{REPRODUCE} {OVERWRITE}", (f"{REPRODUCE} --quick",), least=150),
 }

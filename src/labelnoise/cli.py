@@ -44,6 +44,7 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     """Make a run of this kind."""
     from labelnoise.runs.folders import run_experiment
     from labelnoise.runs.launch import find_launch
+    from labelnoise.runs.reading import read_run
 
     configs: list[type] = [kind.config, Output]
     configs += [kind.options] if kind.options else []
@@ -59,6 +60,8 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
         outcome = (kind.execute or run_experiment)(config, output.out, output.overwrite, progress, *options)
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
+    if kind.findings:
+        print("\n".join(kind.findings(read_run(outcome.path))))
     if outcome.page:
         print(f"report: {outcome.page}")
     else:
@@ -211,13 +214,13 @@ def _maker(path: Path) -> str:
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Progress]:
-    """A progress bar on a terminal, else one line for each named piece of work that ends."""
+    """A progress bar on a terminal, else one line for each named piece of work that ends; both on stderr."""
     import rich.console
     import rich.progress
 
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total, name="": print(f"[{done}/{total}] {name}", flush=True) if name else None
+        yield lambda done, total, name="": print(f"[{done}/{total}] {name}", file=sys.stderr) if name else None
         return
     columns = (*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn())
     with rich.progress.Progress(*columns, console=console) as bar:

@@ -60,8 +60,13 @@ def test_a_table_in_one_command_and_its_page(here, capsys):
     assert sum(pair["count"] for pair in summary["pairs"]) == len(flagged)
     assert sum(summary["class_wrong"]) == pytest.approx(200 * summary["rate"], rel=1e-3)
     assert len(json.loads((here / "out/worst.json").read_text())["rows"]) == 30
-    capsys.readouterr()
-    assert main(line) == 0 and "already holds this run" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert said.err == "[1/2] training 1 of 2\n[2/2] training 2 of 2\n"
+    result = [summary["text"], *(f"note: {note}" for note in summary["notes"]), "list: out/suspects.csv"]
+    assert said.out.splitlines() == [*result, "run: out (ok); see it with: labelnoise report out"]
+    assert main(line) == 0
+    reused = capsys.readouterr().out.splitlines()
+    assert "already holds this run" in reused[0] and reused[1:] == said.out.splitlines()
     page = ln.write_report("out").read_text()
     for words in (
         "Estimated wrong labels", "What to review first", "The next 10", "What a review yields", "What this cannot see",
@@ -248,15 +253,22 @@ def test_a_kill_at_any_change_leaves_a_folder_that_the_command_takes(here, each)
         assert left == {name: text for name, text in expected.items() if name != "checksums.json"}
 
 
-def test_corrected_labels_are_spelt_as_in_the_file(here, capsys):
-    """01 is read as 1, and TRUE as True; `cleaned.csv` has no class that the file has not. What was found is said."""
+def test_labels_are_spelt_as_in_the_file(here, capsys, monkeypatch):
+    """No output has a class that the file has not, and numbers are ordered as such: 9 before 010."""
+    monkeypatch.setattr("labelnoise.audit.recording.STAGES", 10)
     frame, _, given = people()
-    for spelling in (("01", "02"), ("1.0", "0.0"), ("TRUE", "FALSE")):
+    for spelling in (("9", "010"), ("0.0", "1.0"), ("FALSE", "TRUE")):
         frame["label"] = np.array(spelling)[given]
         frame.to_csv("latest.csv", index=False)
         assert main("audit latest.csv --label label --folds 2 --cleaned --overwrite --out out".split()) == 0
         cleaned = pd.read_csv("out/cleaned.csv", dtype=str)["label"]
         assert set(cleaned) == set(spelling) and (cleaned != frame["label"]).any()
+        suspects = pd.read_csv("out/suspects.csv", dtype=str)
+        assert set(suspects["given"]) == set(suspects["suggested"]) == set(spelling)
+        assert (suspects["given"] == frame["label"][suspects["index"].astype(int)].to_numpy()).all()
+        assert read_run("out").summary["classes"] == list(spelling)
+        row = json.loads((here / "out/worst.json").read_text())["rows"][0]
+        assert {row["given"], row["suggested"], row["neighbours"]["nearest_label"]} == set(spelling)
     assert "of 200 labels are wrong" in capsys.readouterr().out
     assert "test split" not in notes("out")
 

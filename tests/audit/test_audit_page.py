@@ -10,6 +10,7 @@ import labelnoise as ln
 from browser import BROWSER, measure
 from labelnoise.audit import recording
 from labelnoise.audit.experiment import AuditRun
+from labelnoise.runs.reading import read_run
 from test_auditor import flipped
 
 UNDRAWN = {"title": "", "text": "", "address": "", "alt": "", "width": "1"}
@@ -34,7 +35,7 @@ def pages(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recording, "EPOCHS", 2)
         patch.setattr("labelnoise.report.page._draw", lambda *picture: UNDRAWN)
-        texts = AuditRun(data=str(folder / "texts.csv"), label="label", text="text", folds=2)
+        texts = AuditRun(data=str(folder / "texts.csv"), label="label", text="text", folds=3)
         ln.run_experiment(texts, folder / "of-texts")
         ln.run_experiment(AuditRun(data=str(folder / "images"), folds=1), folder / "of-images")
         return [ln.write_report(folder / name) for name in ("of-texts", "of-images")]
@@ -49,7 +50,7 @@ def test_each_cell_of_the_list_bears_its_heading(pages):
             heads = re.findall(r"<th>(.*?)</th>", table)
             rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]
             assert rows and all(re.findall(r'<td[^>]* data-head="(.*?)"', row) == heads for row in rows)
-        assert "data-head" not in text.replace("".join(stacked), "").split("What a review yields")[1]
+        assert "data-head" not in text.replace("".join(stacked), "").split("By given label")[1]
 
 
 @pytest.mark.slow
@@ -60,3 +61,37 @@ def test_the_list_is_not_scrolled_sideways_on_a_phone(pages, tmp_path):
         assert found["page"][0] <= found["page"][1] <= 500
         lists = found["tables"][:2] if page.parent.name == "of-images" else found["tables"][:3]
         assert all(contents <= frame for contents, frame in lists), found
+
+
+def test_what_a_review_yields_counts_the_samples_that_there_are(pages):
+    for page in pages:
+        assert "Expected to be wrong among the first 60" in page.read_text() and "of 100" not in page.read_text()
+    of_texts, (first,) = pages[0].read_text(), read_run(pages[0].parent).summary["yield"]
+    cells = re.findall("<td>(.*?)</td>", of_texts.split("What a review yields")[1])
+    assert cells[:2] == ["1 to 60", f"{60 * first['expected']:.0f} of 60"] and first["expected"] > 0.05
+
+
+def test_the_page_explains_its_own_words_and_no_others(pages):
+    words = pages[0].read_text().split("<h2>Words</h2>")[1].split("</ul>")[0]
+    assert re.findall("<b>(.*?)</b>", words) == ["Suspect", "Wrong with", "Held out", "The stop", "Margin"]
+
+
+@pytest.mark.parametrize(
+    "rate, words, absent, lead",
+    [
+        (0.0, ["None of them is a suspect"], ["Suspects by given"], "Probably none of 400 labels is wrong (90 %"),
+        (0.6, ["their order may be chance"], ["Suspects by given", "What a review yields"], "Nothing can be decided"),
+        (0.2, ["is the given label right", "Suspects by given", "What a review yields"], [], "labels are wrong ("),
+    ],
+)
+@pytest.mark.usefixtures("sketched")
+def test_what_is_asked_for_follows_from_what_was_found(tmp_path, monkeypatch, rate, words, absent, lead):
+    monkeypatch.chdir(tmp_path)
+    true = np.arange(400) % 2
+    given = np.where(np.random.default_rng(0).random(400) < rate, 1 - true, true)
+    sure = 0.9 + np.random.default_rng(1).uniform(-0.05, 0.05, 400)
+    chances = np.where(true[:, None] == np.arange(2), sure[:, None], 1 - sure[:, None])
+    np.savez("once.npz", probabilities=chances, labels=given)
+    ln.run_experiment(AuditRun(data="once.npz"), "out")
+    text = ln.write_report("out").read_text()
+    assert lead in text and all(word in text for word in words) and not any(word in text for word in absent)

@@ -34,6 +34,18 @@ def table(n=400, seed=0):
     return frame, true
 
 
+def test_few_rows_are_learnt_from():
+    """Three wrong labels of 30, of numbers that tell the classes apart; a training sees 20 of the rows."""
+    ranks = []
+    for seed in range(4):
+        rng, true = np.random.default_rng(seed), np.arange(30) % 2
+        given = np.where(np.arange(30) < 3, 1 - true, true)
+        auditor = ln.LabelAuditor().fit(pd.DataFrame({"x": rng.normal(4 * true), "z": rng.normal(4 * true)}), given)
+        ranks.extend(np.flatnonzero(auditor.suspects_["index"] < 3))
+        assert np.isfinite(auditor.noise_rate_)
+    assert np.mean(ranks) < 4  # by chance 14.5, at best 1
+
+
 def found(auditor, given, true):
     return f1(auditor.flagged_, given != true)
 
@@ -197,9 +209,9 @@ def test_what_leaks_or_says_nothing_is_noted():
     given = np.concatenate([true, true[:2], 1 - true[2:3]])
     given[5] = 2  # a class of one
     notes = " | ".join(ln.LabelAuditor(folds=2).fit(frame, given).notes_)
-    assert "3 samples repeat another one" in notes and "1 groups of equal samples bear different labels" in notes
+    assert "repeat another one: 3;" in notes and "groups of equal samples with different labels: 1" in notes
     assert "constant columns, which say nothing (1 of 5): same" in notes
-    assert "1 classes have one sample, so that no label of theirs can be checked: 2" in notes
+    assert "classes of one sample, whose label cannot be checked (1): 2" in notes
 
 
 def test_labels_of_many_forms():
@@ -220,5 +232,5 @@ def test_kinds_of_samples():
     for samples, kind in kinds:
         assert read_material(samples).kind == kind
     assert read_material(np.zeros((20, 4, 4, 3), np.uint8)).samples.shape == (20, 3, 4, 4)
-    many = pd.DataFrame({"name": [f"n{i:03}" for i in range(300)]})
+    many = pd.DataFrame({"name": [f"n{i:03}" for i in range(300)] * 2})
     assert read_material(many).samples["name"].dtype == float

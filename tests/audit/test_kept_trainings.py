@@ -74,17 +74,31 @@ def test_a_record_of_other_labels_or_another_version_is_not_taken(here, trained,
     assert len(trained) == 2 and (first.read_bytes(), second.read_bytes()) == content[:2]
     monkeypatch.setattr(folders, "git_commit", lambda: "1" * 40)
     trained.clear()
-    ln.run_experiment(CONFIG, "out")
+    said = []
+    ln.run_experiment(CONFIG, "out", progress=lambda done, total, name: said.append(name))
     assert len(trained) == 4
+    assert [words.endswith("of another version") for words in said] == [True, True, True, False]
 
 
-def test_a_damaged_record_is_refused_and_one_to_be_overwritten_is_not_looked_at(here, trained):
+def test_progress_says_which_trainings_were_kept_and_a_damaged_one_is_made_again(here, trained):
+    ln.run_experiment(CONFIG, "whole")
+    with pytest.raises(Stopped):
+        ln.run_experiment(CONFIG, "out", progress=stop_after(3))
+    for name, spoil in (("training-2", lambda content: content[:100]), ("self-test-1", lambda content: b"no archive")):
+        file = here / f"out/trainings/{name}.npz"
+        file.write_bytes(spoil(file.read_bytes()))
+    trained.clear()
+    said = []
+    ln.run_experiment(CONFIG, "out", progress=lambda done, total, name: said.append(name))
+    again = "trained again, since the file that an interrupted run kept is damaged"
+    kept = "training 1 of 2: kept from an interrupted run"
+    assert said == [kept, f"training 2 of 2: {again}", f"self-test 1 of 2: {again}", "self-test 2 of 2"]
+    assert len(trained) == 3 and contents("out") == contents("whole")
+
+
+def test_a_record_that_is_to_be_overwritten_is_not_looked_at(here, trained):
     with pytest.raises(Stopped):
         ln.run_experiment(CONFIG, "out", progress=stop_after(2))
-    file = here / "out/trainings/training-2.npz"
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ln.InputError, match="training-2.npz is damaged .* delete it, then give the same command again"):
-        ln.run_experiment(CONFIG, "out")
     trained.clear()
     with pytest.raises(Stopped):
         ln.run_experiment(CONFIG, "out", overwrite=True, progress=stop_after(1))
@@ -131,8 +145,8 @@ def test_a_record_that_was_kept_says_what_it_said(here):
         return recorder
 
     with folders.open_run("out", CONFIG) as folder:
-        made = KeptTrainings(folder).record("one", train, labels, mask, "words")
-        read = KeptTrainings(folder).record("one", None, labels, mask, "words")
+        made, _ = KeptTrainings(folder).record("one", train, labels, mask, "words")
+        read, _ = KeptTrainings(folder).record("one", None, labels, mask, "words")
         assert read.n_classes == 4 and (read.held_out == mask).all() and (read.given == made.given).all()
         for name in ("margin", "loss", "prediction"):
             assert np.array_equal(getattr(read, name), getattr(made, name))

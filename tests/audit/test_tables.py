@@ -6,11 +6,13 @@ import pytest
 
 import labelnoise as ln
 from labelnoise.audit.experiment import AuditRun
+from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import training_seed
 from labelnoise.audit.sources import read_source
 from labelnoise.audit.tables import as_dates, as_labels, read_label_file, read_labelled
 from labelnoise.cli import main
+from labelnoise.runs.reading import read_run
 
 N = 40
 CLASS = np.arange(N) % 2
@@ -46,6 +48,20 @@ def test_columns_that_number_the_rows_are_left_out_with_a_note(here):
     pd.DataFrame({"id": np.arange(N), "label": CLASS}).to_csv("t.csv", index=False)
     with pytest.raises(ln.InputError, match=r"must have a column beside 'label' \(columns of whole numbers .*: id\)"):
         read(here)
+
+
+def test_data_frames_lose_the_same_columns_as_files_with_the_same_note(here):
+    frame = written(id=np.arange(N), person=[f"row {at}" for at in range(N)])
+    columns, labels = frame.drop(columns="label"), frame["label"]
+    auditor = ln.LabelAuditor(folds=2).fit(columns, labels)
+    ln.run_experiment(AuditRun(data="t.csv", label="label", folds=2), "out")
+    summary = read_run("out").summary
+    notes = [note for note in auditor.notes_ if "left out" in note]
+    assert [note.split(": ")[1] for note in notes] == ["person", "id"] and set(notes) <= set(summary["notes"])
+    assert list(auditor.audit_.material.samples) == ["x"] and auditor.n_features_in_ == 3
+    assert list(read_material(columns.head(20)).samples) == ["x"]
+    with pytest.raises(ln.InputError, match=r"`X` must have a column that is not .* \(columns of whole .* out: id\)"):
+        read_material(columns[["id"]])
 
 
 DAYS = pd.Series(pd.date_range("2020-01-01", periods=N, freq="36h"))
@@ -96,15 +112,19 @@ def test_classes_may_be_called_na(here):
     assert set(read(here, text="text").samples["text"]) == {"null", "None"}
 
 
-def test_labels_that_are_numbers_are_numbers(here):
-    assert as_labels(pd.Series(["1", "1.0", "02", ""])).tolist()[:3] == [1, 1, 2]
+def test_labels_that_are_numbers_are_ordered_as_numbers_and_keep_their_spelling(here):
+    spelt = as_labels(pd.Series(["010", "9", "9.0", "", "10"]))
+    assert spelt.tolist()[:3] == ["010", "9", "9"] and spelt.isna().tolist() == [False, False, False, True, False]
+    labels = read_labels("y", pd.concat([spelt.drop(3)] * 5))
+    assert labels.names == ["9", "010"] and labels.positions.tolist() == [1, 0, 0, 1] * 5
     assert as_labels(pd.Series(["1", "inf"])).tolist() == ["1", "inf"] and as_labels(
         pd.Series(["1", "a"])
     ).tolist() == ["1", "a"]
     np.savetxt("y.txt", np.arange(N) % 12, fmt="%d")
     pd.DataFrame({"id": range(N), "class": np.arange(N) % 12}).to_csv("y.csv", index=False)
     for file in ("y.txt", "y.csv"):  # outputs have a column a class, ascending: 10 comes after 9
-        assert read_label_file(here / file, "").tolist() == (np.arange(N) % 12).tolist()
+        labels = read_labels("y", read_label_file(here / file, ""))
+        assert labels.names == [str(k) for k in range(12)] and (labels.positions == np.arange(N) % 12).all()
     pd.DataFrame({"class": np.array(["NA", "b"])[CLASS]}).to_csv("y.csv", index=False)
     assert set(read_label_file(here / "y.csv", "class")) == {"NA", "b"}
     with pytest.raises(ln.InputError, match="`label` must name a column of .*y.csv, got 'clas'; did you mean 'class'"):

@@ -7,6 +7,7 @@ import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of
 from labelnoise.audit.pooling import Basis
@@ -64,6 +65,7 @@ def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
     share = (recorder.prediction != recorder.given).mean(axis=0)
     assert_close(frame["score"].to_numpy(), np.sort(share)[::-1], rtol=1e-9)
     assert "no samples were held out" in frame.attrs["notes"][0] and np.isnan(frame.attrs["rate"])
+    assert frame.attrs["stop"] == 20 and judge([read_training(recorder)]).stops == ()
 
 
 def test_clean_labels_leave_few_suspects():
@@ -107,6 +109,20 @@ def test_anchors_tell_the_rate_of_classes_that_the_network_predicts_too_seldom()
     assert predicted.mean() * rates.transition[1, 0] + (1 - predicted.mean()) * rates.transition[0, 1] < 0.08
 
 
+def test_the_frequency_of_true_classes_by_hand():
+    alike = np.array([[0.52, 0.48], [0.5, 0.5]])  # hardly told apart, so that EM would take 20,000 steps
+    assert wrong_labels(alike, np.array([0.7, 0.3]) @ alike) == pytest.approx([0.3 * 0.5, 0.7 * 0.48])
+    apart = np.array([[0.9, 0.1], [0.2, 0.8]])  # 95 of 100 of class 0 are more than it would give: all are of it
+    assert wrong_labels(apart, np.array([0.95, 0.05])) == pytest.approx([0, 0.1], abs=1e-4)
+    same = np.full((2, 2), 0.5)  # cannot be told apart at all
+    assert wrong_labels(same, np.array([0.6, 0.4])) == pytest.approx([0.2, 0.3])
+    rng = np.random.default_rng(0)
+    matrix, given = 0.7 * np.eye(9) + 0.3 * rng.dirichlet(np.full(9, 0.3), size=9), rng.dirichlet(np.full(9, 0.5))
+    assert (np.linalg.solve(matrix.T, given) < 0).any()
+    true = true_frequency(matrix, given)
+    assert true.sum() == pytest.approx(1) and (matrix @ (given / (true @ matrix))).max() < 1 + 1e-4  # Kuhn and Tucker
+
+
 def test_what_is_estimated_where_nothing_is_wrong_or_little_is_held_out():
     predicted, sure, everyone = np.zeros(400, int), np.linspace(0, 1, 400)[::-1], np.ones(400, bool)
     none = estimate_rates(predicted, sure, np.zeros(400, int), everyone, 2)
@@ -145,7 +161,7 @@ def fifths_shares(predicted, sure, given):
 
 
 def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are():
-    for share, votes in ((0.2, "all 1000 samples in 5 parts"), (0.7, "held-out samples of")):
+    for share, votes in ((0.2, "all 1,000 samples in 5 parts"), (0.7, "held-out samples of")):
         recorder, true, held_out = two_stages(held_out=share, hard=0.2)
         verdict = judge([read_training(recorder, held_out)])
         assert votes in verdict.rates.reason
@@ -173,6 +189,18 @@ def test_decisions_by_hand():
     assert DECISIONS["capped"](score, rejected, given, known).tolist() == [True, False, True, False, False, False]
 
 
+def test_what_may_be_wrong_of_a_class_where_no_wrong_label_was_seen():
+    """300 labels of class 0 and 100 of class 1, all right among 200 anchors: 3 / 203 may be wrong, by class in turn."""
+    given, score = np.repeat([0, 1], [300, 100]), np.linspace(1, 0, 400)
+    rates = estimate_rates(given, score, given, np.ones(400, bool), 2)
+    assert rates.anchors == 200
+    assert_close(rates.wrong_high, np.array([0.75, 0.25]) * 3 / 203)
+    everyone = np.ones(400, bool)
+    flagged = DECISIONS["capped"](score, everyone & (given == 1), given, rates)
+    assert np.flatnonzero(flagged).tolist() == [300, 301]  # 100 x 3 / 203 = 1.5, where all classes may have 5.9
+    assert DECISIONS["capped"](score, everyone, given, rates).sum() == 6  # five and two, at most six
+
+
 def test_the_mixture_splits_two_heaps():
     rng = np.random.default_rng(0)
     score = np.concatenate([rng.normal(0, 1, 800), rng.normal(8, 1, 200)])
@@ -193,6 +221,14 @@ def test_chances_add_up_follow_the_score_and_are_as_sharp_as_what_is_known():
     assert ((sharp - wrong) ** 2).mean() < 0.5 * ((dull - wrong) ** 2).mean()
     assert np.isnan(confidence(np.array([np.nan, 0.5]), 0.1)[0])
     assert np.ptp(confidence(np.array([2.0, 1.0, 2.0, 2.0]), 0.3, np.array([0.9, 0.1, 0.2, 0.4]))[[0, 2, 3]]) == 0
+
+
+def test_no_chance_is_above_the_cap_and_what_it_takes_goes_to_the_others():
+    """A tenth of the labels is wrong and known to be: without a cap their chance would be 1, and that of others 0."""
+    wrong = np.arange(100) < 10
+    chance = confidence(wrong.astype(float), 0.1, wrong.astype(float))
+    assert_close(chance[wrong], np.full(10, 0.95))
+    assert_close(chance[~wrong], np.full(90, (10 - 9.5) / 90), rtol=1e-6)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
@@ -236,6 +272,18 @@ def test_several_trainings_are_averaged(case):
     assert both.score.min() <= np.max(single)
 
 
+def test_the_margins_of_trainings_are_averaged_over_those_that_saw_the_sample():
+    """Two epochs of one training, three of the other, which never sees sample 1; margins by hand."""
+    trainings = []
+    for seen, margins in (([0, 1, 2], (1.0, 2.0)), ([0, 2], (4.0, 6.0, 9.0))):
+        recorder = ln.Recorder(3, 2)
+        for margin in margins:
+            recorder.update(seen, [[margin, 0.0]] * len(seen), [0] * len(seen))
+            recorder.end_epoch()
+        trainings.append(read_training(recorder))
+    assert_close(judge(trainings).margin.astype(float), np.array([[2.5, 1.0, 2.5], [4.0, 2.0, 4.0]]))
+
+
 def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
     recorder = ln.Recorder(2, 2)
     recorder.update([0, 1], [[2.0, 0.0], [2.0, 0.0]], [0, 0])
@@ -269,7 +317,7 @@ def test_a_sample_that_was_never_seen_is_left_out():
     recorder.update([0, 2], [[2.0, 0.0], [0.0, 1.0]], [0, 0])
     recorder.end_epoch()
     frame = ln.suspects(recorder)
-    assert frame["index"].tolist() == [2, 0] and "1 samples were never seen" in frame.attrs["notes"][-1]
+    assert frame["index"].tolist() == [2, 0] and "never recorded and are left out: 1" in frame.attrs["notes"][-1]
 
 
 def test_nothing_is_decided_where_the_network_learns_nothing():

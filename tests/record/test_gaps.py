@@ -6,7 +6,7 @@ import pytest
 from helpers import assert_close
 from labelnoise.audit.recorded import end_of_stage_one
 from labelnoise.record.evidence import Evidence
-from labelnoise.record.means import centred_mean, mean_known
+from labelnoise.record.means import centred_means, mean_known
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import HeldOutAccuracy, HeldOutLoss, RunningMean
 from labelnoise.record.stopping import paired_fall
@@ -134,15 +134,61 @@ def test_the_least_loss_is_one_thing(gaps):
             known = ~np.isnan(window)
             total = np.where(known, window, 0).sum(axis=1)
             mean = np.where(known[:, half], total / np.maximum(known.sum(axis=1), 1), np.inf)
-            means = [centred_mean(series.tolist(), at, half, 24) for at in range(24)]
+            means = centred_means(series, half, half)
             np.testing.assert_allclose(means, mean, rtol=1e-14)  # processors add in other orders
             choice = LeastLoss(smooth)(series)
-            assert choice.chosen == mean.argmin() and choice.settled == mean[: 24 - half].argmin()
+            least = [np.flatnonzero(part == part.min())[-1] for part in (means, means[: 24 - half])]
+            assert choice == tuple(least)
             stop = HeldOutLoss(100, smooth).decide(Evidence(loss, np.zeros((24, 0), bool), np.full(24, NAN)))
             assert stop.chosen == choice.chosen
         found = np.flatnonzero(np.isfinite(series))
         whole = np.convolve(series[found], np.full(3, 1 / 3), "valid")
-        assert end_of_stage_one(loss, np.ones(30, bool))[0] == found[whole.argmin() + 1] + 1
+        assert end_of_stage_one(loss, np.ones(30, bool))[0] == found[np.flatnonzero(whole == whole.min())[-1] + 1] + 1
+
+
+@pytest.mark.parametrize("patience", [1, 3, 30])
+@pytest.mark.parametrize("smooth", [1, 3, 5])
+def test_the_least_loss_is_that_of_a_loop_over_records(smooth, patience):
+    """Losses of four values, infinite and unknown ones among them: most series hold ties, and all means are whole."""
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        series = rng.choice([60.0, 120.0, 180.0, 420.0, np.inf, NAN], size=rng.integers(1, 16))
+        if not np.isfinite(series).any():
+            continue
+        seen = Evidence(series[:, None], np.zeros((series.size, 0), bool), np.full(series.size, NAN), 0)
+        stop = HeldOutLoss(patience, smooth).decide(seen)
+        chosen, stopped = least_loss_in_a_loop(series, smooth // 2, patience)
+        assert (stop.chosen, stop.stopped) == (chosen, stopped), (seed, series)
+        if smooth < 5 and stopped is None and np.isfinite(centred_means(series, smooth // 2, smooth // 2)).any():
+            assert LeastLoss(smooth)(series).chosen == chosen
+
+
+def least_loss_in_a_loop(series, half, patience):
+    """The last least mean as each record saw it."""
+    for now in range(series.size):
+        least, chosen = np.inf, 0
+        for at in range(now + 1):
+            window = series[max(at - half, 0) : min(at + half, now) + 1]
+            mean = np.nanmean(window) if np.isfinite(series[at]) else np.inf
+            if mean <= least:
+                least, chosen = mean, at
+        if least < np.inf and now - chosen >= patience:
+            return chosen, now
+    return chosen, None
+
+
+def test_the_last_record_is_kept_where_means_are_equal():
+    """Wherever a least loss is looked for, so that one that does not change never ends a run."""
+    flat = np.full((9, 2), 0.25, np.float32)
+    for rule in (HeldOutLoss(4), HeldOutLoss(4, smooth=1)):
+        stop, watch = observed(rule, flat)
+        assert (stop.chosen, stop.stopped) == (8, None) and not watch.ended
+    assert LeastLoss()(np.full(9, 0.25)) == (8, 7)
+    assert end_of_stage_one(flat, np.ones(2, bool))[0] == 8  # the middle of the last three
+    for smooth in (3, 9, 21):  # the first means are of the same values: none is ahead of the last
+        falling = 1 / np.arange(3.0, 3 + smooth // 2 + 1)
+        seen = Evidence(falling[:, None], np.zeros((falling.size, 0), bool), falling)
+        assert HeldOutLoss(1, smooth).decide(seen).stopped is None
 
 
 def test_the_mean_of_all_predictions_is_what_it_was():

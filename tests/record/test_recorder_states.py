@@ -71,7 +71,7 @@ def test_a_state_with_history_serves_a_recorder_without():
 
 def test_a_loss_that_was_agreed_on_is_part_of_the_state():
     old = Recorder(2, 2, held_out=[True, False])
-    for loss in (5.0, 1, 1, 5):
+    for loss in (5.0, 1, 1.5, 9):
         old.update([0, 1], np.eye(2), [0, 1])
         old.end_epoch(loss)
     new = Recorder(2, 2, held_out=[True, False])

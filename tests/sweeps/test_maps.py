@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 
 from helpers import assert_close
 from labelnoise.runs.places import read_settings
@@ -9,6 +10,7 @@ from labelnoise.sweeps.chunks import Store
 from labelnoise.sweeps.dataset import grid_dataset
 from labelnoise.sweeps.execution import Execution, Work, workers_of
 from labelnoise.sweeps.experiment import SweepRun
+from labelnoise.sweeps.figures import words_of_level
 from labelnoise.sweeps.grid import words_of
 from labelnoise.sweeps.page import pictures_of
 from labelnoise.sweeps.quantities import (
@@ -98,10 +100,36 @@ def test_lines_of_theory_are_left_out_where_they_say_nothing(tmp_path):
     assert levels.tolist() == [0.1, 1, 10]
 
 
+@pytest.mark.parametrize("signal", [[1, 2, 4, 8, 16], [2, 3, 4, 5, 6]], ids=["log", "linear"])
+def test_every_line_of_theory_bears_its_value_and_is_named_below(signal, tmp_path):
+    shown, dataset = pictures(tmp_path / "a", {"mu_norm": signal, "d": [100, 400, 1_600]})
+    lines = theory_lines(dataset, ("mu_norm", "d"))
+    assert list(lines) == ["n_snr2", "benign"]
+    assert shown["stages"].text.endswith(
+        " Lines of equal n SNR^2 (solid) and n ||mu||^4 / (sigma_xi^4 d) (dashed) bear its value."
+    )
+    for panel in shown["stages"].draw().axes[:3]:
+        drawn = [lines_ for lines_ in panel.collections if isinstance(lines_, ContourSet) and not lines_.filled]
+        for contour, (_, levels) in zip(drawn, lines.values(), strict=True):
+            labels = {text.get_text() for text in contour.labelTexts}
+            seen = [level for level, path in zip(levels, contour.get_paths(), strict=True) if len(path.vertices)]
+            assert len(seen) > 2 and labels == {words_of_level(level) for level in np.log10(seen)}
+    panel = shown["stages"].draw().axes[0]
+    of_theory = [drawn for drawn in panel.collections if isinstance(drawn, ContourSet) and not drawn.filled]
+    for contour, power in zip(of_theory, (2, 4), strict=True):
+        for level, path in zip(contour.levels, contour.get_paths(), strict=True):
+            for mu, d in path.vertices:
+                assert 16 * mu**power / d == pytest.approx(10**level, rel=0.05 if signal[0] == 1 else 0.2)
+            at, ends = panel.transData.transform(path.vertices), np.flatnonzero(path.codes == path.MOVETO)[1:]
+            assert (np.linalg.norm(at[ends] - at[ends - 1], axis=1) < 35).all()  # pixels: its label, not more
+
+
 def test_levels_edges_and_intervals():
     assert nice_levels(np.array([0, 3.0, 2_500])).tolist() == [10, 100, 1000]
     assert nice_levels(np.array([3.0, 20])).tolist() == [4, 8, 16] and nice_levels(np.zeros(3)).size == 0
     assert len(nice_levels(np.array([1e-9, 1e9]))) <= 6
+    assert nice_levels(np.array([0.05, 10_100])).tolist() == [0.1, 1, 10, 100, 1000]  # that of 10^4 would be a dot
+    assert nice_levels(np.arange(3_001)).tolist() == [100, 1000]  # that of 10 would lie beside that of 100
     assert_close(edges(np.array([1.0, 2, 4]), False), np.array([0.5, 1.5, 3, 5]))
     low, high = wilson(np.array([0.5, 0.0]), np.array([10, 10]))
     assert low[0] == pytest.approx(0.2366, abs=1e-4) and high[1] == pytest.approx(0.2775, abs=1e-4)

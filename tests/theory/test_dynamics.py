@@ -11,6 +11,7 @@ from labelnoise.noise.models import ClassConditional
 from labelnoise.theory.activations import LeakyReLU, PowerReLU, Softplus
 from labelnoise.theory.draws import stack
 from labelnoise.theory.dynamics import Dynamics
+from labelnoise.theory.lanes import LANES, SMALL, lanes_of, pack, unpack
 from labelnoise.theory.losses import Exponential, Hinge, Squared
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.optimizers import Adam, Cosine, GradientFlow, Momentum, SharpnessAware, StepDecay
@@ -96,6 +97,30 @@ def test_the_compiled_engine_is_the_array_engine(name):
         assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["plain", *VARIANTS])
+def test_runs_side_by_side_are_to_the_bit_what_they_are_alone(name):
+    """Five small runs fill the lanes of one group of vectors and begin another."""
+    problem = SignalNoise(**{**vars(PROBLEM), "mu_norm": 9.0, "bias": name == "leaky"})
+    draws, rates = stack([problem.sample(seed=s) for s in range(5)]), [0.02, 0.01, 0.015, 0.012, 0.03]
+    how = VARIANTS.get(name, Dynamics())
+    options = {
+        "steps": 40,
+        "record_every": 20,
+        "record": RECORD,
+        "test_draws": 0,
+        "dynamics": how,
+        "engine": "compiled",
+    }
+    batch = simulate(draws, lr=rates, **options)
+    assert lanes_of(26, 5, 20) > lanes_of(26, 1, 20) == 1
+    assert name != "plain" or [run.stages.t1 for run in batch] == [17, 12, 21, None, 13]
+    for together, draw, rate in zip(batch, draws, rates, strict=True):
+        alone = simulate(draw, lr=rate, **options)
+        for part in ("values", "track", "table", "at_t1"):
+            for key, value in getattr(alone, part).items():
+                assert np.array_equal(getattr(together, part)[key], value, equal_nan=True), (part, key)
+
+
 @pytest.mark.parametrize("how", [Dynamics(), Dynamics(optimizer=Momentum(0.9, nesterov=True), weight_decay=0.01)])
 def test_the_compiled_engine_moves_every_filter(how):
     """More filters and patches than a vector of the processor holds, and a last one that is not full."""
@@ -105,9 +130,23 @@ def test_the_compiled_engine_moves_every_filter(how):
     assert_equal_runs(*runs, 1e-11)
 
 
+@pytest.mark.parametrize(("filters", "patches"), [(1, 1), (4, 8), (6, 7), (7, 13), (10, SMALL), (5, SMALL + 1)])
+def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
+    """Blocks and what they leave over, of a row and of a group; the sum is that of fused multiply-adds in order."""
+    products, rng = pytest.importorskip("labelnoise.theory.products"), np.random.default_rng(0)
+    left, right = rng.standard_normal((LANES, filters, patches)), rng.standard_normal((LANES, patches, patches))
+    (grouped,) = np.full((1, filters, patches * LANES), np.nan)
+    products.multiply(pack(left, LANES)[0], pack(right, LANES)[0], grouped)
+    for run, of_group in enumerate(unpack(grouped[None], LANES, LANES)):
+        alone = np.full((filters, patches), np.nan)
+        products.multiply(left[run], right[run], alone)
+        assert np.array_equal(of_group, alone) or patches > SMALL
+        assert_close(of_group, left[run] @ right[run], rtol=1e-13, atol=1e-13)
+
+
 def test_runs_that_diverge_leave_the_others_alone():
     draws, how = stack([PROBLEM.sample(seed=s) for s in range(3)]), Dynamics(loss=Squared())
-    options = {"steps": 40, "record": ("output",), "dynamics": how}
+    options = {"steps": 40, "record_every": 20, "record": ("output",), "dynamics": how}
     for engine in ("compiled", "span"):
         batch = simulate(draws, lr=[0.05, 60.0, 0.05], engine=engine, **options)
         assert [status[:8] for status in batch.status] == ["ok", "diverged", "ok"]

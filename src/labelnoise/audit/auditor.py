@@ -100,7 +100,7 @@ def audit_samples(
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     if singles:
         which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
-        notes.append(f"{len(singles)} classes have one sample, so that no label of theirs can be checked: {which}")
+        notes.append(f"classes of one sample, whose label cannot be checked ({len(singles)}): {which}")
     return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words, tested)
 
 

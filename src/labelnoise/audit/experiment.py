@@ -14,6 +14,7 @@ import pandas as pd
 from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
+from labelnoise.audit.tables import TABLES
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
 from labelnoise.runs.folders import RunFolder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from labelnoise.audit.rates import Rates
     from labelnoise.audit.self_test import SelfTest
     from labelnoise.audit.sources import AuditSource
+    from labelnoise.runs.reading import Run
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,6 @@ class AuditRun:
         if tested:
             summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
         folder.finish(summary)
-        lines = (summary["text"], *([f"{tested}"] if tested else []), *summary["notes"])
-        for at, line in enumerate(lines):
-            if progress:
-                progress(at + 1, len(lines), line)
 
 
 def _judged(
@@ -134,21 +132,15 @@ def _judged(
 
 def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFrame:
     """The table as it was, with the suggested label where one is flagged."""
-    path = Path(config.data)
-    frame = (
-        pd.read_parquet(path)
-        if path.suffix.lower() == ".parquet"
-        else pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype=str, keep_default_na=False)
-    )
-    column = frame[config.label].astype(str).to_numpy(dtype=object)
-    spelt = np.array(names, dtype=object)
-    spelt[verdict.given[::-1]] = column[::-1]  # as the first sample of each class spells it: 01 is no 1
+    path, spelt = Path(config.data), np.array(names, dtype=object)
+    if path.suffix.lower() == ".parquet":
+        frame, column = pd.read_parquet(path), spelt[verdict.given]
+    else:
+        mark = "\t" if path.suffix.lower() == ".tsv" else ","
+        frame = pd.read_csv(path, sep=mark, dtype=str, keep_default_na=False)
+        column = frame[config.label].to_numpy(dtype=object)
     column[verdict.flagged] = spelt[verdict.suggested[verdict.flagged]]
     return frame.assign(**{config.label: column})
-
-
-TABLES = (".csv", ".tsv", ".parquet")
-"""Files that `cleaned.csv` may be made from."""
 
 
 def _write_table(path: Path, frame: pd.DataFrame) -> None:
@@ -217,19 +209,28 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
 def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     """The first sentence of the page."""
     if undecided:
-        return f"Nothing can be decided about these {n:,} labels: see the notes."
+        return f"Nothing can be decided about these {n:,} labels; the first note says why."
     if not rates.known:
         return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
-    low, high = rates.low * n, rates.high * n
-    return (
-        f"About {rates.rate * n:,.0f} of {n:,} labels are wrong ({rates.rate:.1%}; 90 % interval {low:,.0f} to "
-        f"{high:,.0f}); {flagged:,} are flagged as suspects."
+    wrong, interval = round(rates.rate * n), f"90 % interval {rates.low * n:,.0f} to {rates.high * n:,.0f}"
+    lead = (
+        f"About {wrong:,} of {n:,} labels {'is' if wrong == 1 else 'are'} wrong ({rates.rate:.1%}; {interval})"
+        if wrong
+        else f"Probably none of {n:,} labels is wrong ({interval})"
     )
+    return f"{lead}; flagged as suspects: {flagged:,}."
 
 
 def _inputs(config: AuditRun) -> Mapping[str, Path]:
     paths = {"data": config.data, "labels": config.labels}
     return {name: Path(path) for name, path in paths.items() if path}
+
+
+def _findings(run: Run) -> list[str]:
+    """What the command says in the end: the estimate, what a reader must know, and where the list is."""
+    tested = run.summary.get("self_test")
+    notes = [f"note: {note}" for note in run.summary["notes"]]
+    return [run.summary["text"], *([tested["text"]] if tested else []), *notes, f"list: {run.path / 'suspects.csv'}"]
 
 
 def _page() -> Page:
@@ -247,4 +248,5 @@ KIND = Kind(
     transient=(FILES,),
     inputs=_inputs,
     leading="data",
+    findings=_findings,
 )

@@ -42,7 +42,7 @@ class Verdict:
     margin: Float[np.ndarray, "epochs n"]
     """Mean margin over the trainings, as many epochs as the shortest has."""
     stops: tuple[int, ...]
-    """Epochs of Stage I of each training."""
+    """Epochs of Stage I of each training of which they are known."""
     reason: str
     """What the stop of the first training is based on."""
     notes: tuple[str, ...]
@@ -80,7 +80,7 @@ def judge(
     Raises:
         InputError: a name that is no score or decision, or trainings on other labels.
     """
-    name = score if score is not None else FIRST if trainings[0].stop_known else "share-rejected"
+    name = score if score is not None else DEFAULT if trainings[0].stop_known else "share-rejected"
     check_name("score", name, SCORES)
     check_name("decision", decision, DECISIONS)
     given = _common_labels(trainings)
@@ -93,7 +93,7 @@ def judge(
     values = mean_seen(np.array([SCORES[name](*one.scored) for one in trainings]))
     if name in SHARES:
         values = _corrected(values, rates.factors[given])
-    elif name == FIRST:
+    elif name == DEFAULT:
         values = values + np.log(rates.factors)[given]
     values = np.where(given < 0, np.nan, values)
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
@@ -105,7 +105,7 @@ def judge(
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(trainings),
-        stops=tuple(one.stop for one in trainings),
+        stops=tuple(one.stop for one in trainings if one.stop_known),
         reason=trainings[0].reason,
         notes=tuple(caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt)),
     )
@@ -166,7 +166,7 @@ def suspects(
     frame.attrs.update(
         rate=verdict.rates.rate,
         interval=(verdict.rates.low, verdict.rates.high),
-        stop=verdict.stops[0] if recorders[0].history else _stop_of_sums(recorders[0]),
+        stop=trainings[0].stop if recorders[0].history else _stop_of_sums(recorders[0]),
         reason=verdict.reason,
         notes=list(verdict.notes),
     )
@@ -191,7 +191,7 @@ def _stop_of_sums(recorder: Recorder) -> int:
     return recorder.epochs if at is None else at + 1
 
 
-FIRST = next(iter(SCORES))
+DEFAULT = next(iter(SCORES))
 """The default score, a log-odds to which that of the class is added."""
 OF_SUMS = "given-probability"
 """The score of running sums, which hold no margin up to twice the stop."""

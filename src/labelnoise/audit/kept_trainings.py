@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from labelnoise.audit.labels import GivenLabels
+from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.files import digest, read_arrays, to_json, write_whole
 from labelnoise.runs.folders import RunFolder
@@ -36,11 +38,11 @@ class KeptTrainings:
 
     def record(
         self, name: str, train: Callable[[], Recorder], labels: GivenLabels, mask: np.ndarray, words: str
-    ) -> Recorder:
+    ) -> tuple[Recorder, str]:
         """Return the record that an interrupted run kept under a name; else train, and keep what was recorded.
 
-        A record of other labels, other held-out samples or another version is not taken, nor one of a run that is to be
-        overwritten.
+        A record of other labels, other held-out samples or another version is not taken, nor a damaged one, nor one of
+        a run that is to be overwritten.
 
         Args:
             name: of the file.
@@ -49,23 +51,37 @@ class KeptTrainings:
             mask: (n,) the held-out samples.
             words: what is trained.
 
+        Returns:
+            The record, and what is to be said of where it comes from; nothing of one that is new.
+
         Raises:
-            InputError: the file is damaged, or cannot be written.
+            InputError: the file cannot be written.
         """
-        path, key = self._folder.path / FILES.replace("*", name), self._key(labels, mask, words)
+        path, key, said = self._folder.path / FILES.replace("*", name), self._key(labels, mask, words), ""
         if path.is_file() and (self._begun or not self._folder.overwrite):
-            state = read_arrays(path, "delete it, then give the same command again")
-            if str(state.pop(KEY, "")) == key:
-                recorder = Recorder(mask.size, int(state.pop("n_classes")))
-                recorder.load_state_dict(state)
-                return recorder
+            recorder, said = _read(path, key, mask.size)
+            if recorder:
+                return recorder, said
         recorder = train()
         self.begin()
         entries = {**recorder.state_dict(), "n_classes": np.array(recorder.n_classes), KEY: np.array(key)}
         write_whole(path, lambda file: np.savez(file, **entries))  # type: ignore[arg-type]
-        return recorder
+        return recorder, said
 
     def _key(self, labels: GivenLabels, mask: np.ndarray, words: str) -> str:
         made = {name: self._folder.config[name] for name in ("settings", "inputs", "versions", "git_commit")}
         parts = (to_json({**made, "words": words}).encode(), labels.positions.tobytes(), mask.tobytes())
         return digest(b"".join(parts))
+
+
+def _read(path: Path, key: str, n: int) -> tuple[Recorder | None, str]:
+    """The record in a file, if it is whole and bears the key, and what is to be said of it."""
+    try:
+        state = read_arrays(path)
+    except InputError:
+        return None, "trained again, since the file that an interrupted run kept is damaged"
+    if str(state.pop(KEY, "")) != key:
+        return None, "trained again, since what an interrupted run kept is of another version"
+    recorder = Recorder(n, int(state.pop("n_classes")))
+    recorder.load_state_dict(state)
+    return recorder, "kept from an interrupted run"

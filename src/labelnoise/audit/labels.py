@@ -14,10 +14,10 @@ from labelnoise.record.inputs import on_host
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
-LEAST = 20
+FEWEST_SAMPLES = 20
 """Samples below which nothing is learnt of labels."""
-MANY = 0.5
-"""Share of the samples beyond which labels have too many values to be classes."""
+MOST_CLASSES = 0.5
+"""Classes at most, as a share of the samples: labels of more values are no classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class GivenLabels:
     """Given labels and their classes."""
 
     classes: Shaped[np.ndarray, " K"]
-    """The values that labels take, ascending."""
+    """The values that labels take: ascending, or as an ordered Categorical has them."""
     positions: Int[np.ndarray, " n"]
     """(n,) position of each label among the classes."""
 
@@ -43,11 +43,16 @@ class GivenLabels:
 def read_labels(name: str, values: Any) -> GivenLabels:
     """Read given labels: integers, truth values, texts or floats that are all whole.
 
+    Classes ascend; those of an ordered Categorical keep its order.
+
     Raises:
         InputError: no vector of them, missing values, floats, objects, one class only, fewer than 20, or so many
             different ones that they are no classes.
     """
+    order = None
     if isinstance(values, pd.Series | pd.Index | pd.Categorical):
+        if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
+            order = values.dtype.categories
         missing = int(pd.isna(values).sum())
         _refuse_missing(name, missing)
         values = np.asarray(values)
@@ -57,18 +62,21 @@ def read_labels(name: str, values: Any) -> GivenLabels:
     if labels.ndim != 1 or not labels.size:
         raise InputError(f"`{name}` must hold one label a sample, got {described(values)}; give a vector")
     labels = _plain(name, labels)
-    if labels.size < LEAST:
+    if labels.size < FEWEST_SAMPLES:
         raise InputError(
-            f"there must be at least {LEAST} samples, got {labels.size} (n_samples={labels.size}); with so few, "
-            "look at each label yourself"
+            f"there must be at least {FEWEST_SAMPLES} samples, got {labels.size} (n_samples={labels.size}); with so "
+            "few, look at each label yourself"
         )
     classes, positions = np.unique(labels, return_inverse=True)
+    if order is not None:
+        by_order = np.argsort(order.get_indexer(pd.Index(classes)))
+        classes, positions = classes[by_order], np.argsort(by_order)[positions]
     if classes.size < 2:
         raise InputError(
             f"`{name}` must hold two classes or more, got 1 class, {classes[0]!s}; where all labels are the same no "
             "label can look wrong"
         )
-    if classes.size > MANY * labels.size:
+    if classes.size > MOST_CLASSES * labels.size:
         raise InputError(
             f"`{name}` must hold classes, got {classes.size} different values for {labels.size} samples; give the "
             "column of the class, not of a name or a number"

@@ -9,8 +9,8 @@ import numpy as np
 from labelnoise.audit.pooling import Basis
 from labelnoise.audit.rates import Rates, unknown_rates
 
-LEAST, ENOUGH = 1.0, 2.0
-"""Standard errors below which nothing is decided, and below which a reader is warned."""
+UNDECIDED, DOUBTFUL = 1.0, 2.0
+"""Standard errors ahead of chance below which nothing is decided, and below which a reader is warned."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Learning:
     def words(self) -> str:
         """The two shares that are compared."""
         return (
-            f"the network predicts the given label of {self.fitted:.1%} of the {self.held_out} held-out samples, where "
-            f"chance alone would give {self.chance:.1%}"
+            f"the model predicts the given label of {self.fitted:.1%} of the {self.held_out:,} samples that it was not "
+            f"trained on, where chance alone would give {self.chance:.1%}"
         )
 
     @property
     def doubt(self) -> str:
         """A sentence where little speaks for the network, else none."""
-        if not self.held_out or not LEAST <= self.errors < ENOUGH:
+        if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
             return ""
         return (
             f"little speaks for this audit: {self.words}, and labels that are nothing but noise can look like this; "
@@ -70,14 +70,14 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
     """
     if not rates.known or not learning.held_out:
         return rates, ""
-    if learning.errors < LEAST:
+    if learning.errors < UNDECIDED:
         why = learning.words
     elif rates.rate > 0.5:
         why = f"about {rates.rate:.0%} of the labels seem wrong"
     else:
         return rates, ""
     words = (
-        f"nothing can be decided: {why}; either more than half of the labels are wrong, and then wrong and right look "
-        "alike, or the model cannot learn these data"
+        f"nothing can be decided: {why}; either more than half of the labels are wrong, so that wrong and right look "
+        "alike, or there are too few samples to learn from, or they do not tell the classes apart"
     )
     return unknown_rates(rates.wrong.size, words), words

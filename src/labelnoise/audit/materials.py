@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.labels import LEAST
-from labelnoise.audit.tables import as_dates
+from labelnoise.audit.labels import FEWEST_SAMPLES
+from labelnoise.audit.tables import as_dates, without_names
 from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import on_host
 
@@ -61,14 +61,15 @@ def read_material(X: Any) -> Material:
     """Read samples of any kind.
 
     Args:
-        X: a DataFrame; texts (a list, a Series or an array of them); numbers (n, d), from 64 columns on taken for dense
-            vectors; or uint8 images (n, H, W), (n, C, H, W) or (n, H, W, C) with C = 1 or 3.
+        X: a DataFrame, of which columns that only tell rows apart are left out; texts (a list, a Series or an array of
+            them); numbers (n, d), from 64 columns on taken for dense vectors; or uint8 images (n, H, W), (n, C, H, W)
+            or (n, H, W, C) with C = 1 or 3.
 
     Raises:
         InputError: anything else, no columns, or infinite values.
     """
     if isinstance(X, pd.DataFrame):
-        return _table(X)
+        return _table(X, named=True)
     if hasattr(X, "toarray"):  # a sparse matrix
         raise InputError("`X` must be dense, got a sparse matrix; give `X.toarray()`, or the texts that it was made of")
     if isinstance(X, pd.Series) or (isinstance(X, list | tuple) and X and isinstance(X[0], str)):
@@ -98,8 +99,11 @@ def read_material(X: Any) -> Material:
     return _dense(array)
 
 
-def _table(frame: pd.DataFrame) -> Material:
-    """Numbers as float32 and everything else as categories; constant columns are left out."""
+def _table(frame: pd.DataFrame, named: bool = False) -> Material:
+    """Numbers as floats and everything else as categories, without constant columns.
+
+    Where columns have names, those that only tell rows apart are left out, too.
+    """
     if frame.shape[1] == 0:
         raise InputError(
             f"`X` must have a column, got 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required; add some"
@@ -108,10 +112,16 @@ def _table(frame: pd.DataFrame) -> Material:
     _check_names(frame.columns)
     if frame.columns.has_duplicates:
         frame = frame.set_axis(range(frame.shape[1]), axis=1)
+    notes: list[str] = []
+    if named:
+        frame, left_out = without_names(frame)
+        notes.extend(left_out)
     read = [_column(str(name), frame[name]) for name in frame.columns]
     if all(column.values is None for column in read):
-        raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
-    notes = []
+        why = f" ({'; '.join(notes)})" if notes else ""
+        raise InputError(
+            f"`X` must have a column that is not constant, got none{why}; no label can be told from such data"
+        )
     for kind, words in KINDS.items():
         if names := [column.name for column in read if column.kind == kind]:
             which = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -149,10 +159,10 @@ def _check_names(names: pd.Index[Any]) -> None:
 
 def _check_size(n: int) -> None:
     """Refuse samples that are too few."""
-    if n < LEAST:
+    if n < FEWEST_SAMPLES:
         raise InputError(
-            f"there must be at least {LEAST} samples, got {n} sample(s) (n_samples={n}); with so few, look at each "
-            "label yourself"
+            f"there must be at least {FEWEST_SAMPLES} samples, got {n} sample(s) (n_samples={n}); with so few, look "
+            "at each label yourself"
         )
 
 
@@ -196,7 +206,7 @@ def _texts(texts: Sequence[Any]) -> Material:
     texts = [text if isinstance(text, str) else "" for text in texts]
     if not any(text.strip() for text in texts):
         raise InputError("`X` must hold texts, got none that is not empty; give the column of the texts")
-    notes = (f"{missing} samples have no text and are judged by nothing but their class",) if missing else ()
+    notes = (f"samples without a text, judged by nothing but their class: {missing}",) if missing else ()
     return Material("text", texts, notes)
 
 
@@ -238,10 +248,10 @@ def duplicate_notes(material: Material, given: np.ndarray) -> list[str]:
     labels = np.bincount(pairs[0], minlength=len(count))
     clash = int((labels > 1).sum())
     words = (
-        f"{extra} samples repeat another one: copies of a held-out sample are trained on, so that it looks surer than "
-        "it is (they leak); remove them for sharper results"
+        f"samples that repeat another one: {extra}; copies of a held-out sample are trained on, so that the model "
+        "seems surer of it than it is (they leak); remove them for sharper results"
     )
-    return [words + (f"; {clash} groups of equal samples bear different labels" if clash else "")]
+    return [words + (f"; groups of equal samples with different labels: {clash}" if clash else "")]
 
 
 def _keys(material: Material) -> np.ndarray:

@@ -15,8 +15,7 @@ from labelnoise.runs.reading import Run
 
 MARGINS = (
     "What to look for: before the stop the suspects lie below 0, where the model rejects their given label, and the "
-    "rest above; suspects that rise later are memorised, and "
-    "those that were held out stay below. The stop: "
+    "rest above; suspects that rise later are memorised, and those that were held out stay below. "
 )
 
 CANNOT = (
@@ -43,15 +42,22 @@ def _quotes(panel: Panel) -> list[Quote]:
         count, low, high = (round(value) for value in summary["wrong"])
         words = f"{summary['rate']:.1%} of {n:,}; 90 % interval {low:,} to {high:,}, from {summary['rate_reason']}"
         wrong = Quote("Estimated wrong labels", f"{count:,}", words)
-    flagged = Quote("Suspects", f"{summary['flagged']:,}", f"{summary['flagged'] / max(n, 1):.1%} of the samples")
-    first = summary["yield"][0] if summary["yield"] else None
-    expected = NOTHING if first is None or first["expected"] is None else f"{100 * first['expected']:.0f} of 100"
+    undecided = summary["rate"] is None and not summary["flagged"]
+    share = f"{summary['flagged'] / max(n, 1):.1%} of the samples"
+    flagged = Quote("Suspects", f"{summary['flagged']:,}", "none where nothing is known" if undecided else share)
+    first = summary["yield"][0] if summary["yield"] else {"first": 1, "last": 100, "expected": None}
     review = Quote(
-        "Expected to be wrong among the first 100", expected, "what a review in the order of the list yields"
+        f"Expected to be wrong among the first {first['last']}", _expected(first), "if you review the list from its top"
     )
-    stops = "; ".join(map(str, sorted(set(summary["stop_epochs"]))))
-    trained = Quote("Trained", f"stop at {stops}", summary["model"])
-    return [wrong, flagged, review, trained, *_tested(summary.get("self_test"))]
+    stops = ", ".join(map(str, sorted(set(summary["stop_epochs"])))) or NOTHING
+    stop = Quote("The stop", stops, f"what comes later may be memorised; {summary['model']}")
+    return [wrong, flagged, review, stop, *_tested(summary.get("self_test"))]
+
+
+def _expected(entry: dict[str, Any]) -> str:
+    """How many of a part of the list are expected to be wrong."""
+    count = entry["last"] - entry["first"] + 1
+    return NOTHING if entry["expected"] is None else f"{count * entry['expected']:.0f} of {count}"
 
 
 def _tested(test: dict[str, Any] | None) -> list[Quote]:
@@ -69,7 +75,9 @@ def _tested(test: dict[str, Any] | None) -> list[Quote]:
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
-    reason = panels[0].runs[0].summary["stop_reason"]
+    summary = panels[0].runs[0].summary
+    which = "The stop of the first training: " if len(summary["stop_epochs"]) > 1 else "The stop: "
+    reason = which + summary["stop_reason"]
     return [
         Picture(
             "margins", partial(suspects_figure, panels), "Suspects along training", MARGINS + reason + ".", below=True
@@ -80,7 +88,7 @@ def _pictures(panels: Sequence[Panel]) -> list[Picture]:
 def _tables(panels: Sequence[Panel]) -> list[Table]:
     tables = []
     for run in (run for panel in panels for run in panel.runs):
-        tables += [*_notes(run), *_worst(run), _yield(run), _pairs(run), _classes(run), _basis(run)]
+        tables += [*_notes(run), *_worst(run), *_yield(run), *_pairs(run), _classes(run), _basis(run)]
     return [*tables, Table("What this cannot see", ("not seen", "why"), CANNOT)]
 
 
@@ -101,15 +109,24 @@ def _worst(run: Run) -> list[Table]:
     words = {"file": "file", "image": "image", "fields": "sample", "neighbours": "nearest samples"}
     head = ("sample no.", "given", "suggested", "wrong with", *(words[name] for name in shown), "flagged")
     text = (
-        f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. Click a "
-        "heading to sort. Review them from the top: is the given label right, the suggested one, or neither?"
+        f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all. {_ask(run)} "
+        "Click a heading to sort."
     )
-    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:FIRST], rows[FIRST:]))
+    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
     tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
     return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
 
 
-FIRST = 20
+def _ask(run: Run) -> str:
+    """What to do with the list."""
+    if run.summary["flagged"]:
+        return "Review them from the top: is the given label right, the suggested one, or neither?"
+    if run.summary["rate"] is None:
+        return "Where nothing is known of the number of wrong labels, their order may be chance."
+    return "None of them is a suspect."
+
+
+UNFOLDED = 20
 """Samples that are shown at once; the others are folded."""
 
 
@@ -128,7 +145,7 @@ def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
             words = value[0][1] if len(value) == 1 else ", ".join(f"{key} {text}" for key, text in value)
             cells.append(Cell("", (words,)))
         elif name == "neighbours":
-            cells.append(_neighbours(value))
+            cells.append(_neighbours(value, row["given"] == row["suggested"]))
         else:
             cells.append(str(value))
     return (*cells, "yes" if row["flagged"] else "no")
@@ -141,26 +158,31 @@ def _percent(share: float | None) -> str:
     return "> 99%" if share > 0.995 else "< 1%" if share < 0.005 else f"{share:.0%}"
 
 
-def _neighbours(near: dict[str, Any]) -> Cell:
+def _neighbours(near: dict[str, Any], same: bool) -> Cell:
     counts = f"{near['suggested']} of {near['number']} bear the suggested label, {near['given']} the given one"
+    counts = f"{near['given']} of {near['number']} bear this label" if same else counts
     nearest = f"nearest with another label: no. {near['nearest']} ({near['nearest_label']})"
     return Cell(counts, (nearest, near.get("text", "")))
 
 
-def _yield(run: Run) -> Table:
-    rows = tuple(
-        (f"{entry['first']} to {entry['last']}", Cell(f"{100 * entry['expected']:.0f}", mark="number"))
-        for entry in run.summary["yield"]
-        if entry["expected"] is not None
-    )
-    text = (
-        "Expected wrong labels in each hundred of suspects.csv, from the top: stop reviewing where it no longer pays."
-    )
-    return Table("What a review yields", ("place in the list", "wrong per 100"), rows, text)
+def _yield(run: Run) -> list[Table]:
+    """What is expected of each hundred of the list, up to the first of which nothing is."""
+    rows: list[tuple[str | Cell, ...]] = []
+    for entry in run.summary["yield"]:
+        if entry["expected"] is None:
+            return []
+        expected = _expected(entry)
+        rows.append((f"{entry['first']} to {entry['last']}", expected))
+        if expected.startswith("0 "):
+            break
+    text = "From the top of suspects.csv: stop reviewing where it no longer pays."
+    return [Table("What a review yields", ("place in the list", "expected to be wrong"), tuple(rows), text)]
 
 
-def _pairs(run: Run) -> Table:
+def _pairs(run: Run) -> list[Table]:
     """Suspects by given and suggested label: the whole matrix of few classes, the most frequent pairs of many."""
+    if not run.summary["flagged"]:
+        return []
     names, pairs = run.summary["classes"], run.summary["pairs"]
     title = "Suspects by given and suggested label"
     if len(names) <= MATRIX:
@@ -168,11 +190,10 @@ def _pairs(run: Run) -> Table:
         matrix: list[tuple[str | Cell, ...]] = [
             (Cell(given, mark="name"), *(str(counts.get((given, other), "")) for other in names)) for given in names
         ]
-        return Table(
-            title, ("given \\ suggested", *names), tuple(matrix), "A row a given label, a column a suggested one."
-        )
+        text = "A row a given label, a column a suggested one; where both are the same, look and decide yourself."
+        return [Table(title, ("given \\ suggested", *names), tuple(matrix), text)]
     rows = tuple((pair["given"], pair["suggested"], str(pair["count"])) for pair in pairs[:20])
-    return Table(title, ("given", "suggested", "suspects"), rows, "The most frequent pairs.", sortable=True)
+    return [Table(title, ("given", "suggested", "suspects"), rows, "The most frequent pairs.", sortable=True)]
 
 
 def _classes(run: Run) -> Table:
@@ -184,7 +205,8 @@ def _classes(run: Run) -> Table:
         )
     )
     head = ("given label", "samples", "suspects", "estimated wrong")
-    return Table("By given label", head, rows, "Estimated wrong: the sum of the chances.", sortable=True)
+    text = "Estimated wrong: the chances of all samples with this label, added up."
+    return Table("By given label", head, rows, text, sortable=True)
 
 
 def _basis(run: Run) -> Table:
@@ -193,7 +215,7 @@ def _basis(run: Run) -> Table:
     stops = ", ".join(map(str, summary["stop_epochs"]))
     rows = (
         ("trained", summary["model"]),
-        ("the stop", f"{summary['stop_reason']}; of each training: {stops}"),
+        ("the stop", summary["stop_reason"] + f"; of each training: {stops}" * (len(summary["stop_epochs"]) > 1)),
         ("the number of wrong labels", summary["rate_reason"]),
         *([("the self-test", summary["self_test"]["text"])] if "self_test" in summary else []),
     )
@@ -205,6 +227,11 @@ WORDS = {
     "another decision was asked for.",
     "Wrong with": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
     "number of wrong labels.",
+    "Held out": "not trained on, so that a wrong label cannot have been memorised.",
+    "The stop": "the epoch (the stage of boosting, else the pass over the data) at which the loss of held-out samples "
+    "is least: what is learnt later may be memorised.",
+    "Margin": "how far the given label leads before the best other class, in log-odds; below 0 the model predicts that "
+    "one.",
 }
 SUSPECTS = {
     "": "a row a sample, the most suspicious first",
@@ -226,6 +253,7 @@ PAGE = Page(
     pictures=_pictures,
     quotes=_quotes,
     section_tables=_tables,
+    truth=False,
     words=WORDS,
     files={"suspects.csv": SUSPECTS, "history.csv": HISTORY},
 )

@@ -59,5 +59,5 @@ def caveats_of(
         notes.append(f"the rate is not estimated: {rates.reason}")
     unseen = int((given < 0).sum())
     if unseen:
-        notes.append(f"{unseen} samples were never seen in training and are left out")
+        notes.append(f"samples that were never recorded and are left out: {unseen}")
     return notes

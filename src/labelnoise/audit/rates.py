@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.arrays import stream
+from labelnoise.audit.frequencies import wrong_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
 
-LEAST_SHARE, MOST_SHARE, ENOUGH = 0.25, 0.5, 500
-"""Anchors are this share of the held-out samples of each predicted class; as many of them as are enough, within it."""
+ANCHORS, ANCHOR_SHARES = 500, (0.25, 0.5)
+"""Anchors are so many of the held-out samples, the surest of each predicted class; no smaller and no larger share."""
+FEWEST_HELD_OUT = 20
+"""Held-out samples below which there is no matrix."""
 PRIOR = 20
 """Samples that the rate over all classes counts for in the row of one class: some classes have few anchors."""
 PRIOR_OF_FACTORS = 100
@@ -98,7 +101,7 @@ def estimate_rates(
     usable = np.flatnonzero(held_out & (predicted >= 0) & (given >= 0))
     seen = (predicted >= 0) & (given >= 0)
     frequency = np.bincount(given[seen], minlength=n_classes) / max(seen.sum(), 1)
-    if usable.size >= 2 * MINIMUM:
+    if usable.size >= FEWEST_HELD_OUT:
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
     else:
         rates = unknown_rates(n_classes, f"{usable.size} held-out samples are too few for an estimate")
@@ -107,17 +110,17 @@ def estimate_rates(
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
     """Rates of the anchors among held-out samples, intervals by bootstrap over these."""
-    n_classes, share = frequency.size, float(np.clip(ENOUGH / given.size, LEAST_SHARE, MOST_SHARE))
+    n_classes, share = frequency.size, float(np.clip(ANCHORS / given.size, *ANCHOR_SHARES))
     transition, anchors = _anchored(predicted, sure, given, share, n_classes)
     generator, tail = stream(seed, "bootstrap"), (1 - LEVEL) / 2
     wrongs, matrices = [], []
     for _ in range(RESAMPLES):
         again = generator.integers(given.size, size=given.size)
         matrix, _ = _anchored(predicted[again], sure[again], given[again], share, n_classes)
-        wrongs.append(_wrong(matrix, frequency))
+        wrongs.append(wrong_labels(matrix, frequency))
         if n_classes <= WIDEST:
             matrices.append(matrix)
-    wrong = _wrong(transition, frequency)
+    wrong = wrong_labels(transition, frequency)
     low, high = np.quantile(np.sum(wrongs, axis=1), (tail, 1 - tail))
     ends = np.quantile(matrices, (tail, 1 - tail), axis=0) if matrices else np.full((2, *transition.shape), np.nan)
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
@@ -132,7 +135,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
         wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
         factors=class_factors(transition),
         anchors=anchors,
-        reason=f"the {anchors} held-out samples of {given.size} of which the network is most sure",
+        reason=f"the {anchors:,} of {given.size:,} held-out samples of which the model is most sure",
     )
 
 
@@ -150,7 +153,7 @@ def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequenc
         wrong=_scaled(wrong, rate, frequency),
         wrong_high=_scaled(wrong_high, high, frequency),
         factors=class_factors(_smoothed(counts, PRIOR_OF_FACTORS)),
-        reason=f"all {count} samples in {PARTS} parts by how sure the network is of them up to the stop",
+        reason=f"all {count:,} samples in {PARTS} parts by how sure the model is of them up to the stop",
     )
 
 
@@ -199,8 +202,6 @@ def _shares(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray) -> tuple
     return np.divide(sums, size, out=np.full(PARTS, np.nan), where=size > 0), int(seen.sum())
 
 
-MINIMUM = 10
-"""Anchors below which there is no estimate."""
 WIDEST = 100
 """Classes up to which the entries of the matrix get intervals: each resample holds one."""
 
@@ -234,18 +235,6 @@ def _smoothed(counts: np.ndarray, prior: int) -> np.ndarray:
     base = np.full((n_classes, n_classes), pooled / (n_classes - 1))
     np.fill_diagonal(base, 1 - pooled)
     return (counts + prior * base) / (total[:, None] + prior)
-
-
-def _wrong(transition: np.ndarray, frequency: np.ndarray, steps: int = 100) -> np.ndarray:
-    """Share of all samples (K,) that bear each given label wrongly, if given labels have this frequency.
-
-    The frequency of the true classes is the likeliest one, by EM. That of the predicted ones would not do: a network
-    predicts too seldom a class that is rare or often mislabelled, and its wrong labels would be too few.
-    """
-    prior = frequency.copy()
-    for _ in range(steps):
-        prior = prior * (transition @ (frequency / np.maximum(prior @ transition, np.finfo(float).tiny)))
-    return prior @ transition - prior * np.diag(transition)
 
 
 def _scaled(wrong: np.ndarray, total: float, frequency: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from labelnoise.audit.scores import around, mean_seen
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.inputs import as_mask
-from labelnoise.record.means import mean_known
+from labelnoise.record.means import last_least, mean_known
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -121,10 +121,11 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
 def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:
     """Return the epochs of Stage I, whether they are known, and what they are based on.
 
-    The stop is the middle of the three epochs whose mean held-out loss is least, of given labels, among the epochs in
-    which it is known; with fewer than three of them all epochs count, and without held-out samples no stop is known.
-    Unlike `LeastLoss` and `HeldOutLoss` it passes over the first and the last epoch, whose means would have two
-    members, and takes epochs around a gap for neighbours: outputs of somebody's training may hold every tenth one.
+    The stop is the middle of the three epochs whose mean held-out loss is least, of given labels, the last ones on
+    ties, among the epochs in which it is known; with fewer than three of them all epochs count, and without held-out
+    samples no stop is known. Unlike `LeastLoss` and `HeldOutLoss` it passes over the first and the last epoch, whose
+    means would have two members, and takes epochs around a gap for neighbours: outputs of somebody's training may hold
+    every tenth one.
     """
     epochs = len(loss)
     if not held_out.any():
@@ -134,7 +135,7 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
     if known.size < SMOOTH:
         return epochs, True, f"all {epochs} epochs, too few to choose among"
     smooth = np.convolve(series[known], np.full(SMOOTH, 1 / SMOOTH), "valid")
-    stop = int(known[np.argmin(smooth) + SMOOTH // 2]) + 1
+    stop = int(known[last_least(smooth) + SMOOTH // 2]) + 1
     low, end = series[stop - 1], series[known[-1]]
     words = f"epoch {stop} of {epochs}, where the loss of {int(held_out.sum())} held-out samples was least ({low:.3f}"
     return stop, True, f"{words}, {end:.3f} at the end)"

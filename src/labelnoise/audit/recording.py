@@ -33,6 +33,8 @@ HELD_OUT = 0.1
 """Share held out of a single training."""
 STAGES, PASSES, EPOCHS = 60, {"text": 6, "dense": 12, "dear": 6}, 30
 """Boosting stages of a table, passes over texts, few vectors and many, epochs over images."""
+LEAF = 20
+"""Samples of a leaf of a tree, at least; of fewer than 100 rows a fifth, or a tree of 30 rows could split nothing."""
 BOOSTED = 20
 """Classes up to which a table is boosted; beyond, a tree for each class and stage takes too long."""
 
@@ -93,10 +95,10 @@ def record_trainings(
     trainings = []
     for fold, mask in enumerate(held_out_masks(labels, count, seed)):
         train = partial(record, mask, training_seed(seed, fold))
-        recorder = kept.record(f"{name}-{fold + 1}", train, labels, mask, words) if kept else train()
+        recorder, said = kept.record(f"{name}-{fold + 1}", train, labels, mask, words) if kept else (train(), "")
         trainings.append(read_training(recorder, mask))
         if progress:
-            progress(fold + 1, count, f"{name} {fold + 1} of {count}")
+            progress(fold + 1, count, f"{name} {fold + 1} of {count}" + (f": {said}" if said else ""))
     return trainings, f"{words}; " + (
         f"{count} trainings, each sample held out of one"
         if count > 1
@@ -170,6 +172,7 @@ def _record_default(material: Material, labels: GivenLabels, mask: np.ndarray, s
         boosting = HistGradientBoostingClassifier(
             max_iter=STAGES,
             max_leaf_nodes=8,
+            min_samples_leaf=min(LEAF, material.n // 5),
             early_stopping=False,
             categorical_features="from_dtype",
             random_state=seed,

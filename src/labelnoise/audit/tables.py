@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.audit.labels import FEWEST_SAMPLES
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array
 
@@ -19,8 +20,6 @@ TABLES = (".csv", ".tsv", ".parquet")
 """Files that hold a table."""
 IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
 """Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
-LEAST = 20
-"""Rows from which on a column whose every value differs is taken for a name or a number of the row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +59,10 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
         raise InputError(f"`ignore` must not name the column of texts, got {text!r}; correct one of them")
     labels, rest = as_labels(frame[label]), frame.drop(columns=[label, *ignore])
     if text:
-        if pd.api.types.is_numeric_dtype(as_labels(frame[text]).dtype):
+        if _are_numbers(frame[text]):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
         return Table(labels, frame[[text]], ())
-    rest, notes = _without_names(rest)
+    rest, notes = without_names(rest)
     if not rest.shape[1]:
         why = f" ({notes[0]})" if notes else ""
         raise InputError(f"{path} must have a column beside {label!r}{why}; for a column of texts give --text")
@@ -128,39 +127,64 @@ def _check_width(path: Path, mark: str) -> None:
 
 
 def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return texts as numbers where they all are, so that 1 and 1.0 are one class; else an empty one is missing."""
-    if pd.api.types.is_numeric_dtype(column.dtype) or not all(isinstance(value, str) for value in column):
+    """Return the labels of a file, an empty one missing.
+
+    Texts that all are whole numbers are spelt as the first of each number is, since 1 and 1.0 are one class, and
+    ordered as the numbers are: 02 comes before 10, and stays 02.
+    """
+    if not all(isinstance(value, str) for value in column):
         return column
-    filled = column.str.strip() != ""
-    numbers = pd.to_numeric(column.where(filled), errors="coerce")
-    return numbers if filled.any() and np.isfinite(numbers[filled]).all() else column.where(filled)
+    column = column.where(column.str.strip() != "")
+    if not _are_numbers(column):
+        return column
+    numbers, filled = pd.to_numeric(column), column.notna()
+    known = numbers[filled].to_numpy()
+    if (known != np.round(known)).any():
+        return numbers  # no classes, and refused as such
+    _, first, code = np.unique(known, return_index=True, return_inverse=True)
+    codes = np.full(len(column), -1)
+    codes[filled] = code
+    return pd.Series(
+        pd.Categorical.from_codes(codes, pd.Index(column[filled].to_numpy()[first]), ordered=True), column.index
+    )
 
 
-def _without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """A table without the columns that only tell rows apart, and notes on them."""
+def _are_numbers(column: pd.Series[Any]) -> bool:
+    """Whether all values of a column that are not empty are numbers, or texts of finite ones."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return True
+    texts = [value for value in column if isinstance(value, str) and value.strip()]
+    return bool(texts) and bool(np.isfinite(pd.to_numeric(pd.Series(texts), errors="coerce")).all())
+
+
+def without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return a table without the columns that only tell rows apart, and notes on them.
+
+    Those of fewer rows than an audit takes are kept: some may differ in all by chance.
+    """
     kinds = (
         (_is_name, "columns whose every value differs are taken for names and left out"),
         (_is_number_of_row, "columns of whole numbers that only count the rows or identify them are left out"),
     )
     notes = []
-    for is_kind, words in kinds:
-        names = [str(name) for name in frame if is_kind(frame[name])]
+    for is_kind, words in kinds if len(frame) >= FEWEST_SAMPLES else ():
+        names = [name for name in frame if is_kind(frame[name])]
         frame = frame.drop(columns=names)
         if names:
-            notes.append(f"{words}: {', '.join(names)}")
+            notes.append(f"{words}: {', '.join(map(str, names))}")
     return frame, tuple(notes)
 
 
 def _is_name(column: pd.Series[Any]) -> bool:
     """Whether a column of words only tells rows apart; dates, of which each may be another one, do not."""
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column) or len(column) < LEAST:
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
         return False
     return _distinct(column) and as_dates(column) is None
 
 
 def _is_number_of_row(column: pd.Series[Any]) -> bool:
     """Whether whole numbers, all different, come in order or bear the name of an identifier."""
-    if not pd.api.types.is_integer_dtype(column) or len(column) < LEAST or not _distinct(column):
+    if not pd.api.types.is_integer_dtype(column) or not _distinct(column):
         return False
     return bool(column.is_monotonic_increasing or column.is_monotonic_decreasing or IDENTIFIER.search(str(column.name)))
 

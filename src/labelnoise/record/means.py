@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,19 +15,29 @@ def mean_known(values: np.ndarray) -> float:
     return float(values.mean(dtype=float)) if values.size else math.nan
 
 
-def centred_mean(series: Sequence[float], at: int, half: int, last: int) -> float:
-    """Mean of the values around a record that are known at record `last`; infinite where its own is no number.
+def centred_means(series: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Mean (records,) of the values around each record that are known; infinite where its own is no finite number.
+
+    Added up one by one, so that means of the same values are equal to the last bit, wherever their record lies.
 
     Args:
-        series: a value a record.
-        at: the record.
-        half: as many before it and after it.
-        last: what comes later does not count.
+        series: (records,) a value a record.
+        before: records before it; fewer at the start.
+        after: records after it; fewer at the end.
     """
-    if math.isnan(series[at]):
-        return math.inf
-    window = [value for value in series[max(at - half, 0) : min(at + half, last) + 1] if not math.isnan(value)]
-    return sum(window) / len(window)
+    padded = np.pad(series.astype(float), (before, after), constant_values=np.nan)
+    total, count = np.zeros(series.size), np.zeros(series.size, int)
+    for start in range(before + 1 + after):
+        values = padded[start : start + series.size]
+        known = ~np.isnan(values)
+        total += np.where(known, values, 0.0)
+        count += known
+    return np.where(np.isfinite(series), total / np.maximum(count, 1), np.inf)
+
+
+def last_least(values: np.ndarray) -> int:
+    """The record of the least value, the last one on ties: what does not rise gives no reason to stop."""
+    return values.size - 1 - int(np.argmin(values[::-1]))
 
 
 class MixedLoss:

@@ -16,7 +16,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_integer, check_types, did_you_mean, is_number
 from labelnoise.record.evidence import Evidence
-from labelnoise.record.means import centred_mean
+from labelnoise.record.means import centred_means
 from labelnoise.record.stopping import HeldOut, Stop
 from labelnoise.record.sureness import not_applicable, stop_at
 
@@ -48,7 +48,8 @@ class HeldOutLoss(StopRule):
 
     Held-out samples have wrong labels as often as the others. While the network learns what the classes have in common
     their mean cross-entropy against the given labels falls; it rises when the network becomes sure of wrong labels.
-    At the first and the last records the mean has fewer members. The first record on ties, but for the last ones.
+    At the first and the last records the mean has fewer members. The last record on ties: a loss that does not change
+    gives no reason to stop.
     """
 
     patience: int = 20
@@ -81,20 +82,29 @@ class HeldOutLoss(StopRule):
 
 
 def _least(values: np.ndarray, half: int, patience: int) -> tuple[int, int | None, int]:
-    """The record of the least centred mean, the one at which patience is over, and the least among the whole means."""
-    series = values.tolist()
-    settled = leader = (math.inf, 0)
-    for now in range(len(series)):
-        if now >= half:
-            settled = min(settled, (centred_mean(series, now - half, half, now), now - half))
-        leader = settled
-        for at in range(max(now - half + 1, 0), now + 1):
-            value = centred_mean(series, at, half, now)
-            if value <= leader[0]:  # the later one on ties: its mean is not whole yet
-                leader = (value, at)
-        if now - leader[1] >= patience and leader[0] < math.inf:
-            return leader[1], now, leader[1]
-    return leader[1], None, settled[1]
+    """The record of the least centred mean, the one at which patience is over, and the least among the whole means.
+
+    Each record is looked at as it was when it was the last one: up to `half` records before it the means were whole,
+    those after had the members that there were. The last record on ties.
+    """
+    records = np.arange(values.size)
+    whole = centred_means(values, half, half)
+    least = np.minimum.accumulate(whole)
+    place = np.maximum.accumulate(np.where(whole == least, records, 0))
+    mean, at = _delayed(least, half, math.inf), _delayed(place, half, 0)
+    settled = int(at[-1])
+    for after in range(half - 1, -1, -1):
+        now = _delayed(centred_means(values, half, after), after, math.inf)
+        mean, at = np.where(now <= mean, now, mean), np.where(now <= mean, records - after, at)
+    over = np.flatnonzero((records - at >= patience) & (mean < math.inf))
+    if over.size:
+        return int(at[over[0]]), int(over[0]), int(at[over[0]])
+    return int(at[-1]), None, settled
+
+
+def _delayed(values: np.ndarray, by: int, fill: float) -> np.ndarray:
+    """A series as it was so many records before each one."""
+    return np.concatenate([np.full(by, fill, values.dtype), values])[: values.size]
 
 
 @dataclass(frozen=True)

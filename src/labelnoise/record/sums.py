@@ -15,7 +15,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_integer
 from labelnoise.record.history import EpochRecord
-from labelnoise.record.means import centred_mean, mean_known
+from labelnoise.record.means import centred_means, last_least, mean_known
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -76,8 +76,7 @@ Rule = Callable[[np.ndarray], Choice]
 class LeastLoss:
     """Stop at the least held-out loss, in the mean of three records: the one before, the record, the one after.
 
-    At the first and the last record the mean has two members. The first record on ties: that alone is not as in
-    `HeldOutLoss`, which takes the later one while a mean is not whole.
+    At the first and the last record the mean has two members. The last record on ties.
     """
 
     smooth: int = 3
@@ -90,13 +89,13 @@ class LeastLoss:
 
     def __call__(self, loss: Float[np.ndarray, " records"]) -> Choice:
         """Return the choice."""
-        half, series = self.smooth // 2, np.asarray(loss, float).tolist()
-        mean = np.array([centred_mean(series, at, half, len(series)) for at in range(len(series))])
+        half, series = self.smooth // 2, np.asarray(loss, float)
+        mean = centred_means(series, half, half)
         return Choice(_least(mean), _least(mean[: len(mean) - half]))
 
 
 def _least(values: np.ndarray) -> int | None:
-    return int(values.argmin()) if (values < np.inf).any() else None
+    return last_least(values) if (values < np.inf).any() else None
 
 
 class Accumulator:

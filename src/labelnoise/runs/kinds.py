@@ -9,7 +9,7 @@ import ast
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from labelnoise.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from labelnoise.runs.folders import RunFolder
     from labelnoise.runs.pages import Page, Section
+    from labelnoise.runs.reading import Run
 
 
 class Progress(Protocol):
@@ -86,6 +87,8 @@ class Kind:
     """Setting that the first word of the command line gives, where it is no flag."""
     options: type | None = None
     """Flags of the command that are no part of the run, a dataclass; `execute` gets it, too."""
+    findings: Callable[[Run], Sequence[str]] | None = None
+    """What the command says of a finished run, a line each, before it says where the run is."""
     foreign: Callable[[Path], Section] | None = None
     """Reads the table of a run that another code made, for the page."""
 

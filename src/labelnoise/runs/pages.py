@@ -145,6 +145,8 @@ class Page:
     """Further tables of a section."""
     page_tables: Callable[[Sequence[Panel]], Sequence[Table]] = _none
     """Tables over all panels of this kind on the page."""
+    truth: bool = True
+    """Whether such runs know the true labels: the page then explains the words of what is said of these."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Terms and what they mean."""
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from xarray import DataArray, Dataset
@@ -24,6 +25,7 @@ from labelnoise.sweeps.quantities import (
     ERRORS,
     SHARE,
     STAGES,
+    THEORY,
     Quantity,
     diverged,
     edges,
@@ -37,6 +39,9 @@ MISSING = "#d9d9d9"
 HATCH = "////"
 """Over cells of which a seed diverged."""
 SEQUENTIAL, DIVERGING = "viridis", "RdBu"
+DASHES: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")
+"""Of the lines of each quantity of theory."""
+NO_LINE = Path(np.zeros((0, 2)), np.zeros(0, Path.code_type))
 COLOURS = {"seen": SEEN, "perturbed": PERTURBED, "fresh": FRESH, "given_fresh": ALL}
 
 
@@ -188,13 +193,12 @@ def _norm(values: np.ma.MaskedArray, quantity: Quantity) -> Normalize:
 def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str], refined: bool = False) -> None:
     """Lines of equal theory on every panel, names of the axes, and what lines, grey and hatches mean."""
     x, y = axes
+    panels[0, 0].set(xscale=_scale(dataset[x]), yscale=_scale(dataset[y]))  # shared; before lines find their labels
     legend: list[Any] = []
-    lines = theory_lines(dataset, axes)
-    dashes: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")
-    for dash, (symbol, (values, levels)) in zip(dashes, lines.items(), strict=False):
+    for dash, (name, (values, levels)) in zip(DASHES, theory_lines(dataset, axes).items(), strict=False):
         for panel in panels.flat:
-            _contour(panel, dataset[x].values, dataset[y].values, values.transpose(y, x).values, levels, dash)
-        legend.append(Line2D([], [], color="k", linestyle=dash, linewidth=0.9, label=f"{symbol} = const"))
+            _contour(panel, dataset[x], dataset[y], values.transpose(y, x).values, levels, dash)
+        legend.append(Line2D([], [], color="k", linestyle=dash, linewidth=0.9, label=f"{THEORY[name][0]} = const"))
     if refined:
         legend.append(Line2D([], [], marker="s", color="none", markeredgecolor="k", label="cells of the refinement"))
     if bool((diverged(dataset) > 0).any()):
@@ -204,9 +208,9 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
     if legend:
         figure.legend(handles=legend, loc="lower center", ncols=len(legend))
     for panel in panels[-1]:
-        panel.set(xlabel=_label(dataset[x]), xscale=_scale(dataset[x]))
+        panel.set(xlabel=_label(dataset[x]))
     for row in panels:
-        row[0].set(ylabel=_label(dataset[y]), yscale=_scale(dataset[y]))
+        row[0].set(ylabel=_label(dataset[y]))
     for panel in panels.flat:
         _label_ticks(panel.xaxis, dataset[x])
         _label_ticks(panel.yaxis, dataset[y])
@@ -225,20 +229,47 @@ def _label_ticks(axis: Any, values: DataArray) -> None:
 
 def _contour(
     panel: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: DataArray,
+    y: DataArray,
     values: np.ndarray,
     levels: np.ndarray,
     dash: Literal["solid", "dashed"],
 ) -> None:
-    """Lines of equal value, read between the cells evenly in the logarithm, with a halo that shows on any colour."""
-    known = np.ma.log10(np.ma.masked_less_equal(values, 0))
+    """Lines of equal value that bear it, with a halo that shows on any colour.
+
+    Between the cells the logarithm of the value (y, x) is taken to be linear, as the axes are spaced.
+    """
+    known = np.ma.log10(np.ma.masked_less_equal(values, 0)).filled(np.nan)
+    for axis in (0, 1):
+        known = np.apply_along_axis(_between, axis, known)
+    known = np.ma.masked_invalid(known)
     halo: list[AbstractPathEffect] = [withStroke(linewidth=2.4, foreground="w")]
-    drawn = panel.contour(x, y, known, levels=np.log10(levels), colors="k", linestyles=dash, linewidths=0.9)
+    drawn = panel.contour(
+        _finer(x), _finer(y), known, levels=np.log10(levels), colors="k", linestyles=dash, linewidths=0.9
+    )
     drawn.set_path_effects(halo)
-    labels = panel.clabel(drawn, fmt=lambda level: f"{10**level:g}", fontsize=7)
+    labels = panel.clabel(drawn, fmt=words_of_level, fontsize=7)
     for label in labels:
         label.set_path_effects(halo)
+    borne, lines = {label.get_text() for label in labels}, zip(drawn.levels, drawn.get_paths(), strict=True)
+    drawn.set_paths([path if words_of_level(level) in borne else NO_LINE for level, path in lines])  # too short for it
+
+
+def _between(values: np.ndarray) -> np.ndarray:
+    """Values (k,) and those in between (8 (k - 1) + 1,)."""
+    at = np.arange(8 * (values.size - 1) + 1) / 8
+    return np.interp(at, np.arange(values.size), values)
+
+
+def _finer(axis: DataArray) -> np.ndarray:
+    """The values of an axis and those in between, as it is spaced."""
+    return np.exp(_between(np.log(axis.values))) if _scale(axis) == "log" else _between(axis.values.astype(float))
+
+
+def words_of_level(logarithm: float) -> str:
+    """Return a level, given by its logarithm, as its line bears it: as a power of ten where it has many digits."""
+    power = round(logarithm)
+    return f"$10^{{{power}}}$" if abs(power) > 2 and abs(logarithm - power) < 1e-9 else f"{10**logarithm:g}"
 
 
 def _band(panel: Axes, x: np.ndarray, values: DataArray, colour: str, label: str, dash: str = "-") -> None:

@@ -13,16 +13,18 @@ from labelnoise.runs.pages import Page, Picture, Section, Table, panel_of
 from labelnoise.runs.reading import Run
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
-from labelnoise.sweeps.figures import errors_map, points_figure, stages_curve, stages_map
+from labelnoise.sweeps.figures import DASHES, errors_map, points_figure, stages_curve, stages_map
 from labelnoise.sweeps.quantities import (
     ERRORS,
     SHARE,
     STAGES,
+    THEORY,
     TIMES,
     completed,
     error_quantities,
     known_errors,
     power_law,
+    theory_lines,
 )
 from labelnoise.sweeps.variables import SUFFIX
 
@@ -81,6 +83,7 @@ def pictures_of(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
     for x, y in list(combinations(axes, 2))[:MOST_MAPS]:
         others = [axis for axis in axes if axis not in (x, y)]
         cut, words = _cut(dataset, others)
+        words = _lines(cut, (x, y)) + words
         near = _cut_points(refined, cut, others)
         end = "" if len(axes) == 2 else f"-{x}-{y}"
         stages, errors = partial(stages_map, cut, (x, y), near), partial(errors_map, cut, (x, y), kinds)
@@ -106,6 +109,12 @@ def _cut(dataset: Dataset, others: Sequence[str]) -> tuple[Dataset, str]:
     cut = dataset.isel(middle)
     values = [f"{axis} = {cut[axis].item():g}" for axis in others]
     return cut, f" This is the cut at {', '.join(values)}." if values else ""
+
+
+def _lines(cut: Dataset, axes: tuple[str, str]) -> str:
+    """The words that say which quantities have lines on a map."""
+    shown = [f"{THEORY[name][1]} ({dash})" for name, dash in zip(theory_lines(cut, axes), DASHES, strict=False)]
+    return f" Lines of equal {' and '.join(shown)} bear its value." if shown else ""
 
 
 def _cut_points(refined: Dataset | None, cut: Dataset, others: Sequence[str]) -> Dataset | None:

@@ -80,11 +80,17 @@ def diverged(dataset: Dataset) -> DataArray:
     return (dataset.ok == 0).mean(SEED)
 
 
-THEORY: Mapping[str, tuple[str, Callable[[Dataset], DataArray]]] = {
-    "n_snr2": (r"$n\,\mathrm{SNR}^2$", lambda ds: ds.n * ds.mu_norm**2 / (ds.noise_std**2 * ds.d)),
-    "benign": (r"$n\Vert\mu\Vert^4/(\sigma_\xi^4 d)$", lambda ds: ds.n * ds.mu_norm**4 / (ds.noise_std**4 * ds.d)),
-}
-"""Quantities of theory whose lines of equal value the maps show: symbol, and value of each cell."""
+THEORY: Mapping[str, tuple[str, str, Callable[[Dataset], DataArray]]] = {
+    "n_snr2": (
+        r"$n\,\mathrm{SNR}^2$", "n SNR^2",
+        lambda ds: ds.n * ds.mu_norm**2 / (ds.noise_std**2 * ds.d),
+    ),
+    "benign": (
+        r"$n\Vert\mu\Vert^4/(\sigma_\xi^4 d)$", "n ||mu||^4 / (sigma_xi^4 d)",
+        lambda ds: ds.n * ds.mu_norm**4 / (ds.noise_std**4 * ds.d),
+    ),
+}  # fmt: skip
+"""Quantities of theory whose lines of equal value the maps show: symbol, the same in words, and value of each cell."""
 
 
 SIGNAL = ("snr", "n_snr2")
@@ -92,14 +98,14 @@ SIGNAL = ("snr", "n_snr2")
 
 
 def theory_lines(dataset: Dataset, axes: tuple[str, str]) -> dict[str, tuple[DataArray, np.ndarray]]:
-    """Return the value of each quantity of theory over two axes and the levels at which to draw it, by its symbol.
+    """Return the value of each quantity of theory over two axes and the levels at which to draw it, by its name.
 
     A quantity is left out where it is itself an axis, is constant, or depends on one axis only of which another one is
     a function, too.
     """
     lines: dict[str, tuple[DataArray, np.ndarray]] = {}
     seen: set[tuple[str, ...]] = {(axis,) for axis in axes if axis in SIGNAL}
-    for name, (symbol, of) in THEORY.items():
+    for name, (_, _, of) in THEORY.items():
         values = of(dataset)
         varying = tuple(axis for axis in axes if axis in values.dims and bool((values != values.isel({axis: 0})).any()))
         if name in axes or not varying or (len(varying) == 1 and varying in seen):
@@ -108,20 +114,37 @@ def theory_lines(dataset: Dataset, axes: tuple[str, str]) -> dict[str, tuple[Dat
         levels = nice_levels(values.values)
         if levels.size:
             shape = {axis: dataset.sizes[axis] for axis in axes if axis not in values.dims}
-            lines[symbol] = values.expand_dims(shape).transpose(*axes), levels
+            lines[name] = values.expand_dims(shape).transpose(*axes), levels
     return lines
 
 
+END = 0.02
+"""Share of the range of logarithms at either end that holds no level."""
+APART = 0.04
+"""Least share of the cells between two levels."""
+
+
 def nice_levels(values: np.ndarray) -> np.ndarray:
-    """Return at most six powers of ten, or of two, strictly within the range of the positive values."""
-    positive = values[values > 0]
+    """Return at most six powers of ten, or of two, within the positive values, whose lines have room for labels.
+
+    A line at an end of the values would be a dot in a corner of the map; one with hardly a cell between it and the next
+    higher one is left out.
+    """
+    positive = np.sort(values[values > 0])
     if not positive.size:
         return np.zeros(0)
     for base in (10, 2):
         low, high = np.log(positive.min()) / np.log(base), np.log(positive.max()) / np.log(base)
-        powers = np.arange(np.floor(low) + 1, np.ceil(high))
+        margin = END * (high - low)
+        powers = np.arange(np.floor(low + margin) + 1, np.ceil(high - margin))
         if powers.size >= 3 or base == 2:
-            return np.power(float(base), powers[:: max(1, -(-powers.size // 6))])
+            levels = np.power(float(base), powers[:: max(1, -(-powers.size // 6))])
+            below = np.interp(np.log(levels), np.log(positive), np.linspace(0, 1, positive.size))
+            kept: list[int] = []
+            for at in range(levels.size)[::-1]:
+                if not kept or below[kept[-1]] - below[at] > APART:
+                    kept.append(at)
+            return levels[kept[::-1]]
     return np.zeros(0)
 
 

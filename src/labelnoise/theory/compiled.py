@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.theory import span
+from labelnoise.theory.lanes import lanes_of, pack, unpack
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.optimizers import GradientFlow, Momentum, SharpnessAware
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
+    from labelnoise.theory.bank import Bank
     from labelnoise.theory.config import SimulateConfig
     from labelnoise.theory.draws import Draw
     from labelnoise.theory.engines import Training
@@ -58,40 +60,56 @@ def advance(training: Training[State], steps: int) -> tuple[Training[State], np.
 
 def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) -> Training[State]:
     """The training after as many steps as the series have room for, which are filled in."""
-    from labelnoise.theory.kernels import train_runs
+    from labelnoise.theory.kernels import train_groups
 
-    now, bank = training.now, training.now.system.bank
-    steps, gap, whole = series.shape[-1], training.gap.copy(), training.whole.copy()
-    moved = [array.copy() for array in (now.coefficients, now.scale[:, 0], now.velocity[0], now.velocity[1][:, 0])]
-    moved += [now.products.copy(), now.output.copy()]
-    best, best_scale = training.best.coefficients.copy(), training.best.scale[:, 0].copy()
-    fixed = (
-        bank.kernel, bank.products0, bank.readout, bank.y_given,
-        bank.n + np.argmax(bank.shows, axis=-1), bank.clean, bank.squares[:, bank.n], bank.squares[:, : bank.n],
-    )  # fmt: skip
-    arguments = (*fixed, *_codes(now, steps), training.staged, *moved, best, best_scale, gap, whole, series, finite)
-    _spread(train_runs, gap.size, arguments)
-    coefficients, scale, velocity, drift, products, output = moved
+    now, best, bank = training.now, training.best, training.now.system.bank
+    steps, runs = series.shape[-1], training.gap.size
+    lanes = lanes_of(bank.kernel.shape[-1], runs, steps)
+    moved = [now.coefficients, now.scale[:, 0], now.velocity[0], now.velocity[1][:, 0], now.products, now.output]
+    moved += [best.coefficients, best.scale[:, 0]] if training.staged else []
+    moved += [training.gap[:, None], training.whole[:, None]]
+    packed = [pack(array, lanes) if lanes > 1 else array.copy() for array in moved]
+    packed[-1].reshape(-1)[runs:] = False  # what fills the last group is no run
+    groups = len(packed[-1])
+    track = np.full((groups, steps, len(TRACKED), lanes), np.nan), np.zeros((groups, steps, lanes), bool)
+    kept = packed if training.staged else [*packed[:6], *packed[:2], *packed[6:]]  # nothing is written to the best
+    _spread(train_groups, groups, (*_fixed(bank, lanes), *_codes(now, steps, lanes), training.staged, *kept, *track))
+    seen, whole_at = (unpack(array, lanes, runs) for array in track)
+    series[:], finite[:] = np.moveaxis(seen[..., 0], 2, 0), whole_at[..., 0]
+    arrays = [unpack(array, lanes, runs) for array in packed]
+    coefficients, scale, velocity, drift, products, output = arrays[:6]
     after = replace(
         now, step=now.step + steps, coefficients=coefficients, scale=scale[..., None],
         velocity=(velocity, drift[..., None]), products=products, output=output,
     )  # fmt: skip
-    better = gap > training.gap
-    return replace(training, now=after, best=_best(training.best, best, best_scale, better), gap=gap, whole=whole)
+    gap, whole = (array[:, 0] for array in arrays[-2:])
+    if training.staged:
+        best = _best(best, arrays[6], arrays[7], gap > training.gap)
+    return replace(training, now=after, best=best, gap=gap, whole=whole)
 
 
-def _spread(task: Callable[..., None], runs: int, arguments: tuple[Any, ...]) -> None:
-    """Call task(first, last, ...) for all runs, side by side on the cores."""
-    workers = min(threads(), runs)
+def _fixed(bank: Bank, lanes: int) -> tuple[np.ndarray, ...]:
+    """What the kernels need to know of the bank."""
+    size = bank.n * lanes
+    own = pack(bank.n + np.argmax(bank.shows, axis=-1), lanes) * lanes + np.arange(size) % lanes
+    packed = [pack(array, lanes) for array in (bank.kernel, bank.products0, bank.y_given, bank.clean, bank.squares)]
+    kernel, products0, y_given, clean, squares = packed
+    xi_sq, mu_sq = squares[:, :size], squares[:, size : size + lanes]
+    return kernel, products0, bank.readout, y_given, own, clean, mu_sq, xi_sq
+
+
+def _spread(task: Callable[..., None], groups: int, arguments: tuple[Any, ...]) -> None:
+    """Call task(first, last, ...) for all groups of runs, side by side on the cores."""
+    workers = min(threads(), groups)
     if workers == 1:  # a thread costs more than a few steps
-        task(0, runs, *arguments)
+        task(0, groups, *arguments)
         return
-    cuts = np.linspace(0, runs, workers + 1).astype(int).tolist()
+    cuts = np.linspace(0, groups, workers + 1).astype(int).tolist()
     with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda first, last: task(first, last, *arguments), cuts[:-1], cuts[1:]))
 
 
-def _codes(now: State, steps: int) -> tuple[Any, ...]:
+def _codes(now: State, steps: int, lanes: int) -> tuple[Any, ...]:
     """What the kernels need to know of the dynamics, for these steps."""
     from labelnoise.theory.kernels import ACTIVATIONS, LOSSES
 
@@ -107,8 +125,8 @@ def _codes(now: State, steps: int) -> tuple[Any, ...]:
     momentum = rule if isinstance(rule, Momentum) else None
     return (
         ACTIVATIONS[type(dynamics.activation)], float((*astuple(dynamics.activation), 0.0)[0]),
-        LOSSES[type(dynamics.loss)], rates, weights, flips, selection_from,
-        momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
+        LOSSES[type(dynamics.loss)], pack(rates[..., None], lanes), pack(weights, lanes), pack(flips, lanes),
+        selection_from, momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
         float(dynamics.weight_decay), float(rule.radius) if isinstance(rule, SharpnessAware) else 0.0,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from labelnoise.devices import repeatable
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.engines import Engine, State, Training, find_engine
+from labelnoise.theory.keeping import Records
 from labelnoise.theory.observables import TRACKED, tracked
 from labelnoise.theory.records import Columns, Observer
 
@@ -42,6 +44,7 @@ def train(
     *,
     at_best: bool = True,
     staged: bool = True,
+    folder: Path | None = None,
     progress: Progress | None = None,
 ) -> History:
     """Train a batch of draws and record it.
@@ -55,10 +58,11 @@ def train(
         dtype: "float64" or "float32".
         at_best: whether somebody reads the columns at the best separation.
         staged: whether somebody reads these or the series; if not, the series may be NaN.
+        folder: where recorded arrays are kept; None for memory.
         progress: called as progress(step, steps) at each record.
 
     Raises:
-        InputError: the engine does not cover what is asked.
+        InputError: the engine does not cover what is asked, or the folder has no room.
     """
     chosen = find_engine(engine, observer.draws, observer.config, device, dtype)
     with ExitStack() as stack:
@@ -66,7 +70,8 @@ def train(
         stack.enter_context(exact)  # float32 is not TF32
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # a run that diverges is reported
         start = chosen.init(observer.draws, rates, observer.config, device, dtype)
-        return _train(chosen, start, observer, recorded, at_best, staged, progress)
+        records = Records(recorded.size, folder)
+        return _train(chosen, start, observer, recorded, records, at_best, staged, progress)
 
 
 def _train(
@@ -74,6 +79,7 @@ def _train(
     start: State,
     observer: Observer,
     recorded: np.ndarray,
+    records: Records,
     at_best: bool,
     staged: bool,
     progress: Progress | None,
@@ -81,14 +87,14 @@ def _train(
     series, finite = tracked(engine.view(start))
     track, whole = [series[..., None]], [finite[:, None]]
     training = Training(start, start, np.full(finite.size, -np.inf), finite, staged)
-    rows, arrays, steps = [], [], int(recorded[-1])
+    rows, steps = [], int(recorded[-1])
     for before, step in pairwise([0, *recorded.tolist()]):
         training, series, finite = engine.advance(training, step - before)
         track.append(series)
         whole.append(finite)
         view = engine.view(training.now)
         rows.append(_blank(observer.row(view), training.whole))
-        arrays.append(_blank(observer.arrays(view), training.whole))
+        records.add(_blank(observer.arrays(view), training.whole))
         if progress:
             progress(step, steps)
         if not training.whole.any():
@@ -96,7 +102,7 @@ def _train(
     finite = np.concatenate(whole, axis=-1)
     broken = np.where(finite.all(-1), -1, finite.argmin(-1))
     return History(
-        values=_joined(arrays, recorded.size),
+        values=records.whole(),
         table=_joined(rows, recorded.size),
         track=_tracked_series(np.concatenate(track, axis=-1), broken, steps),
         at_best=observer.row(engine.view(training.best)) if at_best else {},
@@ -119,10 +125,9 @@ def _blank(row: Columns, finite: np.ndarray) -> Columns:
 
 
 def _joined(rows: list[Columns], length: int) -> Columns:
-    """Records (R, ...) side by side: (R, length, ...), NaN where the batch ended early."""
+    """Rows (R,) side by side: (R, length), NaN where the batch ended early."""
     columns = {}
     for name in rows[0]:
         values = np.stack([row[name] for row in rows], axis=1)
-        missing = [(0, 0), (0, length - len(rows))] + [(0, 0)] * (values.ndim - 2)
-        columns[name] = np.pad(values, missing, constant_values=np.nan)
+        columns[name] = np.pad(values, [(0, 0), (0, length - len(rows))], constant_values=np.nan)
     return columns

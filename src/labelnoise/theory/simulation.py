@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from labelnoise.arrays import amount, check_memory
+from labelnoise.arrays import amount
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, check_progress, did_you_mean
 from labelnoise.runs.kinds import Progress
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.dynamics import Dynamics
+from labelnoise.theory.keeping import find_folder
 from labelnoise.theory.loop import train
 from labelnoise.theory.losses import Logistic
 from labelnoise.theory.observables import ARRAYS
@@ -30,6 +32,7 @@ def simulate(
     steps: int = ...,
     record_every: int = ...,
     record: Sequence[str] = ...,
+    record_in: str | Path | None = ...,
     test_draws: int = ...,
     zeta_std: float | None = ...,
     dynamics: Dynamics = ...,
@@ -48,6 +51,7 @@ def simulate(
     steps: int = ...,
     record_every: int = ...,
     record: Sequence[str] = ...,
+    record_in: str | Path | None = ...,
     test_draws: int = ...,
     zeta_std: float | None = ...,
     dynamics: Dynamics = ...,
@@ -65,6 +69,7 @@ def simulate(
     steps: int = SimulateConfig.steps,
     record_every: int = SimulateConfig.record_every,
     record: Sequence[str] = (),
+    record_in: str | Path | None = None,
     test_draws: int = SimulateConfig.test_draws,
     zeta_std: float | None = SimulateConfig.zeta_std,
     dynamics: Dynamics = SimulateConfig.dynamics,
@@ -82,7 +87,9 @@ def simulate(
         record_every: steps between records.
         record: arrays to keep at each record, of "output", "margin", "margin_predicted", "loss" (n numbers each),
             "gamma" (2m), "rho" (2m n: 64 kB a record at n=200, m=20, so 128 MB for 2,000 steps recorded each) and
-            "held_out_margin" (a number a held-out sample).
+            "held_out_margin" (a number a held-out sample). What does not fit in memory is kept on the disk.
+        record_in: a folder in which to keep these arrays while they are read; by default TMPDIR or /var/tmp, and only
+            where memory has no room. They are files without a name, which go with the result.
         test_draws: draws for each sampled test error at each record; 0 leaves them out.
         zeta_std: noise that perturbs a training patch in the paper's test distribution; noise_std / 2 by default.
         dynamics: activation, loss, who is shown, optimiser, schedule, weight decay; the paper's by default.
@@ -112,10 +119,10 @@ def simulate(
     _check_names("dtype", [dtype], ("float64", "float32"))
     device = None if device is None else find_device(device)
     _check_classes(draws[0], dynamics)
-    _check_size(draws, configs[0], record)
+    folder = _folder(draws, configs[0], record, record_in)
     observer = Observer(draws, configs[0], tuple(record))
     rates, recorded = np.array([config.lr for config in configs]), configs[0].recorded
-    history = train(observer, rates, recorded, engine, device, dtype, progress=progress)
+    history = train(observer, rates, recorded, engine, device, dtype, folder=folder, progress=progress)
     status = tuple(_status(step, run.lr) for step, run in zip(history.broken, configs, strict=True))
     batch = TrajectoryBatch(draws, configs, history.values, history.track, history.table, status)
     without = np.array([stages.t1 is None for stages in batch.stages])
@@ -123,23 +130,26 @@ def simulate(
     return batch[0] if isinstance(draw, Draw) else batch
 
 
-def _check_size(draws: tuple[Draw, ...], config: SimulateConfig, record: Sequence[str]) -> None:
-    """Refuse a batch whose series, records, test draws or patches exceed the memory."""
+def _folder(
+    draws: tuple[Draw, ...], config: SimulateConfig, record: Sequence[str], record_in: str | Path | None
+) -> Path | None:
+    """Where recorded arrays are kept, None for memory; refuses a batch for which there is no room."""
     n, filters, runs = draws[0].n, draws[0].filters, len(draws)
     records = config.steps / config.record_every + 2
-    sizes = {"rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
-    recorded = sum(sizes.get(name, n) for name in record) + 30
+    outputs = 1 if draws[0].n_classes == 2 else draws[0].n_classes
+    sizes = {"output": outputs * n, "rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
+    kept = 8.0 * runs * records * sum(sizes.get(name, n) for name in record)
     q = n + max(draws[0].n_classes, 2)
     batch = q**2 + 8 * filters * q + 3 * filters * config.test_draws
-    kept = 8.0 * runs * records * recorded
-    needed = 8.0 * runs * (batch + 4 * config.steps) + kept
+    table = 8.0 * runs * records * 30
+    others = 8.0 * runs * (batch + 4 * config.steps) + table
     remedy = "lower n, m, steps, test_draws or the number of runs"
-    if kept > needed / 2:
+    if kept + table > (kept + others) / 2:
         remedy += (
-            f"; {amount(kept)} of it are {int(records):,} records a run: raise record_every, now "
+            f"; {amount(kept + table)} of it are {int(records):,} records a run: raise record_every, now "
             f"{config.record_every}, or name fewer arrays in `record`"
         )
-    check_memory(needed, remedy)
+    return find_folder(kept, others, remedy, record_in)
 
 
 def _check_classes(draw: Draw, dynamics: Dynamics) -> None:

@@ -1,0 +1,122 @@
+"""The compiled product of a training step, H = C K: of large runs by BLAS, of small ones by the processor's vectors.
+
+A vector holds the same entry of `LANES` runs (see `lanes`), or neighbours in a row of a single run. A block of 4 x 2
+vectors of H is summed in registers: six loads for eight fused multiply-adds, no shuffle. Either way an entry is the
+same sum in the same order, to the bit. Numba knows no vectors, so the block is written in LLVM's words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from labelnoise.theory.lanes import LANES, SMALL
+
+INDEX, NUMBER = ir.IntType(64), ir.DoubleType()
+
+
+class _Matrix:
+    """A matrix of q columns, each of `lanes` numbers, read and written in vectors of `width` numbers."""
+
+    def __init__(self, builder: Any, data: Any, q: Any, lanes: int, width: int) -> None:
+        self.builder, self.data, self.q, self.lanes, self.width = builder, data, q, lanes, width
+        self.kind = ir.VectorType(NUMBER, width)
+
+    def place(self, row: Any, column: Any, further: int = 0) -> Any:
+        """The place of the entry (row, column), and so many vectors further."""
+        at = self.builder.mul(self.builder.add(self.builder.mul(row, self.q), column), INDEX(self.lanes))
+        return self.builder.gep(self.data, [self.builder.add(at, INDEX(further * self.width))])
+
+    def vector(self, place: Any) -> Any:
+        return self.builder.load(self.builder.bitcast(place, self.kind.as_pointer()), align=8)  # as NumPy aligns
+
+    def store(self, value: Any, place: Any) -> None:
+        self.builder.store(value, self.builder.bitcast(place, self.kind.as_pointer()), align=8)
+
+    def factor(self, place: Any) -> Any:
+        """The entry of each lane; of a single run the same number in the whole vector."""
+        if self.lanes > 1:
+            return self.vector(place)
+        none, short = self.kind(ir.Undefined), ir.IntType(32)
+        first = self.builder.insert_element(none, self.builder.load(place), short(0))
+        return self.builder.shuffle_vector(first, none, ir.VectorType(short, self.width)([0] * self.width))
+
+
+def _block_of(rows: int, columns: int, width: int, lanes: int) -> Any:
+    """Return block(coefficients, kernel, products, k, p): `rows` x `columns` vectors of H from (k, p) on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of_arrays = zip(signature.args[:3], arguments[:3], strict=True)
+        arrays = [context.make_array(kind)(context, builder, array) for kind, array in of_arrays]
+        q, (k, p) = cgutils.unpack_tuple(builder, arrays[1].shape, 2)[0], arguments[3:]
+        coefficients, kernel, products = (_Matrix(builder, array.data, q, lanes, width) for array in arrays)
+        kind, of_rows = products.kind, [builder.add(k, INDEX(row)) for row in range(rows)]
+        three = ir.FunctionType(kind, [kind] * 3)
+        multiply_add = cgutils.get_or_insert_function(builder.module, three, f"llvm.fmuladd.v{width}f64")
+        before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        i, sums = builder.phi(INDEX), [[builder.phi(kind) for _ in range(columns)] for _ in range(rows)]
+        left = [coefficients.factor(coefficients.place(row, i)) for row in of_rows]
+        right = [kernel.vector(kernel.place(i, p, column)) for column in range(columns)]
+        ahead, totals = builder.add(i, INDEX(1)), {}
+        i.add_incoming(INDEX(0), before)
+        i.add_incoming(ahead, loop)
+        for row in range(rows):
+            for column in range(columns):
+                total = builder.call(multiply_add, [left[row], right[column], sums[row][column]])
+                sums[row][column].add_incoming(kind([0.0] * width), before)
+                sums[row][column].add_incoming(total, loop)
+                totals[row, column] = total
+        builder.cbranch(builder.icmp_signed("<", ahead, q), loop, after)
+        builder.position_at_end(after)
+        for (row, column), total in totals.items():
+            products.store(total, products.place(of_rows[row], p, column))
+        return context.get_dummy_value()
+
+    @intrinsic
+    def block(context: Any, coefficients: Any, kernel: Any, products: Any, k: Any, p: Any) -> Any:
+        return types.void(coefficients, kernel, products, types.int64, types.int64), generate
+
+    return block
+
+
+_lanes_4x2, _lanes_4x1, _lanes_1x1 = (_block_of(*sizes, LANES, LANES) for sizes in ((4, 2), (4, 1), (1, 1)))
+_row_4x2, _row_4x1, _row_1x1 = (_block_of(*sizes, LANES, 1) for sizes in ((4, 2), (4, 1), (1, 1)))
+_entries_4, _entry = (_block_of(rows, 1, 1, 1) for rows in (4, 1))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def multiply(coefficients, kernel, products):
+    """H = C K of each run; H and C (2m, q L), K (q, q L)."""
+    filters, q = coefficients.shape[0], kernel.shape[0]
+    whole = filters - filters % 4
+    if kernel.shape[1] > q:
+        for k in range(0, whole, 4):
+            for p in range(0, q - 1, 2):
+                _lanes_4x2(coefficients, kernel, products, k, p)
+            if q % 2:
+                _lanes_4x1(coefficients, kernel, products, k, q - 1)
+        for k in range(whole, filters):
+            for p in range(q):
+                _lanes_1x1(coefficients, kernel, products, k, p)
+    elif q <= SMALL:
+        for k in range(0, whole, 4):
+            for p in range(0, q - 7, 8):
+                _row_4x2(coefficients, kernel, products, k, p)
+            for p in range(q - q % 8, q - 3, 4):
+                _row_4x1(coefficients, kernel, products, k, p)
+            for p in range(q - q % 4, q):
+                _entries_4(coefficients, kernel, products, k, p)
+        for k in range(whole, filters):
+            for p in range(0, q - 3, 4):
+                _row_1x1(coefficients, kernel, products, k, p)
+            for p in range(q - q % 4, q):
+                _entry(coefficients, kernel, products, k, p)
+    else:
+        np.dot(coefficients, kernel, products)
