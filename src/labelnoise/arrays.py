@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace as array_namespace
 
 from labelnoise.errors import InputError
 
@@ -186,7 +186,9 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array.detach().cpu()) if hasattr(array, "detach") else np.asarray(array)
 
 
-__all__ = [
-    "STREAMS", "Array", "amount", "array_namespace", "check_memory", "free_memory", "seed_torch", "stream", "streams",
-    "to_device", "to_numpy", "torch_stream",
-]  # fmt: skip
+def as_array(values: Any) -> np.ndarray:
+    """Return what a caller gave as a NumPy array; where it fits none, an array () that holds None."""
+    try:
+        return to_numpy(values)
+    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
+        return np.array(None)

@@ -40,29 +40,24 @@ class Download:
     """Fetch the official files of the data set into its folder under `root` first, if they are not at hand."""
 
 
-@dataclass(frozen=True)
-class NoSettings:
-    """Of a command without flags."""
-
-
 def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     """Make a run of this kind."""
     from labelnoise.runs.folders import run_experiment
     from labelnoise.runs.launch import find_launch
     from labelnoise.runs.reading import read_run
 
-    options, download = [kind.options] if kind.options else [], [Download] if kind.fetch else []
-    configs = (kind.config, Output, *options, *download)
+    configs: list[type] = [kind.config, Output]
+    configs += [kind.options] if kind.options else []
+    configs += [Download] if kind.fetch else []
     if kind.leading and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{kind.leading}", *arguments]
-    _, (config, output, *others) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
-    if kind.fetch and others[-1].download and not find_launch().rank:
+    _, (config, output, *options) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
+    download = options.pop().download if kind.fetch else False
+    if kind.fetch and download and not find_launch().rank:
         with _progress("download") as progress:
             kind.fetch(config, progress)
     with _progress(kind.command) as progress:
-        outcome = (kind.execute or run_experiment)(
-            config, output.out, output.overwrite, progress, *others[: len(options)]
-        )  # fmt: skip
+        outcome = (kind.execute or run_experiment)(config, output.out, output.overwrite, progress, *options)
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     if kind.findings:
@@ -98,7 +93,7 @@ def explain(arguments: Sequence[str]) -> int:
 def report(arguments: Sequence[str]) -> int:
     """Write figures and report.html of a finished run, or of a train.csv of the paper's released code."""
     takes = "folder of a finished run, or a train.csv"
-    path, _ = _parse("report", report.__doc__ or "", arguments, [NoSettings], takes)
+    path, _ = _parse("report", report.__doc__ or "", arguments, [], takes)
     from labelnoise.report.page import write_report
 
     print(f"report: {write_report(path)}")
@@ -213,9 +208,8 @@ def _maker(path: Path) -> str:
     from labelnoise.runs.reading import read_run
 
     run = read_run(path)
-    return f", made by labelnoise {run.versions.get('labelnoise')}" + f" at commit {run.git_commit}" * bool(
-        run.git_commit
-    )
+    commit = f" at commit {run.git_commit}" if run.git_commit else ""
+    return f", made by labelnoise {run.versions.get('labelnoise')}{commit}"
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ class InputError(ValueError):
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the options nearest to `name`, else the list of all options."""
-    alike = {option: _likeness(name.lower(), option.lower()) for option in options}
+    alike = {option: difflib.SequenceMatcher(None, option.lower(), name.lower()).ratio() for option in options}
     if not alike:
         return "; leave it out"
     most = max(alike.values())
@@ -38,10 +38,6 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 ALIKE = 0.6
 """The likeness, of at most 1, from which on a name may have been meant by another one."""
-
-
-def _likeness(name: str, option: str) -> float:
-    return difflib.SequenceMatcher(None, option, name).ratio()
 
 
 def check_integer(name: str, value: Any, least: int, example: int) -> None:

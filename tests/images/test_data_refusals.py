@@ -35,7 +35,7 @@ from test_datasets import save, write_images
         ({"per_class": "3"}, "`per_class` must be an integer >= 1, got '3'"),
         ({"per_class": True}, "`per_class` must be an integer >= 1, got True"),
         ({"download": "no"}, "`download` must be True or False, got 'no'"),
-        ({"progress": 3}, "`progress` must be a function or None, got 3"),
+        ({"progress": 3}, r"`progress` must be callable as progress\(done, total\), got 3"),
     ],
 )
 def test_bad_arguments_are_refused_before_data_are_read(tmp_path, monkeypatch, arguments, message):

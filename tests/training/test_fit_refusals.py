@@ -44,7 +44,7 @@ QUICK = TrainConfig(epochs=1, device="cpu")
         ({"model": "small-cnn"}, "`model` must be a torch module, got 'small-cnn'"),
         ({"model": nn.Linear}, "`model` must be a torch module, got <class"),
         ({"data": None}, "`data` must be what load_data returns, got None"),
-        ({"data": torch.zeros(9, 3)}, "`data` must be what load_data returns, got tensor"),
+        ({"data": torch.zeros(9, 3)}, r"`data` must be what load_data returns, got torch.float32 \(9, 3\)"),
         ({"stop": "no"}, "`stop` must be True, False or a stop rule, got 'no'"),
         ({"stop": 1}, "`stop` must be True, False or a stop rule, got 1"),
         ({"stop": HeldOutLoss}, "`stop` must be True, False or a stop rule, got <class"),

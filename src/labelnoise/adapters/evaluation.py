@@ -1,4 +1,4 @@
-"""What the adapters of torch's libraries share: a network in eval mode, for the time of a pass."""
+"""What the adapters of torch's libraries share: eval mode for the time of a pass, and refusals."""
 
 from __future__ import annotations
 
@@ -35,24 +35,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def check_recorder(recorder: Any) -> Recorder:
-    """Return it.
-
-    Raises:
-        InputError: it is no Recorder.
-    """
+    """Return a recorder, or refuse what is none."""
     if not isinstance(recorder, Recorder):
         raise InputError(f"`recorder` must be a Recorder, got {described(recorder)}; make one of the data's size")
     return recorder
-
-
-def check_size(recorder: Recorder, n: int) -> None:
-    """Refuse data of another number of samples.
-
-    Raises:
-        InputError: they are.
-    """
-    if n != recorder.n_samples:
-        raise InputError(
-            f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; "
-            f"make Recorder({n}, ...)"
-        )

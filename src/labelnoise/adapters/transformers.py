@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from labelnoise.adapters.evaluation import absent_library, check_recorder, check_size, evaluating
+from labelnoise.adapters.evaluation import absent_library, check_recorder, evaluating
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.files import read_arrays, write_arrays
@@ -61,10 +61,14 @@ class RecorderCallback(TrainerCallback):
         model, loader = kwargs["model"], kwargs["train_dataloader"]
         dataset = loader.dataset if self.dataset is None else self.dataset
         collate = self.collator or loader.collate_fn
-        check_size(self.recorder, len(dataset))
+        if (n := len(dataset)) != self.recorder.n_samples:
+            raise InputError(
+                f"`recorder` must have a place for each of the {n} samples, got {self.recorder.n_samples}; "
+                f"make Recorder({n}, ...)"
+            )
         with evaluating(model):
-            for start in range(0, len(dataset), args.eval_batch_size):
-                index = np.arange(start, min(start + args.eval_batch_size, len(dataset)))
+            for start in range(0, n, args.eval_batch_size):
+                index = np.arange(start, min(start + args.eval_batch_size, n))
                 batch = dict(collate([dataset[int(at)] for at in index]))
                 if "labels" not in batch:
                     raise InputError(

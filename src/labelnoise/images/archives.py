@@ -12,6 +12,7 @@ import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException, HTTPResponse
+from itertools import product
 from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
@@ -85,11 +86,13 @@ def locate(name: str, places: Sequence[Path], forms: Sequence[Sequence[str]]) ->
     Raises:
         Missing: there is none; the message names the files and where to put them.
     """
-    absent = [(place, form, [f for f in form if not (place / f).is_file()]) for place in places for form in forms]
-    for place, form, missing in absent:
+    begun = []
+    for place, form in product(places, forms):
+        missing = [file for file in form if not (place / file).is_file()]
         if not missing:
             return place, form
-    begun = [(missing, place) for place, form, missing in absent if len(missing) < len(form)]
+        if len(missing) < len(form):
+            begun.append((missing, place))
     missing, place = min(begun, key=lambda pair: len(pair[0]), default=(downloads(name), places[0]))
     raise Missing(
         f"data set {name!r} is not at hand; put {', '.join(missing)} in {place}, or fetch it with --download "
@@ -132,13 +135,13 @@ def read_pickles(name: str, place: Path, files: Sequence[str]) -> dict[str, Any]
     return parts
 
 
-_EMPTY_ARRAY = np.empty(0).__reduce__()[0]  # the function that a pickle of an array names, wherever NumPy keeps it
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # the function that a pickle of an array names, wherever NumPy keeps it
 
 ADMITTED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _EMPTY_ARRAY,
-    ("numpy._core.multiarray", "_reconstruct"): _EMPTY_ARRAY,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
 }
 """All that a pickle may name: what an array of numbers is made of."""
 
@@ -163,8 +166,7 @@ def unpickle(data: bytes, path: Path) -> Any:
     try:
         return _ArraysOnly(io.BytesIO(data), encoding="bytes").load()
     except Exception as error:  # a damaged pickle may raise anything
-        why = " ".join(str(error).split())
-        raise InputError(f"{path} is refused: it is no pickle of arrays alone ({why}); delete it") from None
+        raise InputError(f"{path} is refused: it is no pickle of arrays alone ({error}); delete it") from None
 
 
 def fetch(name: str, folder: Path, progress: Fetched | None = None) -> None:

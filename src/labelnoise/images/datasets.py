@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_path, did_you_mean
+from labelnoise.errors import InputError, check_path, check_progress, did_you_mean
 from labelnoise.images import archives
 from labelnoise.images.image_folders import read_folder
 from labelnoise.images.source import CHANNELS, Source, is_channels_last, split
@@ -48,8 +48,7 @@ def read_source(
         raise InputError(f"`root` must be a folder, got the file {root}; use for example 'data'")
     if not isinstance(download, bool):
         raise InputError(f"`download` must be True or False, got {download!r}; leave it out to fetch nothing")
-    if progress is not None and not callable(progress):
-        raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
+    check_progress(progress)
     stream(seed, "split")  # refuses a seed that is none, which not every data set needs
     name, root = str(name), Path(root)
     folders = _folders(root)
@@ -83,7 +82,8 @@ def find_path(name: str, root: Path) -> Path | None:
 
 def _folders(root: Path) -> list[Path]:
     """The folders in which data are looked for."""
-    return [root, *(Path(folder) for folder in [os.environ.get("LABELNOISE_DATA")] if folder)]
+    shared = os.environ.get("LABELNOISE_DATA")
+    return [root, Path(shared)] if shared else [root]
 
 
 def _read_digits(name: str, places: Sequence[Path], seed: int) -> Source:

@@ -50,9 +50,10 @@ def data_from_arrays(
         >>> data.class_names, data.y_given, data.truth_known, len(data.x_test)
         (('cat', 'dog'), array([1, 0, 1]), False, 0)
     """
-    if not isinstance(normalise, bool) or not isinstance(name, str):
-        wrong, value = ("normalise", normalise) if isinstance(name, str) else ("name", name)
-        raise InputError(f"`{wrong}` must be {'True or False' if wrong == 'normalise' else 'a text'}, got {value!r}")
+    if not isinstance(name, str):
+        raise InputError(f"`name` must be a text, got {name!r}; leave it out")
+    if not isinstance(normalise, bool):
+        raise InputError(f"`normalise` must be True or False, got {normalise!r}; leave it out")
     train, labels = _samples("x", x), _labels("y", y)
     _check_length("y", labels, "x", train)
     classes = np.unique(labels)
@@ -162,6 +163,6 @@ def _check_length(name: str, labels: np.ndarray, samples: str, values: np.ndarra
 def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation along the second axis, of images divided by 255; 1 for what is constant."""
     axes = tuple(axis for axis in range(values.ndim) if axis != 1)
-    mean, std = (moment(axis=axes, dtype=float) for moment in (values.mean, values.std))
+    mean, std = values.mean(axis=axes, dtype=float), values.std(axis=axes, dtype=float)
     unit = 255 if values.dtype == np.uint8 else 1
     return mean / unit, np.where(std > 1e-12 * np.abs(mean), std / unit, 1.0)

@@ -13,7 +13,6 @@ from labelnoise.images.source import Source, split
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp")
 """Suffixes of the files that a folder of images is read from; other files in it are left alone."""
 
-
 MODES = {"1": "L", "L": "L", "LA": "L", "RGB": "RGB", "RGBA": "RGB", "CMYK": "RGB", "YCbCr": "RGB"}
 """Whether an image is read as a grey (L) or as a colour one, by Pillow's name of what its pixels are."""
 

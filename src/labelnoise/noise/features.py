@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from labelnoise.arrays import to_numpy
+from labelnoise.arrays import as_array
 from labelnoise.errors import InputError, check_positive, described
 from labelnoise.noise.models import check_classes, check_rate
 
@@ -144,9 +144,10 @@ class Features:
 
     values: Any
     """(n, width) numbers as they were given."""
-    y_true: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
+    y_true: Int[np.ndarray, " n"]
+    mean: Float[np.ndarray, " width"]
+    scale: Float[np.ndarray, " width"]
+    """Standard deviations; infinite for a constant feature, which is 0 then."""
 
     @classmethod
     def read(cls, features: Any, y_true: np.ndarray) -> Features:
@@ -158,10 +159,7 @@ class Features:
         n = y_true.size
         if features is None:
             raise InputError("noise that depends on the sample needs `features`, got None; give one row a sample")
-        try:
-            values = to_numpy(features)
-        except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
-            values = np.array(None)
+        values = as_array(features)
         if values.dtype.kind not in "biuf" or values.ndim < 2 or len(values) != n or values.size == 0:
             raise InputError(
                 f"`features` must be a table of numbers with one row for each of the {n} samples, got "

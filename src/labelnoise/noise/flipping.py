@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.arrays import stream, to_numpy
+from labelnoise.arrays import as_array, stream
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.noise.features import FEATURE_MODELS, FeatureNoise, Features
 from labelnoise.noise.files import FromFile
@@ -107,10 +107,7 @@ def given_labels(
 
 def _positions(y_true: Any, n_classes: int) -> np.ndarray:
     """True labels (n,) as int64."""
-    try:
-        labels = to_numpy(y_true)
-    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
-        labels = np.array(None)
+    labels = as_array(y_true)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.size == 0:
         raise InputError(
             f"`y_true` must be a non-empty vector of integers, got {described(y_true)}; give a class position a sample"
@@ -158,8 +155,13 @@ def _exact_flips(y_true: np.ndarray, noise: LabelNoise, to_others: np.ndarray, w
         groups = [(members, leave[label]) for label, members in _by_class(y_true, everyone)]
     flip = np.zeros(y_true.size, dtype=bool)
     for members, rate in groups:
-        flip[members[np.argsort(whether[members])[: int((rate + ROUNDING) * members.size)]]] = True
+        flip[members[_smallest(whether[members], rate)]] = True
     return flip
+
+
+def _smallest(draws: np.ndarray, rate: float) -> np.ndarray:
+    """Positions of the int(rate n) smallest of n draws."""
+    return np.argsort(draws, kind="stable")[: int((rate + ROUNDING) * draws.size)]
 
 
 def _flip_by_features(
@@ -170,9 +172,8 @@ def _flip_by_features(
     leave, target = noise.draw(Features.read(features, y_true), n_classes, rng)
     if noise.exact:
         against = np.divide(whether, leave, out=np.full(y_true.size, np.inf), where=leave > 0)
-        number = int((float(str(noise.rate)) + ROUNDING) * y_true.size)
         flip = np.zeros(y_true.size, dtype=bool)
-        flip[np.argsort(against, kind="stable")[:number]] = True
+        flip[_smallest(against, float(str(noise.rate)))] = True
     else:
         flip = whether < leave
     return np.where(flip, target, y_true)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from labelnoise.arrays import to_numpy
+from labelnoise.arrays import as_array
 from labelnoise.errors import InputError, check_integer, described, is_number
 
 if TYPE_CHECKING:
@@ -163,10 +163,7 @@ TRANSITIONS = (Symmetric, ClassConditional, Pair, Matrix)
 
 def _numbers(rows: Any) -> np.ndarray:
     """Rows as an array of real numbers; text is none, though NumPy would read it."""
-    try:
-        given = to_numpy(rows)
-    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
-        given = np.array(None)
+    given = as_array(rows)
     if given.dtype.kind not in "biuf" and not (given.ndim == 2 and all(map(is_number, given.flat))):
         raise InputError(f"`rows` must be a square table of numbers, got {described(rows)}; give K rows of K")
     return given

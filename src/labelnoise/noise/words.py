@@ -47,8 +47,7 @@ def _numbers(model: Callable[..., Model], **options: bool) -> Callable[[str], Mo
         values, _, word = rest.partition(":")
         if word not in ("", "exact"):
             raise ValueError(word)
-        exact = {"exact": True} if word else {}
-        return model(*(float(value) for value in values.split(",")), **options, **exact)
+        return model(*map(float, values.split(",")), **options, exact=bool(word))
 
     return build
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
@@ -39,17 +39,12 @@ def write_report(path: str | Path) -> Path:
     path = Path(path)
     table = path / "train.csv" if path.is_dir() and not (path / "config.json").exists() else path
     if table.is_file():
-        section = _foreign(table)
+        section = next(kind.foreign(table) for kind in all_kinds().values() if kind.foreign)
         with lock_run(table.parent, "report"):
             return _write_page(table.parent, [section])
     run = read_run(path)
     with lock_run(path, "report"):
         return _write_page(path, _sections(run), run)
-
-
-def _foreign(table: Path) -> Section:
-    """The section of a table that another code wrote, by the kind that reads it."""
-    return next(kind.foreign(table) for kind in all_kinds().values() if kind.foreign)
 
 
 def _sections(run: Run) -> Sequence[Section]:
@@ -96,19 +91,24 @@ QUOTES = 5
 
 
 def _quotes(sections: Sequence[Section]) -> list[dict[str, str]]:
-    """The numbers at the top: the kinds take turns, within a kind its sections do, and no label comes twice."""
-    turns = []
-    for page in _pages(sections):
-        own = [section for section in sections if section.page is page]
-        offers = [sorted(page.quotes(section.panels[0]), key=lambda quote: quote.value == NOTHING) for section in own]
-        turns.append([(own[at % len(own)], offers[at % len(own)][at]) for at in range(len(offers[0]))])
+    """The numbers at the top: the kinds take turns, and no label comes twice."""
     chosen: dict[str, tuple[Section, Quote]] = {}
-    for section, quote in (entry for turn in zip_longest(*turns) for entry in turn if entry):
-        chosen.setdefault(quote.label, (section, quote))
+    for turn in zip_longest(*(_offers(page, sections) for page in _pages(sections))):
+        for section, quote in filter(None, turn):
+            chosen.setdefault(quote.label, (section, quote))
     return [
         {"label": quote.label, "value": quote.value, "gloss": quote.gloss, "where": _where(section, sections)}
         for section, quote in sorted(list(chosen.values())[:QUOTES], key=lambda entry: sections.index(entry[0]))
     ]
+
+
+def _offers(page: Page, sections: Sequence[Section]) -> Iterator[tuple[Section, Quote]]:
+    """The numbers that a kind offers, those that are known first; its sections take turns."""
+    own = [section for section in sections if section.page is page]
+    ranked = [sorted(page.quotes(section.panels[0]), key=lambda quote: quote.value == NOTHING) for section in own]
+    for rank in range(len(ranked[0])):
+        turn = rank % len(own)
+        yield own[turn], ranked[turn][rank]
 
 
 def _where(section: Section, sections: Sequence[Section]) -> str:

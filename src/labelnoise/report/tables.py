@@ -82,7 +82,9 @@ def _reasons(chosen: pd.DataFrame) -> tuple[str, ...]:
         words.append(f"seed {known['seed'].iloc[0]}: {known['reason'].iloc[0]}")
         if "paired" not in known or not known["paired"].eq(True).all():
             words.append("two accuracies were compared: which held-out samples were fitted is not known of this run")
-    return *words, *[f"undefined for {lost} of {len(chosen)} seeds"] * (lost > 0)
+    if lost:
+        words.append(f"undefined for {lost} of {len(chosen)} seeds")
+    return tuple(words)
 
 
 def _number(chosen: pd.DataFrame, name: str) -> Cell:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from labelnoise.reproduce.plan import AuditOf, SectionPlan, plan_sections
 from labelnoise.reproduce.workers import run_all
-from labelnoise.runs.folders import RunFolder, default_path, open_run, run_experiment
+from labelnoise.runs.folders import RunFolder, open_run, run_experiment
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page, Section, panel_of
 from labelnoise.runs.reading import Run, read_run
@@ -82,7 +82,7 @@ def run_reproduce(
     """
     from labelnoise.report.page import write_report
 
-    with open_run(out or default_path(config), config, overwrite) as folder:
+    with open_run(out, config, overwrite) as folder:
         config.run(folder, progress)
         page = write_report(folder.path)
         return Outcome(folder.path, folder.read_summary()["status"], folder.finished, page)

@@ -12,12 +12,12 @@ from labelnoise.sweeps.experiment import SweepRun, run_here
 from labelnoise.training.attribution import FACTS
 from labelnoise.training.config import ExplainConfig
 
-Done = Callable[[str, Outcome], object]
-"""Called with the name and the outcome of each experiment."""
-
 
 def run_all(
-    experiments: Mapping[str, Experiment], explained: Mapping[str, ExplainConfig], folder: Path, done: Done
+    experiments: Mapping[str, Experiment],
+    explained: Mapping[str, ExplainConfig],
+    folder: Path,
+    done: Callable[[str, Outcome], object],
 ) -> None:
     """Run each experiment into the folder of its name; what is finished is not run again.
 
@@ -25,19 +25,19 @@ def run_all(
         experiments: by name, the longest first, so that no process is left alone with a long one.
         explained: experiments whose samples are explained, and how.
         folder: where their folders are made.
-        done: called after each.
+        done: called with the name and the outcome of each, as they end.
 
     Raises:
         InputError: a folder holds another run, or a process was killed.
     """
-    waiting = []
+    waiting = {}
     for name, experiment in experiments.items():
-        if not is_done(experiment, folder / name, explained.get(name)):
-            waiting.append(name)
+        path, explain = folder / name, explained.get(name)
+        if is_done(experiment, path, explain):
+            done(name, run_experiment(experiment, path))
         else:
-            done(name, run_experiment(experiment, folder / name))
-    arguments = {name: (experiments[name], folder / name, explained.get(name)) for name in waiting}
-    side_by_side(run_one, arguments, cores(), done)
+            waiting[name] = (experiment, path, explain)
+    side_by_side(run_one, waiting, cores(), done)
 
 
 def is_done(experiment: Experiment, path: Path, explain: ExplainConfig | None) -> bool:

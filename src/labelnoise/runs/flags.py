@@ -39,7 +39,7 @@ def parse_flags(
     """
     flags = all_flags(configs)
     lead, given = _cut(program, about, arguments, flags, takes)
-    table = read_toml(given["config"], flags, configs) if "config" in given else {}
+    table = read_toml(given["config"], configs) if "config" in given else {}
     line = nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
     return lead, build_configs(configs, table, line)
 
@@ -87,18 +87,16 @@ def _refuse_repetition(arguments: Sequence[str], flags: Sequence[Flag]) -> None:
     """Refuse a flag that is given twice: one of its values would be lost."""
     named = {f"--{flag.name}": flag for flag in flags} | {f"--no-{flag.name}": flag for flag in flags}
     given = Counter(named[word].name for word in (word.split("=")[0] for word in arguments) if word in named)
-    name, times = next(iter(given.most_common(1)), ("", 0))
-    if times > 1:
-        more = "; put all settings into one file" if name == "config" else "; keep one of them"
-        raise InputError(f"`--{name}` was given twice{more}")
+    for name, times in given.items():
+        if times > 1:
+            more = "; put all settings into one file" if name == "config" else "; keep one of them"
+            raise InputError(f"`--{name}` was given twice{more}")
 
 
 def _options(flag: Flag) -> dict[str, Any]:
     """How argparse reads and describes a flag."""
-    shown = " ".join(map(str, flag.default)) if isinstance(flag.default, tuple) else flag.default
-    shown = words_of(flag.default) if is_choice(flag.kind) else shown
-    default = "" if shown in (None, "") else f" (default: {str(shown).lower() if shown in (True, False) else shown})"
-    text = (flag.help + default).replace("%", "%%")
+    default = _default(flag)
+    text = (flag.help + (f" (default: {default})" if default else "")).replace("%", "%%")
     if flag.kind is bool:
         return {"action": argparse.BooleanOptionalAction, "help": text}
     kind = _member(flag.kind)
@@ -107,7 +105,18 @@ def _options(flag: Flag) -> dict[str, Any]:
         metavar = "{" + ",".join(map(_form, typing.get_args(kind))) + "}"
     if typing.get_origin(kind) is typing.Literal:
         metavar = "{" + ",".join(map(str, typing.get_args(kind))) + "}"
-    return {"type": read, "metavar": metavar, "help": text, **({"nargs": "*"} if is_list(flag.kind) else {})}
+    return {"type": read, "metavar": metavar, "help": text, "nargs": "*" if is_list(flag.kind) else None}
+
+
+def _default(flag: Flag) -> str:
+    """The default of a flag as it is typed; empty where there is none."""
+    if is_choice(flag.kind):
+        return words_of(flag.default)
+    if isinstance(flag.default, tuple):
+        return " ".join(map(str, flag.default))
+    if isinstance(flag.default, bool):
+        return str(flag.default).lower()
+    return "" if flag.default is None else str(flag.default)
 
 
 def _form(member: type) -> str:

@@ -6,7 +6,6 @@ presence means that the run is finished), and whatever else its kind declares.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,7 +28,7 @@ from labelnoise.runs.files import (
     write_arrays,
     write_bytes,
     write_json,
-    write_whole,
+    write_text,
 )
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
 from labelnoise.runs.locks import LOCK, lock_run, sweep
@@ -70,7 +69,7 @@ class RunFolder:
 
     def write_history(self, frame: pd.DataFrame) -> None:
         """Write `history.csv`, one row a record."""
-        write_whole(self.path / "history.csv", lambda file: file.write(frame.to_csv(index=False).encode()))
+        write_text(self.path / "history.csv", frame.to_csv(index=False))
 
     def write_samples(self, **arrays: np.ndarray) -> None:
         """Write `samples.npz`, the per-sample arrays."""
@@ -109,7 +108,7 @@ def run_experiment(
     if not isinstance(overwrite, bool):
         raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
     check_progress(progress)
-    with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
+    with open_run(out, config, overwrite) as folder:
         if not folder.finished:
             config.run(folder, progress)
         delete_transient(folder.path, config.command)
@@ -126,7 +125,7 @@ def default_path(config: Experiment) -> Path:
 
     The hash changes with each new setting, so a run of an older version is looked for by what it holds.
     """
-    path = RUNS / f"{config.command}-{hashlib.sha256(to_json(settings_of(config)).encode()).hexdigest()[:10]}"
+    path = RUNS / f"{config.command}-{digest(to_json(settings_of(config)).encode())[:10]}"
     if path.exists():
         return path
     older = [folder for folder in sorted(RUNS.glob(f"{config.command}-*")) if _holds(folder, config)]
@@ -134,13 +133,13 @@ def default_path(config: Experiment) -> Path:
 
 
 @contextmanager
-def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> Iterator[RunFolder]:
+def open_run(path: str | Path | None, config: Experiment, overwrite: bool = False) -> Iterator[RunFolder]:
     """Hold a run directory for this config inside the block; nothing is written or deleted before `begin`.
 
     A finished run of the same settings comes back with `finished=True`; an unfinished one goes on, or starts again.
 
     Args:
-        path: the folder; made if absent.
+        path: the folder, made if absent; None takes `default_path`.
         config: every setting.
         overwrite: let `begin` delete the run that the folder holds, whichever it is.
 
@@ -148,6 +147,7 @@ def open_run(path: str | Path, config: Experiment, overwrite: bool = False) -> I
         InputError: the folder holds another run, a damaged one, or files that are not a run, or is in use by another
             process.
     """
+    path = default_path(config) if path is None else path
     check_path("out", path)
     path = Path(path)
     _check_place(path)

@@ -70,7 +70,7 @@ class Kind:
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
     results: tuple[str, ...] = ("history.csv", "samples.npz")
-    """What such runs are made for; the checksums of those that a run writes are checked when it is read or reused."""
+    """Patterns of what such runs are made for; checksums are kept, and checked when it is read or reused."""
     checked: tuple[str, ...] = ()
     """Patterns of further files whose checksums are kept and checked when they are read; they may be deleted."""
     transient: tuple[str, ...] = ()
@@ -101,27 +101,27 @@ class Kind:
 @cache
 def all_kinds() -> dict[str, Kind]:
     """Return every kind of run by its command."""
-    declared = {}
-    for room in pkgutil.iter_modules(labelnoise.__path__):
-        name = f"labelnoise.{room.name}.experiment"
-        if room.ispkg and importlib.util.find_spec(name):
-            kind = importlib.import_module(name).KIND
-            declared[kind.command] = kind
-    return declared
+    kinds = [importlib.import_module(name).KIND for name in _experiments()]
+    return {kind.command: kind for kind in kinds}
 
 
 def describe_commands() -> dict[str, str]:
     """Return the help of each kind's command, read off the source of the rooms: to load them takes a second."""
     commands = {}
-    for room in pkgutil.iter_modules(labelnoise.__path__):
-        spec = importlib.util.find_spec(f"labelnoise.{room.name}.experiment") if room.ispkg else None
-        if spec and spec.origin:
-            body = ast.parse(Path(spec.origin).read_text()).body
-            for node in (node for node in body if isinstance(node, ast.ClassDef)):
-                for line in node.body:
-                    if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "command" and line.value:
-                        commands[ast.literal_eval(line.value)] = ast.get_docstring(node) or ""
+    for source in _experiments().values():
+        body = ast.parse(source.read_text()).body
+        for config in (node for node in body if isinstance(node, ast.ClassDef)):
+            for line in config.body:
+                if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "command" and line.value:
+                    commands[ast.literal_eval(line.value)] = ast.get_docstring(config) or ""
     return commands
+
+
+def _experiments() -> dict[str, Path]:
+    """Name and source of the module `experiment` of each room that has one; none is loaded."""
+    rooms = [room.name for room in pkgutil.iter_modules(labelnoise.__path__) if room.ispkg]
+    specs = [importlib.util.find_spec(f"labelnoise.{room}.experiment") for room in rooms]
+    return {spec.name: Path(spec.origin) for spec in specs if spec and spec.origin}
 
 
 def find_kind(command: str) -> Kind:

@@ -32,14 +32,16 @@ class Panel:
 def panel_of(title: str, runs: Sequence[Run]) -> Panel:
     """Return the panel of these runs of one kind; one that is made of runs of its own kind counts as those."""
     runs = [member for run in runs for member in run.kind.page().members(run)]
-    histories = [run.history if run.kind.history else pd.DataFrame() for run in runs]
-    seeds = [dict(leaves(run.settings)).get("seed", 0) for run in runs]
-    histories = [
-        frame if "seed" in frame else frame.assign(seed=seed) for frame, seed in zip(histories, seeds, strict=True)
-    ]
+    histories = pd.concat([_history(run) for run in runs], ignore_index=True)
     rows = [row for run in runs for row in run.kind.page().stopping(run)]
     stops = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["rule", "seed", "at", "reason"])
-    return Panel(title, pd.concat(histories, ignore_index=True), stops, tuple(runs))
+    return Panel(title, histories, stops, tuple(runs))
+
+
+def _history(run: Run) -> pd.DataFrame:
+    """The history of a run, with its seed as a column; empty of a kind without one."""
+    history = run.history if run.kind.history else pd.DataFrame()
+    return history if "seed" in history else history.assign(seed=dict(leaves(run.settings)).get("seed", 0))
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Page:
     """Of the page of one run of this kind; empty for that of the project."""
     look: str = ""
     """What to look for in its pictures."""
-    pictures: Callable[[Sequence[Panel]], Sequence[Picture]] = lambda panels: ()
+    pictures: Callable[[Sequence[Panel]], Sequence[Picture]] = _none
     """The pictures of a section."""
     quotes: Callable[[Panel], Sequence[Quote]] = _none
     """Numbers of a panel for the top of the page, the most telling first, the same for each panel; five are shown."""

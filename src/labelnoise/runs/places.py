@@ -65,15 +65,6 @@ def tables_of(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ..
             yield from tables_of(value, (*path, field.name))
 
 
-def _without_clashes(flags: Sequence[Flag]) -> list[Flag]:
-    """Flags of the same name bear the names of their parts: --training-lr."""
-    counts = Counter(flag.name for flag in flags)
-    return [
-        flag if counts[flag.name] == 1 else dataclasses.replace(flag, name="-".join(flag.path).replace("_", "-"))
-        for flag in flags
-    ]
-
-
 def read_settings(source: str | Path | Mapping[str, Any], configs: Sequence[type]) -> tuple[Any, ...]:
     """Return the configs that a TOML file describes, or a table of the same form.
 
@@ -84,15 +75,19 @@ def read_settings(source: str | Path | Mapping[str, Any], configs: Sequence[type
     Raises:
         InputError: a key that does not exist, or a value that is refused.
     """
-    flags = all_flags(configs)
     if isinstance(source, Mapping):
-        return build_configs(configs, _placed("the table", source, flags, configs))
-    return build_configs(configs, read_toml(str(source), flags, configs))
+        return build_configs(configs, _placed("the table", source, configs))
+    return build_configs(configs, read_toml(str(source), configs))
 
 
 def all_flags(configs: Sequence[type]) -> list[Flag]:
-    """Return the flags of several configs, each of another name."""
-    return _without_clashes([flag for config in configs for flag in flags_of(config())])
+    """Return the flags of several configs; those of the same name bear the names of their parts: --training-lr."""
+    flags = [flag for config in configs for flag in flags_of(config())]
+    counts = Counter(flag.name for flag in flags)
+    return [
+        flag if counts[flag.name] == 1 else dataclasses.replace(flag, name="-".join(flag.path).replace("_", "-"))
+        for flag in flags
+    ]
 
 
 def build_configs(configs: Sequence[type], *tables: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -111,8 +106,8 @@ def is_list(kind: Any) -> bool:
     return typing.get_origin(kind) is tuple
 
 
-def read_toml(name: str, flags: Sequence[Flag], configs: Sequence[type]) -> dict[str, Any]:
-    """The settings that a TOML file gives, in their places."""
+def read_toml(name: str, configs: Sequence[type]) -> dict[str, Any]:
+    """The settings of these configs that a TOML file gives, in their places."""
     check_path("config", name)
     path = Path(name)
     try:
@@ -122,29 +117,29 @@ def read_toml(name: str, flags: Sequence[Flag], configs: Sequence[type]) -> dict
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read {why}") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, or tables within tables without end
         raise InputError(f"`config` must be a TOML file, but {path} cannot be read ({error}); correct it") from None
-    return _placed(str(path), content, flags, configs)
+    return _placed(str(path), content, configs)
 
 
-def _placed(source: str, content: Mapping[str, Any], flags: Sequence[Flag], configs: Sequence[type]) -> dict[str, Any]:
+def _placed(source: str, content: Mapping[str, Any], configs: Sequence[type]) -> dict[str, Any]:
     """Settings in their places: flat keys by the names of flags, tables by their parts."""
-    tables = {table for config in configs for table in tables_of(config())}
+    flags, tables = all_flags(configs), {table for config in configs for table in tables_of(config())}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
+    kinds = {flag.path: flag.kind for flag in flags}
     values: dict[tuple[str, ...], Any] = {}
     for place, value in _entries(source, content, (), tables):
-        flag = by_name.get(place[-1].replace("_", "-")) if len(place) == 1 else None
-        if place in tables and not any(flag.path == place for flag in flags):
+        if place in tables and place not in kinds:
             raise InputError(
                 f"{source} gives {place[-1]!r} a value, but it is a table; write [{'.'.join(place)}] above its keys"
             )
-        if len(place) == 1 and not flag:
-            raise InputError(
-                f"{source} has a key {place[0]!r} that is no setting{did_you_mean(_dashed(place), by_name)}"
-            )
-        at = flag.path if flag else place
+        at = place
+        if len(place) == 1:
+            name = place[0].replace("_", "-")
+            if name not in by_name:
+                raise InputError(f"{source} has a key {place[0]!r} that is no setting{did_you_mean(name, by_name)}")
+            at = by_name[name].path
         if at in values:
             raise InputError(f"{source} gives {at[-1]!r} twice; keep one of them")
-        listed = next((is_list(flag.kind) for flag in flags if flag.path == at), False)
-        values[at] = [value] if listed and not isinstance(value, list) else value
+        values[at] = [value] if is_list(kinds.get(at)) and not isinstance(value, list) else value
     return nested(values)
 
 
@@ -161,10 +156,6 @@ def _entries(
         else:
             near = did_you_mean(str(key), sorted(table[-1] for table in tables if table[:-1] == place))
             raise InputError(f"{source} has a table {'.'.join(inner)!r} that holds no settings{near}")
-
-
-def _dashed(place: tuple[str, ...]) -> str:
-    return place[-1].replace("_", "-")
 
 
 def nested(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:

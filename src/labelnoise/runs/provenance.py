@@ -31,6 +31,7 @@ def git_commit() -> str | None:
 
     try:
         git("ls-files", "--error-unmatch", Path(__file__).name)  # an installed copy may lie inside another checkout
-        return git("rev-parse", "HEAD") + "-dirty" * bool(git("status", "--porcelain", "--untracked-files=no"))
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

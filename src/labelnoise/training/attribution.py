@@ -77,7 +77,6 @@ def read_attribution(path: Path) -> Attribution:
     Raises:
         InputError: it wrote nothing there, or a file is damaged.
     """
-    path = Path(path)
     if not (path / FACTS).is_file():
         raise InputError(f"{path} holds no attribution ({FACTS} is missing); make it with `labelnoise explain {path}`")
     try:
@@ -88,7 +87,7 @@ def read_attribution(path: Path) -> Attribution:
         stops = facts.get("stops")
         if not (isinstance(facts.get("text"), str) and isinstance(stops, dict) and set(stops) <= set(RULES)):
             raise InputError(f"{FACTS} lacks what it should say")
-        if not set(found.shown_epoch) == {*stops.values()}:
+        if set(found.shown_epoch) != set(stops.values()):
             raise InputError(f"{FACTS} says other stopping points than {ARRAYS}")
         return found
     except (OSError, ValueError, TypeError) as error:  # of these InputError is one

@@ -35,8 +35,8 @@ def attribution_figure(run: Run, attribution: Attribution) -> Figure:
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         text = f"noisy: {true}, given {given}" if noisy[i] else f"clean: {true}"
         line[0].set_xlabel(text.replace(", ", ",\n") if len(text) > 22 else text, color=NOISY if noisy[i] else CLEAN)
-        for s in range(len(attribution.shown_epoch)):
-            picture = _attribution_pair(line[1 + 2 * s : 3 + 2 * s], attribution, s, i)
+        for s, pair in enumerate(line[1:].reshape(-1, 2)):
+            picture = _attribution_pair(pair, attribution, s, i)
     titles = ["image"]
     for epoch in attribution.shown_epoch:
         stops = ", ".join(name for rule, (name, _) in RULES.items() if attribution.facts["stops"].get(rule) == epoch)
@@ -63,7 +63,8 @@ def _attribution_pair(axes: Any, attribution: Attribution, s: int, i: int) -> Ax
             axis.text(0.5, 0.5, "given = true", ha="center", va="center", color="#777777", transform=axis.transAxes)
             continue
         picture = axis.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_xlabel(f"logit {logits[label]:.1f}" + ", the largest" * bool(logits[label] == logits.max()))
+        largest = ", the largest" if logits[label] == logits.max() else ""
+        axis.set_xlabel(f"logit {logits[label]:.1f}{largest}")
     return picture
 
 

@@ -58,13 +58,15 @@ def average_weights(states: Sequence[Weights]) -> dict[str, Any]:
     Args:
         states: one `state_dict` or more, in the order of time.
     """
-    middle = states[len(states) // 2]
-    return {
-        name: sum(state[name].double() for state in states).div(len(states)).to(value.dtype)
-        if isinstance(value, torch.Tensor) and value.is_floating_point()
-        else value
-        for name, value in middle.items()
-    }
+    mean = dict(states[len(states) // 2])
+    for name, value in mean.items():
+        if _is_averaged(value):
+            mean[name] = sum(state[name].double() for state in states).div(len(states)).to(value.dtype)
+    return mean
+
+
+def _is_averaged(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 class MeanSoFar:
@@ -90,7 +92,7 @@ class MeanSoFar:
         new, seen = copy_of(weights), self.records
         if seen:
             for name, value in new.items():
-                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                if _is_averaged(value):
                     total = self.mean[name].double() * seen + value.double()
                     new[name] = total.div(seen + 1).to(value.dtype)
         self.mean, self.records = new, seen + 1
@@ -106,18 +108,23 @@ class MeanSoFar:
         Raises:
             InputError: it is anything else. Nothing is changed then.
         """
-        names, parts = set(names), state if isinstance(state, Mapping) else {}
+        parts: Any = state if isinstance(state, Mapping) else {}
+        names = set(names)
         records, mean, at = (parts.get(name) for name in ("records", "mean", "at"))
-        sound = isinstance(records, int) and isinstance(mean, Mapping) and isinstance(at, Mapping)
-        if not sound or not all(
-            str(key).isdigit() and isinstance(means, Mapping) and set(means) == names
-            for key, means in [*at.items(), *([("0", mean)] if records else [])]  # type: ignore[union-attr]
-        ):
+        sound = isinstance(records, int) and isinstance(mean, Mapping) and _are_copies(at, names)
+        if not sound or (records and set(mean) != names):
             raise InputError(
                 f"the state must hold the mean of this network's weights so far, got {described(state)}; save it"
             )
-        self.records, self.mean = records, dict(mean)  # type: ignore[assignment, arg-type]
-        self.at = {int(key): dict(means) for key, means in at.items()}  # type: ignore[union-attr]
+        self.records, self.mean = records, dict(mean)
+        self.at = {int(record): dict(weights) for record, weights in at.items()}
+
+
+def _are_copies(state: Any, names: set[str]) -> bool:
+    """Whether a state holds weights of these names by record."""
+    return isinstance(state, Mapping) and all(
+        str(at).isdigit() and isinstance(weights, Mapping) and set(weights) == names for at, weights in state.items()
+    )
 
 
 @torch.no_grad()
@@ -225,10 +232,6 @@ class KeptWeights:
         if self._so_far:
             self._so_far.load_state_dict(state, names)
             return
-        sound = isinstance(state, Mapping) and all(
-            str(at).isdigit() and isinstance(weights, Mapping) and set(weights) == names
-            for at, weights in state.items()
-        )
-        if not sound:
+        if not _are_copies(state, names):
             raise InputError(f"the state must hold weights of this network by record, got {described(state)}; save it")
         self._copies = {int(at): dict(weights) for at, weights in state.items()}

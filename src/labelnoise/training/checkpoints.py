@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from labelnoise.errors import InputError
-from labelnoise.runs.files import delete, digest, digest_file, write_whole
+from labelnoise.runs.files import delete, digest, digest_file, write_bytes
 
 FOLDER, STATE, AVERAGED = "checkpoints", "state.pt", "averaged.pt"
 
@@ -30,7 +30,7 @@ def weights_name(epoch: int) -> str:
 
 def kept_epochs(folder: Path) -> list[int]:
     """Return the epochs whose weights a run directory holds, ascending."""
-    names = (re.fullmatch(r"epoch-(\d+)\.pt", file.name) for file in (Path(folder) / FOLDER).glob("epoch-*.pt"))
+    names = (re.fullmatch(r"epoch-(\d+)\.pt", file.name) for file in (folder / FOLDER).glob("epoch-*.pt"))
     return sorted(int(name[1]) for name in names if name)
 
 
@@ -41,7 +41,7 @@ def write_weights(folder: Path, epoch: int, model: nn.Module) -> str:
 
 def write_averaged(folder: Path, model: nn.Module) -> None:
     """Write the weights of `model` as the average that a stopped run returns."""
-    _write(Path(folder) / FOLDER / AVERAGED, model.state_dict())
+    _write(folder / FOLDER / AVERAGED, model.state_dict())
 
 
 def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
@@ -79,9 +79,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         InputError: there is no such file, it is damaged, or it belongs to another network.
     """
-    if not Path(path).is_file():
+    if not path.is_file():
         raise InputError(f"no file at {path}; give the path of weights, such as RUN/checkpoints/epoch-0012.pt")
-    content = _read(Path(path))
+    content = _read(path)
     entries = content["weights"] if isinstance(content.get("weights"), dict) else content  # or of a whole state
     weights = {name: value for name, value in entries.items() if isinstance(value, torch.Tensor)}
     difference = shapes_difference(shapes_of(weights), shapes_of(model.state_dict()))
@@ -101,7 +101,7 @@ def keep_weights(folder: Path, epochs: Collection[int]) -> None:
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write the state from which a run goes on."""
-    _write(Path(folder) / FOLDER / STATE, state)
+    _write(folder / FOLDER / STATE, state)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
@@ -110,7 +110,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     Raises:
         InputError: the file is damaged.
     """
-    path = Path(folder) / FOLDER / STATE
+    path = folder / FOLDER / STATE
     return _read(path) if path.is_file() else None
 
 
@@ -128,13 +128,13 @@ def shapes_difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
 
 
 def _weights_path(folder: Path, epoch: int) -> Path:
-    return Path(folder) / weights_name(epoch)
+    return folder / weights_name(epoch)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> str:
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
     torch.save(content, buffer)
-    write_whole(path, lambda file: file.write(buffer.getbuffer()))
+    write_bytes(path, buffer.getbuffer())
     return digest(buffer.getbuffer())
 
 

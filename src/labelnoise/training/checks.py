@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from labelnoise.devices import find_device
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, described
 from labelnoise.images.data import Data
 from labelnoise.record.inputs import as_mask
 from labelnoise.record.stop_rules import HeldOutLoss, RunningMean, StopRule
@@ -32,14 +31,14 @@ def check_training(
     Raises:
         InputError: see `fit`.
     """
-    for name, value, kind, words in (
-        ("model", model, nn.Module, "a torch module, got {}; use for example build_model"),
-        ("data", data, Data, "what load_data returns, got {}; use for example load_data('digits')"),
-        ("config", config, TrainConfig, "a TrainConfig or None, got {}; use for example TrainConfig(epochs=30)"),
-        ("stop", stop, (bool, StopRule), "True, False or a stop rule, got {}; leave it out for a run of all epochs"),
+    for name, value, kind, rule, remedy in (
+        ("model", model, nn.Module, "a torch module", "use for example build_model"),
+        ("data", data, Data, "what load_data returns", "use for example load_data('digits')"),
+        ("config", config, TrainConfig, "a TrainConfig or None", "use for example TrainConfig(epochs=30)"),
+        ("stop", stop, (bool, StopRule), "True, False or a stop rule", "leave it out for a run of all epochs"),
     ):
         if not isinstance(value, kind):
-            raise InputError(f"`{name}` must be " + words.format(one_line(reprlib.repr(value))))
+            raise InputError(f"`{name}` must be {rule}, got {described(value)}; {remedy}")
     _check_held_out(config, data, find_rule(stop, config), held_out)
     if len(data.y_given) < 3:
         raise InputError(f"there must be three training images or more, got {len(data.y_given)}; add images")
@@ -125,27 +124,18 @@ def _first_outputs(model: nn.Module, data: Data, device: str) -> Any:
     except InputError:  # of our own networks
         raise
     except Exception as error:  # somebody's network may raise anything
-        why = one_line(f"{type(error).__name__}: {error}")
-        raise InputError(f"`model` must take {_takes(shape)}, but fails: {why}; {_remedy(shape)}") from None
+        samples, why = "images" if len(shape) == 3 else "samples", f"{type(error).__name__}: {error}"
+        raise InputError(f"`model` must take {samples} {shape}, but fails: {why}; {_remedy(shape)}") from None
     finally:
         model.to(place)
         for layer, mode in modes:
             layer.training = mode
 
 
-def _takes(shape: tuple[int, ...]) -> str:
-    return f"images {shape}" if len(shape) == 3 else f"samples {shape}"
-
-
 def _remedy(shape: tuple[int, ...]) -> str:
     if len(shape) == 3:
         return f"build it with in_channels={shape[0]} and image_size={shape[1:]}"
     return f"its first layer must take {shape[0]} features" if len(shape) == 1 else "build it for that shape"
-
-
-def one_line(text: str) -> str:
-    """A text without line breaks."""
-    return " ".join(text.split())
 
 
 def describe_divergence(where: str, config: TrainConfig, untrained: bool) -> str:

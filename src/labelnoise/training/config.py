@@ -68,21 +68,22 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "patience", "eval_every", "checkpoint_every"):
             check_integer(name, getattr(self, name), 1, getattr(TrainConfig, name))
         check_integer("warmup", self.warmup, 0, 5)
-        for name, least, most, example in (
-            ("momentum", 0, 1, "use for example 0.9"),
-            ("held_out", 0, 1, "for 10 % write 0.1"),
-            ("weight_decay", 0, math.inf, "use for example 0.0005"),
+        for name, limit, example in (
+            ("momentum", 1, "use for example 0.9"),
+            ("held_out", 1, "for 10 % write 0.1"),
+            ("weight_decay", math.inf, "use for example 0.0005"),
         ):
             value = getattr(self, name)
-            if not is_number(value) or not least <= value < most:
-                raise InputError(f"`{name}` must lie in [{least}, {most}), got {value!r}; {example}")
+            if not is_number(value) or not 0 <= value < limit:
+                raise InputError(f"`{name}` must lie in [0, {limit}), got {value!r}; {example}")
         for name in ("lr", "lr_factor"):
             check_positive(name, getattr(self, name), getattr(TrainConfig, name))
-        for step in self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,):
+        steps = self.lr_steps if isinstance(self.lr_steps, tuple | list) else (self.lr_steps,)
+        for step in steps:
             check_integer("lr_steps", step, 1, 30)
-        if not isinstance(self.lr_steps, tuple | list):
+        if steps is not self.lr_steps:
             raise InputError(f"`lr_steps` must be a list of epochs, got {self.lr_steps!r}; write ({self.lr_steps},)")
-        object.__setattr__(self, "lr_steps", tuple(self.lr_steps))
+        object.__setattr__(self, "lr_steps", tuple(steps))
         check_types(self)
         self._check_schedule()
         stream(self.seed, "init")  # refuses a seed that is none

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.launch import find_launch
 from labelnoise.runs.pages import Page, Section
 from labelnoise.training.config import Average, TrainConfig, check_average
-from labelnoise.training.seeds import check_seeds, run_seeds
+from labelnoise.training.seeds import OF_EACH_SEED, check_seeds, run_seeds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -156,8 +156,9 @@ class TrainRun:
         with cpu_threads(self.threads):
             data, model = self.check()
             by_first(folder.begin, group)
-            how: dict[str, Any] = {"stop": self.rule, "average": self.average, "folder": folder.path, "progress": tell}
-            log = fit(model, data, self.training, **how)
+            log = fit(
+                model, data, self.training, stop=self.rule, average=self.average, folder=folder.path, progress=tell
+            )
         by_first(lambda: write_results(folder, log, data, group.size), group)
 
 
@@ -174,10 +175,14 @@ def run_train(
 
 def _accuracies(at: EpochProgress) -> str:
     """The accuracies of an epoch's record, in words; empty without a record."""
-    names = ("train_accuracy_clean", "train_accuracy_noisy", "test_accuracy", "held_out_accuracy")
-    known = {name: at.measures[name] for name in names if name in at.measures and not np.isnan(at.measures[name])}
-    words = {name: name.removeprefix("train_accuracy_").removesuffix("_accuracy") for name in known}
-    said = ", ".join(f"{words[name].replace('_', '-')} {known[name]:.3f}" for name in known)
+    accuracies = {
+        "clean": "train_accuracy_clean",
+        "noisy": "train_accuracy_noisy",
+        "test": "test_accuracy",
+        "held-out": "held_out_accuracy",
+    }
+    values = {word: at.measures.get(column, np.nan) for word, column in accuracies.items()}
+    said = ", ".join(f"{word} {value:.3f}" for word, value in values.items() if not np.isnan(value))
     return f"accuracy {said}" if said else ""
 
 
@@ -191,14 +196,17 @@ def _inputs(config: TrainRun) -> dict[str, Path]:
     """The files that a run reads; official archives are told by their own checksums."""
     from labelnoise.images.datasets import DATASETS, find_path
 
-    kind, _, rest = config.noise.partition(":")
-    noise = parse_noise(config.noise)
-    paths = {
-        "data": None if config.data in DATASETS else find_path(config.data, Path(config.root)),
-        "noise": Path(noise.path) if isinstance(noise, FromFile) else Path(rest) if kind == "matrix" else None,
-        "weights": Path(config.weights) if config.weights else None,
-    }
-    return {name: path for name, path in paths.items() if path}
+    inputs = {}
+    if config.data not in DATASETS and (path := find_path(config.data, Path(config.root))):
+        inputs["data"] = path
+    noise, (kind, _, rest) = parse_noise(config.noise), config.noise.partition(":")
+    if isinstance(noise, FromFile):
+        inputs["noise"] = Path(noise.path)
+    elif kind == "matrix":
+        inputs["noise"] = Path(rest)
+    if config.weights:
+        inputs["weights"] = Path(config.weights)
+    return inputs
 
 
 def _fetch(config: TrainRun, progress: Progress) -> None:
@@ -217,6 +225,7 @@ KIND = Kind(
     TrainRun,
     page=_page,
     summary=("noise", "stops"),
+    results=("history.csv", "samples.npz", *OF_EACH_SEED),
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
     checked=("checkpoints/epoch-*.pt", "checkpoints/averaged.pt"),
     transient=("checkpoints/state.pt",),

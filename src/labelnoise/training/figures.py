@@ -40,17 +40,19 @@ def training_figure(panels: Sequence[Panel]) -> Figure:
         )
         for panel in panels
     ]
-    rows = [row for row in CURVES if any(table[line[0]].notna().any() for table in tables for line in row[2])] or CURVES
-    figure, axes = grid(panels, sum(row[1] for row in rows) + 0.8, tuple(row[1] for row in rows))
+    shown = {name for table in tables for name in table.columns[table.notna().any()]}
+    rows = [row for row in CURVES if any(column in shown for column, *_ in row[2])] or CURVES
+    names, heights, curves = zip(*rows, strict=True)
+    figure, axes = grid(panels, sum(heights) + 0.8, heights)
     for at, (panel, table) in enumerate(zip(panels, tables, strict=True)):
-        for axis, (name, _, lines) in zip(axes[:, at], rows, strict=True):
+        for axis, name, lines in zip(axes[:, at], names, curves, strict=True):
             for y, colour, dash, label in lines:
                 band(axis, table, "epoch", y, colour, label, dash)
             mark_stages(axis, panel, labelled=axis is axes[0, at])
             axis.set_ylim((0, None) if name == "loss" else (-0.03, 1.03))
         axes[0, at].set_title(panel.title)
         axes[-1, at].set_xlabel("epoch")
-    return finish(figure, axes, tuple(row[0] for row in rows))
+    return finish(figure, axes, names)
 
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -119,14 +119,13 @@ def describe_epoch(
     """
     fitted, trained, noisy = record.prediction == data.y_given, ~held_out, data.noisy
     selection = select_by_margin(record.margin[trained], noisy[trained])
-    right = None if test_logits is None else (test_logits.argmax(1) == y_test).float()
     return {
         "train_loss": _mean(record.loss, trained),
         "train_accuracy": _mean(fitted, trained),
         "train_accuracy_clean": _mean(fitted, trained & data.clean),
         "train_accuracy_noisy": _mean(fitted, trained & noisy),
         "test_loss": np.nan if test_logits is None else float(cross_entropy(test_logits, y_test)),
-        "test_accuracy": np.nan if right is None else float(right.mean()),
+        "test_accuracy": np.nan if test_logits is None else float((test_logits.argmax(1) == y_test).float().mean()),
         "held_out_loss": _mean(record.loss, held_out),
         "held_out_accuracy": _mean(fitted, held_out),
         "selection_precision": float(selection.precision),

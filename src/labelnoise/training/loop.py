@@ -104,10 +104,22 @@ def fit(
         model.eval()
     if chosen is None and status == "ok":
         chosen, around = run.epoch, [run.epoch]
-    labels, records = (data.y_true, data.y_given, run.held_out), (run.recorder, run.batches, run.table())
     return TrainLog(
-        config, *labels, *records, status, run.precision, tuple(around), chosen, returned, rule, model
-    )  # fmt: skip
+        config,
+        y_true=data.y_true,
+        y_given=data.y_given,
+        held_out=run.held_out,
+        recorder=run.recorder,
+        batches=run.batches,
+        table=run.table(),
+        status=status,
+        precision=run.precision,
+        weights_epochs=tuple(around),
+        weights_epoch=chosen,
+        returned=returned,
+        rule=rule,
+        model=model,
+    )
 
 
 def _resume(run: TrainingState, kept: Path | None) -> None:
@@ -138,7 +150,7 @@ def _advance(
         elif run.watch and run.average != "all" and run.group.rank == 0:
             retention.copy_weights(run, copies)
         if progress:
-            measures = run.rows[-1] if run.records else {}
+            measures = run.rows[-1] if run.is_recorded else {}
             progress(EpochProgress(run.epoch, run.config.epochs, measures, run.rule_stop))
     return "ok"
 
@@ -188,13 +200,13 @@ def train_epoch(run: TrainingState) -> str:
         step = run.epoch * len(batches(len(order), run.config.batch_size)) + bad
         return describe_divergence(f"at epoch {run.epoch + 1}, batch {bad} (step {step})", run.config, step == 1)
     finite = all(bool(torch.isfinite(weight).all()) for weight in run.model.parameters())
-    if finite and run.records:
+    if finite and run.is_recorded:
         logits, test_logits = _eval_logits(run)
         finite = bool(torch.isfinite(logits).all())
     if not finite:
         run.epoch -= 1
         return describe_divergence(f"after epoch {run.epoch + 1}", run.config, untrained=False)
-    if run.records:
+    if run.is_recorded:
         run.recorder.update(np.arange(len(logits)), logits, run.images.y_given)
         record = run.recorder.end_epoch()
         row = describe_epoch(record, run.data, run.held_out, test_logits, run.images.y_test)

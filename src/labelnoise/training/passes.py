@@ -60,14 +60,16 @@ def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
 def eval_pass(run: TrainingState, pixels: torch.Tensor) -> torch.Tensor:
     """Logits in eval mode; where they depend on the batch, in shuffled batches: many data are sorted by class."""
     n, group = len(pixels), run.group
+    by_batch = any(getattr(layer, "track_running_stats", True) is False for layer in run.model.modules())
     with autocast(run):
-        if not any(getattr(layer, "track_running_stats", True) is False for layer in run.model.modules()):
+        if by_batch:  # every process computes all, so that a batch holds what it would in one process
+            share = processes.Share(slice(0, n), given=group.rank == 0)
+            order = torch.as_tensor(stream(run.config.seed, "evaluation").permutation(n), device=pixels.device)
+            logits = outputs(run.model, run.images, pixels[order])[torch.argsort(order)]
+        else:
             share = processes.share_of(slice(0, n), group)
-            return processes.put_together([(share, outputs(run.model, run.images, pixels[share.rows]))], n, group)
-        order = torch.as_tensor(stream(run.config.seed, "evaluation").permutation(n))
-        logits = outputs(run.model, run.images, pixels[order.to(pixels.device)])
-        share = processes.Share(slice(0, n), given=group.rank == 0)
-        return processes.put_together([(share, logits[torch.argsort(order).to(pixels.device)])], n, group)
+            logits = outputs(run.model, run.images, pixels[share.rows])
+    return processes.put_together([(share, logits)], n, group)
 
 
 @torch.no_grad()

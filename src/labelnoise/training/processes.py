@@ -75,7 +75,7 @@ def put_together(pieces: Sequence[tuple[Share, torch.Tensor]], n: int, group: La
 
 
 def average(values: torch.Tensor, group: Launch) -> torch.Tensor:
-    """Return the mean over the processes."""
+    """Return the mean over the processes; `values` themselves are overwritten."""
     if group.size == 1:
         return values
     distributed.all_reduce(values)

@@ -32,8 +32,7 @@ def read_released(path: Path) -> Panel:
     try:
         raw = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no table ({reason}); give a train.csv of the released code, or a run") from None
+        raise InputError(f"{path} is no table ({error}); give a train.csv of the released code, or a run") from None
     absent = [name for name in RELEASED if name not in raw]
     if absent or raw.empty:
         what = f"has no column {', '.join(absent)}" if absent else "holds no epoch"
@@ -55,8 +54,8 @@ def read_released(path: Path) -> Panel:
     for name, ours in RELEASED.items():
         if ours in accuracies and not table[ours].dropna().between(0, 1).all():
             raise InputError(f"`{name}` in {path} must lie between 0 and 1, or 0 and 100 in percent; mend the file")
-    absent = ["held_out_accuracy", "selection_precision", "selection_recall"]
-    return Panel(path.name, table.assign(seed=0, **dict.fromkeys(absent, np.nan)), _released_stops(table))
+    unmeasured = ("held_out_accuracy", "selection_precision", "selection_recall")
+    return Panel(path.name, table.assign(seed=0, **dict.fromkeys(unmeasured, np.nan)), _released_stops(table))
 
 
 def _released_stops(table: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,16 +85,12 @@ def _stops(log: TrainLog) -> list[dict[str, Any]]:
         points.append(_point("rule", stops.rule, rows[stops.rule.epoch]))
     if stops.rule and log.returned is not None:
         first, last = log.weights_epochs[0], log.weights_epochs[-1]
-        words = f"the average of the weights of epochs {first} to {last}"
-        points.append(_point("averaged", stops.rule, log.returned, words, first, last))
+        averaged = replace(stops.rule, reason=f"the average of the weights of epochs {first} to {last}")
+        points.append(_point("averaged", averaged, log.returned, first_epoch=first, last_epoch=last))
     points.append(last_point(table, "epoch"))
     columns = ("test_accuracy", "train_accuracy_clean", "train_accuracy_noisy", *SELECTION)
     return describe_points(points, log.config.seed, columns, gains={"test_accuracy": 1})
 
 
-def _point(
-    rule: str, stop: EpochStop, values: Mapping[Any, Any], reason: str = "", first: int | None = None, last: int = 0
-) -> StoppingPoint:
-    """What a rule chose; of an average also the first and last epoch whose weights are in it."""
-    more = {} if first is None else {"first_epoch": first, "last_epoch": last}
-    return chosen_point(rule, stop.epoch, stop.ended, reason or stop.reason, stop.fall, values, **more)
+def _point(rule: str, stop: EpochStop, values: Mapping[Any, Any], **more: int) -> StoppingPoint:
+    return chosen_point(rule, stop.epoch, stop.ended, stop.reason, stop.fall, values, **more)

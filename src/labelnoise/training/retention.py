@@ -35,7 +35,7 @@ def keep(run: TrainingState, folder: Path) -> None:
     """
     checkpoint = run.epoch % run.config.checkpoint_every == 0 or run.ended
     needed = needed_epochs(run, run.ended)
-    if checkpoint or run.records:
+    if checkpoint or run.is_recorded:
         run.checksums[run.epoch] = checkpoints.write_weights(folder, run.epoch, run.model)
     if checkpoint:
         checkpoints.write_state(folder, run.state_dict())
@@ -50,7 +50,7 @@ def tidy(run: TrainingState, folder: Path) -> None:
 
 def copy_weights(run: TrainingState, copies: Copies) -> None:
     """Copy this epoch's weights, for a run without a folder, and forget those that the rule cannot choose any more."""
-    if run.records:
+    if run.is_recorded:
         copies[run.epoch] = averaging.copy_of(run.model.state_dict())
     for epoch in set(copies) - wanted_epochs(run):
         del copies[epoch]
@@ -58,7 +58,7 @@ def copy_weights(run: TrainingState, copies: Copies) -> None:
 
 def wanted_epochs(run: TrainingState) -> set[int]:
     """Epochs whose weights may belong to the average that a stopped run returns; none for a run of all epochs."""
-    recorded = run.recorded
+    recorded = run.recorded_epochs
     return {recorded[at] for at in averaging.wanted(run.watch, run.average)} if run.watch else set()
 
 
@@ -67,17 +67,22 @@ def chosen_epochs(run: TrainingState) -> tuple[int | None, list[int]]:
     stop = run.watch.stop if run.watch else None
     if stop is None:
         return None, []
-    recorded = run.recorded
+    recorded = run.recorded_epochs
     return recorded[stop.chosen], [recorded[at] for at in averaging.window(stop.chosen, run.average, len(recorded))]
 
 
 def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
     """Epochs whose weights lie on the disk: stopping points, checkpoints, the last, and what may still be chosen."""
-    t1, stop = run.stops()
-    recorded = run.recorded
-    stops = (stop, run.watch.stop if run.watch else None)
-    chosen = {recorded[at] for at in (t1, *(each.chosen for each in stops if each)) if at is not None}
-    regular = set(range(run.config.checkpoint_every, run.epoch + 1, run.config.checkpoint_every))
-    around = [] if run.average == "all" else chosen_epochs(run)[1]  # of all, the mean so far is kept, not each
-    late = set(around) if ended else set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
-    return chosen | regular | {run.epoch} | late
+    t1, held_out = run.stops()
+    recorded = run.recorded_epochs
+    chosen, around = chosen_epochs(run)
+    needed = {*range(run.config.checkpoint_every, run.epoch + 1, run.config.checkpoint_every), run.epoch}
+    if t1 is not None:
+        needed.add(recorded[t1])
+    if held_out:
+        needed.add(recorded[held_out.chosen])
+    if chosen is not None:
+        needed.add(chosen)
+    if not ended:
+        return needed | set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
+    return needed if run.average == "all" else needed | set(around)  # of all, the mean is kept, not each

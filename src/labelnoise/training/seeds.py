@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,6 +17,10 @@ from labelnoise.runs.workers import cores, side_by_side
 if TYPE_CHECKING:
     from labelnoise.runs.kinds import Outcome, Progress
     from labelnoise.training.experiment import TrainRun
+
+
+OF_EACH_SEED = ("seed-*/config.json", "seed-*/history.csv", "seed-*/samples.npz", "seed-*/summary.json")
+"""Patterns of what a run of several seeds rests on."""
 
 
 def seed_name(seed: int) -> str:
@@ -77,12 +80,17 @@ def _summary(statuses: dict[str, str], members: Sequence[Run]) -> dict[str, Any]
 
 
 def read_members(run: Run) -> Sequence[Run]:
-    """Return the run of each seed of a run of several; of any other the run itself."""
+    """Return the run of each seed of a run of several; of any other the run itself.
+
+    Raises:
+        InputError: one of them is not the run that it was.
+    """
+    run.verify(*OF_EACH_SEED)
     return [read_run(run.path / seed_name(seed)) for seed in run.settings.get("seeds", ())] or [run]
 
 
 def check_one_seed(run: Run) -> None:
     """Refuse a run of several seeds where the samples of one are asked for."""
     if seeds := run.settings.get("seeds"):
-        one = Path(run.path) / seed_name(seeds[0])
+        one = run.path / seed_name(seeds[0])
         raise InputError(f"{run.path} must be a run of one seed, got those of {len(seeds)}; give one, such as {one}")

@@ -124,8 +124,8 @@ class TrainingState:
         return self.seconds_before + time.perf_counter() - self.started
 
     @property
-    def records(self) -> bool:
-        """Whether this epoch ends with an eval pass."""
+    def is_recorded(self) -> bool:
+        """Whether this epoch ends with an eval pass, and so with a record."""
         return self.epoch % self.config.eval_every == 0 or self.epoch == self.config.epochs
 
     def table(self) -> pd.DataFrame:
@@ -138,7 +138,7 @@ class TrainingState:
         return find_stops(self.table(), int(self.held_out.sum()), self.config)
 
     @property
-    def recorded(self) -> list[int]:
+    def recorded_epochs(self) -> list[int]:
         """The epochs of the records so far."""
         return [int(row["epoch"]) for row in self.rows]
 
@@ -150,7 +150,7 @@ class TrainingState:
     @property
     def rule_stop(self) -> EpochStop | None:
         """What the rule says so far that may stop the run."""
-        return in_epochs(self.watch.stop, self.recorded) if self.watch and self.watch.stop else None
+        return in_epochs(self.watch.stop, self.recorded_epochs) if self.watch and self.watch.stop else None
 
     def observe(self, record: EpochRecord) -> None:
         """Let the rule see a record, if there is one."""
@@ -221,7 +221,8 @@ class TrainingState:
     def identity(self) -> dict[str, Any]:
         """What tells this run from another: its record's columns, settings, network and data."""
         arrays = [getattr(self.data, name) for name in ("x_train", "y_true", "y_given", "x_test", "y_test")]
-        arrays += [self.held_out] * self.own_mask  # one that is drawn follows from the settings
+        if self.own_mask:  # one that is drawn follows from the settings
+            arrays.append(self.held_out)
         return {
             "columns": list(COLUMNS),
             "settings": settings_of(self.config),

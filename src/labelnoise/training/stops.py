@@ -49,17 +49,12 @@ def in_epochs(stop: Stop, epochs: Sequence[int]) -> EpochStop:
     """Return what a rule said of records as what it says of their epochs."""
     ended = None if stop.stopped is None else int(epochs[stop.stopped])
     between = None if stop.between is None else (int(epochs[stop.between[0]]), int(epochs[stop.between[1]]))
-    alike = "" if between is None or not stop.applicable else _alike(*between)
-    sentence = stop.reason + alike
-    return EpochStop(
-        int(epochs[stop.chosen]), ended, stop.falls, sentence, stop.fall, between, stop.applicable
-    )  # fmt: skip
-
-
-def _alike(first: int, last: int) -> str:
-    if first == last:
-        return "; held-out samples tell it from the epochs beside it"
-    return f"; held-out samples cannot tell it from epochs {first} to {last}"
+    reason = stop.reason
+    if between and stop.applicable:
+        first, last = between
+        alike = f"cannot tell it from epochs {first} to {last}" if first < last else "tell it from the epochs beside it"
+        reason += f"; held-out samples {alike}"
+    return EpochStop(int(epochs[stop.chosen]), ended, stop.falls, reason, stop.fall, between, stop.applicable)
 
 
 def find_stops(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError
-from labelnoise.runs.folders import RunFolder, default_path, delete_transient, open_run
+from labelnoise.runs.folders import delete_transient, open_run
 from labelnoise.runs.kinds import Outcome, Progress
 from labelnoise.runs.launch import Launch
 from labelnoise.training.processes import by_first, joined
@@ -44,11 +44,7 @@ def _run(
     config: TrainRun, out: str | Path | None, overwrite: bool, progress: Progress | None, group: Launch
 ) -> Outcome:
     with ExitStack() as held:
-
-        def enter() -> RunFolder:
-            return held.enter_context(open_run(default_path(config) if out is None else out, config, overwrite))
-
-        folder = by_first(enter, group)
+        folder = by_first(lambda: held.enter_context(open_run(out, config, overwrite)), group)
         if not folder.finished:
             config.run(folder, progress)
         if group.rank == 0:
