@@ -8,7 +8,6 @@ from typing import Any
 
 from labelnoise.audit.experiment import MATRIX
 from labelnoise.audit.figures import suspects_figure
-from labelnoise.errors import InputError
 from labelnoise.report.tables import NOTHING
 from labelnoise.runs.files import read_json
 from labelnoise.runs.pages import Cell, Page, Panel, Picture, Quote, Table
@@ -103,7 +102,7 @@ def _notes(run: Run) -> list[Table]:
 def _worst(run: Run) -> list[Table]:
     """The most suspicious samples, what is known of each, and its neighbours."""
     run.verify("suspects.csv", "worst.json")
-    rows = _rows(run)
+    rows = read_json(run.path / "worst.json")["rows"]
     if not rows:
         return []
     shown = [name for name in ("file", "image", "fields", "neighbours") if any(name in row for row in rows)]
@@ -116,19 +115,6 @@ def _worst(run: Run) -> list[Table]:
     first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
     tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
     return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
-
-
-def _rows(run: Run) -> list[dict[str, Any]]:
-    """What `worst.json` holds of each sample; refused where that is not what an audit writes."""
-    path = run.path / "worst.json"
-    rows = read_json(path).get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) >= NEEDED for row in rows):
-        raise InputError(f"{path} is damaged (no rows of samples); make the run again with --overwrite")
-    return rows
-
-
-NEEDED = {"index", "given", "suggested", "confidence", "flagged"}
-"""What the page needs of each sample."""
 
 
 def _ask(run: Run) -> str:
