@@ -203,7 +203,7 @@ def test_a_finished_training_is_audited_without_training(here, monkeypatch):
         ("people.csv --label lable", "got 'lable'; did you mean 'label'"),
         ("people.csv --label label --ignore rch", "did you mean 'rich'"),
         ("people.csv --label label --text age", "got numbers in 'age'"),
-        ("people.csv --label age", "no missing value"),
+        ("people.csv --label age", "the column 'age' must hold classes, got floats"),
         ("people.csv --label label --score aums", "did you mean 'aum'"),
         ("other.npz --label label", "must name an array"),
         ("other.npz", "must hold samples"),

@@ -1,6 +1,7 @@
 """Run directories: written whole or not at all, reused, refused, read back."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -169,6 +170,23 @@ def test_damaged_runs_are_refused_in_one_sentence(tmp_path, name, content, messa
         run = read_run(tmp_path / "a")
         assert run.history.size and run.samples
     assert "\n" not in str(refusal.value)
+
+
+def test_a_run_without_its_checksums_is_refused(tmp_path):
+    finish(tmp_path / "a", status="ok")
+    (tmp_path / "a/checksums.json").unlink()
+    with pytest.raises(InputError, match="lacks checksums.json, .* make the run again with --overwrite"):
+        read_run(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json", "checksums.json"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(name, tmp_path):
+    finish(tmp_path / "a", status="ok")
+    (tmp_path / "a" / name).unlink()
+    os.mkfifo(tmp_path / "a" / name)
+    for read in (read_run, lambda path: opened(path, Toy())):
+        with pytest.raises(InputError, match=name):
+            read(tmp_path / "a")
 
 
 def test_samples_hold_no_pickle(tmp_path):

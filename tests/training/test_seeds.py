@@ -16,7 +16,7 @@ from labelnoise.training import loop, seeds
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.experiment import TrainRun
 from labelnoise.training.log import TIMES
-from tiny import TRAIN, command, world
+from tiny import TRAIN, command, refused, world
 
 WORDS = "train --classes 3 8 --per-class 30 --noise symmetric:0.3 --epochs 3 --checkpoint-every 2 --device cpu"
 
@@ -66,6 +66,30 @@ def test_the_folder_holds_what_the_seeds_have_in_common(several):
 
 
 @pytest.mark.usefixtures("sketched")
+def gone(run):
+    shutil.rmtree(run / "seed-1")
+
+
+def twice(run):
+    shutil.rmtree(run / "seed-1")
+    shutil.copytree(run / "seed-3", run / "seed-1")
+
+
+def cut(run):
+    history = run / "seed-1/history.csv"
+    history.write_text(history.read_text()[:-9])
+
+
+@pytest.mark.parametrize("harm", [gone, twice, cut])
+def test_a_seed_that_is_not_what_it_was_is_refused(several, harm, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(several, run)
+    harm(run)
+    for words in (f"{WORDS} --seeds 3 1 --out {{}}", "report {}"):
+        outcome = command(words, run)
+        assert refused(outcome) and "seed-1" in outcome[1] and "--overwrite" in outcome[1]
+
+
 def test_the_page_shows_bands_over_the_seeds(several):
     panel = panel_of("run", [read_run(several)])
     assert [run.path.name for run in panel.runs] == ["seed-3", "seed-1"]

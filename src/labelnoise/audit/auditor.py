@@ -172,7 +172,7 @@ class LabelAuditor(BaseEstimator):
         """Audit the labels `y` of the samples `X`.
 
         Args:
-            X: a DataFrame, texts, numbers (n, d) or uint8 images.
+            X: a DataFrame, texts, numbers (n, d) or images.
             y: (n,) given labels, integers or texts.
 
         Raises:
@@ -206,7 +206,8 @@ class LabelAuditor(BaseEstimator):
     def clean_labels(self) -> np.ndarray:
         """Return the given labels (n,), those of the suspects replaced by the suggested ones.
 
-        What is replaced was not reviewed; to leave the suspects out instead, use `~flagged_`.
+        Where the model accepts a suspect's label, that is the suggested one, and stays. What is replaced was not
+        reviewed; to leave the suspects out instead, use `~flagged_`.
         """
         check_is_fitted(self)
         positions = np.where(self.flagged_, self.audit_.verdict.suggested, self.audit_.labels.positions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ import pandas as pd
 from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
-from labelnoise.audit.tables import TABLES
-from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
+from labelnoise.audit.tables import TABLES, form_of, read_spelt
+from labelnoise.errors import InputError, check_integer, check_path, check_types, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
@@ -36,8 +35,9 @@ class AuditRun:
     command: ClassVar[str] = "audit"
 
     data: str = ""
-    """What to audit, also as the first word: a table (.csv, .tsv, .parquet), a folder with a folder of images for each
-    class, arrays (.npz with x and y, or .npy with --labels), or the folder of a finished training run."""
+    """What to audit, also as the first word: a table (.csv, .tsv, either also as .gz, .parquet), a folder with a folder
+    of images for each class, arrays (.npz with x and y, or .npy with --labels), or the folder of a finished training
+    run."""
     label: str = ""
     """Column (of an .npz file, array) of the given labels."""
     text: str = ""
@@ -67,6 +67,9 @@ class AuditRun:
 
     def __post_init__(self) -> None:
         check_types(self)
+        for name in ("data", "labels"):
+            if path := getattr(self, name):
+                check_path(name, path)
         object.__setattr__(self, "ignore", tuple(self.ignore))
         check_integer("folds", self.folds, 0, 5)
         check_integer("top", self.top, 1, 100)
@@ -79,7 +82,7 @@ class AuditRun:
         from labelnoise.audit.sources import read_source
 
         source = read_source(self)
-        if self.cleaned and Path(self.data).suffix.lower() not in TABLES:
+        if self.cleaned and form_of(Path(self.data)) not in TABLES:
             raise InputError("`cleaned` needs a table to write the suggested labels into; leave it out for other data")
         kept = KeptTrainings(folder)
         verdict, names, words, tested = _judged(self, source, progress, kept)
@@ -94,7 +97,7 @@ class AuditRun:
             frame["file"] = np.array(source.files, dtype=object)[positions]
         _write_table(folder.path / "suspects.csv", frame)
         if self.cleaned:
-            _write_table(folder.path / "cleaned.csv", _cleaned(self, verdict, names))
+            _write_table(folder.path / "cleaned.csv", _cleaned(self, verdict, names, source.index))
         folder.write_history(margin_table(verdict))
         from labelnoise.audit.worst import describe_worst
 
@@ -111,6 +114,7 @@ def _judged(
     """The verdict, the names of the classes, what was trained, and what the self-test says, where there is one."""
     from labelnoise.audit.auditor import audit_samples
     from labelnoise.audit.judging import judge
+    from labelnoise.audit.sources import in_words
 
     score = config.score or None
     if source.trainings:
@@ -123,23 +127,19 @@ def _judged(
         verdict = judge(source.trainings, score, config.decision, config.seed)
         return verdict, list(source.class_names), source.model, None
     how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
-    try:
+    with in_words(source.arguments):
         audit = audit_samples(source.samples, source.labels, *how)
-    except InputError as refusal:  # it names the arguments of a function
-        raise InputError(re.sub("`[Xy]`", lambda name: source.arguments[name[0]], f"{refusal}")) from None
     return audit.verdict, audit.labels.names, audit.model, audit.self_test
 
 
-def _cleaned(config: AuditRun, verdict: Verdict, names: list[str]) -> pd.DataFrame:
+def _cleaned(config: AuditRun, verdict: Verdict, names: list[str], index: np.ndarray | None) -> pd.DataFrame:
     """The table as it was, with the suggested label where one is flagged."""
-    path, spelt = Path(config.data), np.array(names, dtype=object)
-    if path.suffix.lower() == ".parquet":
-        frame, column = pd.read_parquet(path), spelt[verdict.given]
-    else:
-        mark = "\t" if path.suffix.lower() == ".tsv" else ","
-        frame = pd.read_csv(path, sep=mark, dtype=str, keep_default_na=False)
-        column = frame[config.label].to_numpy(dtype=object)
-    column[verdict.flagged] = spelt[verdict.suggested[verdict.flagged]]
+    spelt, frame = np.array(names, dtype=object), read_spelt(Path(config.data))
+    column = frame[config.label].to_numpy(dtype=object, copy=True)
+    at = np.arange(len(frame)) if index is None else index
+    if not all(isinstance(value, str) for value in column):  # of a Parquet file: spelt like the suggestions
+        column[at] = spelt[verdict.given]
+    column[at[verdict.flagged]] = spelt[verdict.suggested[verdict.flagged]]
     return frame.assign(**{config.label: column})
 
 

@@ -32,7 +32,8 @@ class Verdict:
     given: Int[np.ndarray, " n"]
     """Given labels; -1 for a sample that was never seen."""
     suggested: Int[np.ndarray, " n"]
-    """The class that most trainings predict around the stop; -1 for a sample that was never seen."""
+    """The class that most trainings predict around the stop, the given one where they accept it; -1 for a sample that
+    was never seen."""
     score: Float[np.ndarray, " n"]
     """Larger is more suspicious; NaN for a sample that was never seen."""
     confidence: Float[np.ndarray, " n"]
@@ -107,7 +108,10 @@ def judge(
         margin=_mean_margin(trainings),
         stops=tuple(one.stop for one in trainings if one.stop_known),
         reason=trainings[0].reason,
-        notes=tuple(caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt)),
+        notes=(
+            *caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt),
+            *_accepted(flagged, basis.suggested == given),
+        ),
     )
 
 
@@ -197,6 +201,16 @@ OF_SUMS = "given-probability"
 """The score of running sums, which hold no margin up to twice the stop."""
 SHARES = ("given-probability", "share-rejected")
 """Scores that are 1 minus a probability, whose odds are corrected by class."""
+
+
+def _accepted(flagged: np.ndarray, same: np.ndarray) -> list[str]:
+    """What is to be said of suspects for which no other class is suggested."""
+    count = int((flagged & same).sum())
+    words = (
+        f"suspects whose label the model accepts, though it is suspicious: {count:,} of {flagged.sum():,}; no other "
+        "class is suggested for these (`suggested` is the given label, which cleaning keeps): look, and decide yourself"
+    )
+    return [words] * bool(count)
 
 
 def _common_labels(trainings: Sequence[RecordedTraining]) -> np.ndarray:

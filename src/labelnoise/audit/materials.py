@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.labels import FEWEST_SAMPLES
+from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
 from labelnoise.audit.tables import as_dates, without_names
 from labelnoise.errors import InputError, described
 from labelnoise.record.inputs import on_host
@@ -62,8 +63,8 @@ def read_material(X: Any) -> Material:
 
     Args:
         X: a DataFrame, of which columns that only tell rows apart are left out; texts (a list, a Series or an array of
-            them); numbers (n, d), from 64 columns on taken for dense vectors; or uint8 images (n, H, W), (n, C, H, W)
-            or (n, H, W, C) with C = 1 or 3.
+            them); numbers (n, d), from 64 columns on taken for dense vectors; or images (n, H, W), (n, C, H, W) or
+            (n, H, W, C) with C = 1, 3 or 4, uint8 or floats in [0, 1].
 
     Raises:
         InputError: anything else, no columns, or infinite values.
@@ -79,8 +80,10 @@ def read_material(X: Any) -> Material:
         return _texts(array.tolist())
     if array.dtype.kind == "c":
         raise InputError("`X` must hold real numbers, got complex ones (Complex data not supported); give real parts")
-    if array.ndim in (3, 4) and array.dtype == np.uint8:
-        return Material("image", _images(array))
+    if are_pictures(array):
+        _check_size(len(array))
+        images, said = read_picture_array(array, "`X`")
+        return Material("image", images, (*said,))
     if array.ndim == 2 and array.dtype.kind == "O":
         try:
             array = array.astype(float)
@@ -91,7 +94,7 @@ def read_material(X: Any) -> Material:
             return _table(pd.DataFrame(array))
     if array.ndim != 2 or array.dtype.kind not in "iufb":
         raise InputError(
-            f"`X` must be a table, texts, vectors (n, d) or uint8 images, got {described(X)}; reshape your data to "
+            f"`X` must be a table, texts, vectors (n, d) or images, got {described(X)}; reshape your data to "
             "one row a sample (Reshape your data)"
         )
     if array.shape[1] < WIDE:
@@ -208,17 +211,6 @@ def _texts(texts: Sequence[Any]) -> Material:
         raise InputError("`X` must hold texts, got none that is not empty; give the column of the texts")
     notes = (f"samples without a text, judged by nothing but their class: {missing}",) if missing else ()
     return Material("text", texts, notes)
-
-
-def _images(array: np.ndarray) -> np.ndarray:
-    """Images (n, C, H, W)."""
-    _check_size(len(array))
-    images = array[:, None] if array.ndim == 3 else array
-    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = np.moveaxis(images, 3, 1)
-    if images.shape[1] not in (1, 3):
-        raise InputError(f"`X` must hold images of one or three channels, got shape {array.shape}; convert them")
-    return np.ascontiguousarray(images)
 
 
 def _dense(array: np.ndarray) -> Material:

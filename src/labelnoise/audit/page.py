@@ -101,7 +101,7 @@ def _notes(run: Run) -> list[Table]:
 
 def _worst(run: Run) -> list[Table]:
     """The most suspicious samples, what is known of each, and its neighbours."""
-    run.verify("worst.json")
+    run.verify("suspects.csv", "worst.json")
     rows = read_json(run.path / "worst.json")["rows"]
     if not rows:
         return []
@@ -132,7 +132,7 @@ UNFOLDED = 20
 
 def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
     cells: list[str | Cell] = [
-        str(row["index"]), Cell(row["given"], mark="name"), Cell(row["suggested"], mark="name"),
+        str(row["index"]), Cell(row["given"], mark="name"), _suggestion(row["given"], row["suggested"]),
         Cell(_percent(row["confidence"]), mark="number"),
     ]  # fmt: skip
     for name in shown:
@@ -149,6 +149,11 @@ def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
         else:
             cells.append(str(value))
     return (*cells, "yes" if row["flagged"] else "no")
+
+
+def _suggestion(given: str, suggested: str) -> Cell:
+    """The suggested class, if it is another one than the given."""
+    return Cell("none", ("the model accepts the label",)) if given == suggested else Cell(suggested, mark="name")
 
 
 def _percent(share: float | None) -> str:
@@ -190,9 +195,15 @@ def _pairs(run: Run) -> list[Table]:
         matrix: list[tuple[str | Cell, ...]] = [
             (Cell(given, mark="name"), *(str(counts.get((given, other), "")) for other in names)) for given in names
         ]
-        text = "A row a given label, a column a suggested one; where both are the same, look and decide yourself."
+        text = (
+            "A row a given label, a column a suggested one; where both are the same, the model accepts the "
+            "label, and nothing is suggested: look, and decide yourself."
+        )
         return [Table(title, ("given \\ suggested", *names), tuple(matrix), text)]
-    rows = tuple((pair["given"], pair["suggested"], str(pair["count"])) for pair in pairs[:20])
+    rows = tuple(
+        (Cell(pair["given"], mark="name"), _suggestion(pair["given"], pair["suggested"]), str(pair["count"]))
+        for pair in pairs[:20]
+    )
     return [Table(title, ("given", "suggested", "suspects"), rows, "The most frequent pairs.", sortable=True)]
 
 
@@ -236,7 +247,8 @@ WORDS = {
 SUSPECTS = {
     "": "a row a sample, the most suspicious first",
     "index": "its position in the data, from 0",
-    "given, suggested": "its label, and the class that the model predicts around the stop",
+    "given, suggested": "its label, and the class that the model predicts around the stop: the same where it accepts "
+    "the label",
     "score": "larger is more suspicious",
     "confidence": "the estimated chance that the given label is wrong",
     "flagged": "whether it is a suspect",

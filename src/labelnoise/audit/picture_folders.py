@@ -66,6 +66,8 @@ def _read(file: Path) -> Any:
         from PIL import Image
     except ImportError:
         raise InputError("folders of images need Pillow; pip install 'labelnoise[train]'") from None
+    if not file.is_file():  # to read a pipe may never end
+        return None
     try:
         with Image.open(file) as image:
             picture = image.convert("RGBA") if image.mode == "P" else image

@@ -189,7 +189,7 @@ def wilson(count: int, n: int) -> tuple[float, float]:
     share = count / n
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n * n)) / (1 + Z**2 / n)
-    return float(middle - half), float(middle + half)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)  # beyond by rounding alone
 
 
 def _shares(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, int]:

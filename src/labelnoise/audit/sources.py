@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.labels import GivenLabels, read_labels
+from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
 from labelnoise.audit.picture_folders import read_pictures
 from labelnoise.audit.recorded import RecordedTraining, read_training
-from labelnoise.audit.tables import read_label_file, read_labelled
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.audit.tables import TABLES, form_of, read_label_file, read_labelled
+from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.reading import Run, read_run
@@ -64,16 +66,16 @@ def read_source(config: AuditRun) -> AuditSource:
         )
     path = Path(config.data)
     if not path.exists():
+        if path.is_symlink():
+            check_regular(path)  # a link to nothing, or to itself
         near = sorted(str(other) for other in path.parent.glob("*")) if path.parent.is_dir() else []
         raise InputError(f"there is no {path}{did_you_mean(str(path), near[:1000]) if near else '; check the path'}")
     if path.is_dir():
         reader = RUN if (path / "config.json").exists() else FOLDER
-    elif path.suffix.lower() in READERS:
-        reader = READERS[path.suffix.lower()]
+    elif (form := form_of(path)) in READERS:
+        reader = READERS[form]
     else:
-        raise InputError(
-            f"{path} must be one of {', '.join(READERS)} or a folder, got {path.suffix.lower()!r}; convert it first"
-        )
+        raise InputError(f"{path} must be one of {', '.join(READERS)} or a folder, got {form!r}; convert it first")
     _check_settings(config, reader)
     source = reader.read(path, config)
     return source if reader is RUN else replace(source, notes=(*source.notes, *_path_notes(path)))
@@ -109,7 +111,9 @@ def _table(path: Path, config: AuditRun) -> AuditSource:
     table = read_labelled(path, config.label, config.text, config.ignore)
     samples = table.samples[config.text] if config.text else table.samples
     words = {"`X`": f"the columns of {path.name}", "`y`": f"the column {config.label!r}"}
-    return AuditSource(table.labels, samples, rows=table.samples, notes=table.notes, arguments=words)
+    return AuditSource(
+        table.labels, samples, rows=table.samples, index=table.index, notes=table.notes, arguments=words
+    )  # fmt: skip
 
 
 def _npz(path: Path, config: AuditRun) -> AuditSource:
@@ -124,9 +128,11 @@ def _npz(path: Path, config: AuditRun) -> AuditSource:
             f"{', '.join(names)}; save them under such a name"
         )
     _, arrays = load_arrays(path, (label, key, "held_out"))
+    words = {"`X`": f"the array {key!r}", "`y`": f"the array {label!r}"}
     if key in OUTPUT_KEYS:
-        return _outputs(arrays[key], arrays[label], key == "logits", arrays.get("held_out"))
-    return _arrays(arrays[key], arrays[label])
+        with in_words(words):
+            return _outputs(arrays[key], arrays[label], key == "logits", arrays.get("held_out"))
+    return _arrays(arrays[key], arrays[label], words)
 
 
 LABEL_KEYS = ("labels", "y", "y_given", "y_train", "given")
@@ -138,28 +144,31 @@ OUTPUT_KEYS = ("logits", "probabilities")
 def _npy(path: Path, config: AuditRun) -> AuditSource:
     if not config.labels:
         raise InputError(f"`labels` must name the file of the labels of {path}: .npy, .csv or .txt, one label a line")
-    if config.label and not config.labels.lower().endswith(".csv"):
+    if config.label and form_of(Path(config.labels)) not in (".csv", ".csv.gz"):
         raise InputError(
             f"`label` must name a column of a .csv file of labels, got {config.label!r} beside {config.labels}; leave "
             "it out"
         )
-    labels = read_label_file(Path(config.labels), config.label)
+    labels, name = read_label_file(Path(config.labels), config.label)
+    words = {"`X`": path.name, "`y`": name}
     values = load_array(path)
     if config.outputs == "none":
-        return _arrays(values, labels)
-    return _outputs(values, labels, config.outputs == "logits", None)
+        return _arrays(values, labels, words)
+    with in_words(words):
+        return _outputs(values, labels, config.outputs == "logits", None)
 
 
-def _arrays(values: np.ndarray, labels: Any) -> AuditSource:
-    if values.ndim in (3, 4) and values.dtype == np.uint8:
-        return AuditSource(labels, values, images=values)
+def _arrays(values: np.ndarray, labels: Any, words: Mapping[str, str]) -> AuditSource:
+    if are_pictures(values):
+        images, notes = read_picture_array(values, "the data")
+        return AuditSource(labels, images, images=images, notes=(*notes,), arguments=words)
     rows = pd.DataFrame(values) if values.ndim == 2 and values.shape[1] <= 16 else None
-    return AuditSource(labels, values, rows=rows)
+    return AuditSource(labels, values, rows=rows, arguments=words)
 
 
 def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray | None) -> AuditSource:
     """What a training of the user's own gave out: per epoch (epochs, n, K), or once and out of sample (n, K)."""
-    given = read_labels("label", labels)
+    given = read_labels("y", labels)
     rows, once = values[None] if values.ndim == 2 else values, values.ndim == 2
     _check_outputs(values, rows, given)
     recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
@@ -169,6 +178,15 @@ def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray
     mask = np.ones(given.positions.size, bool) if once else held_out
     words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
     return AuditSource(None, trainings=(read_training(recorder, mask),), class_names=tuple(given.names), model=words)
+
+
+@contextmanager
+def in_words(arguments: Mapping[str, str]) -> Iterator[None]:
+    """Let a refusal inside the block name what the user gave in place of the arguments of a function."""
+    try:
+        yield
+    except InputError as refusal:
+        raise InputError(re.sub("`[Xy]`", lambda name: arguments[name[0]], f"{refusal}")) from None
 
 
 def _check_outputs(values: np.ndarray, rows: np.ndarray, given: GivenLabels) -> None:
@@ -248,9 +266,7 @@ class Reader:
 TABLE = Reader(_table, "a table", ("label", "text", "ignore"))
 RUN, FOLDER = Reader(_run, "a training run"), Reader(_folder, "a folder of images")
 READERS = {
-    ".csv": TABLE,
-    ".tsv": TABLE,
-    ".parquet": TABLE,
+    **dict.fromkeys(TABLES, TABLE),
     ".npz": Reader(_npz, "an .npz file", ("label",)),
     ".npy": Reader(_npy, "an .npy file", ("label", "labels", "outputs")),
 }

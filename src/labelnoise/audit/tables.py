@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from labelnoise.audit.labels import FEWEST_SAMPLES
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array
 
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 """Files that hold a table."""
 IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
 """Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
@@ -28,6 +29,8 @@ class Table:
 
     labels: pd.Series[Any]
     samples: pd.DataFrame
+    index: np.ndarray | None
+    """Row of each sample in the file, where rows without a label were left out."""
     notes: tuple[str, ...]
 
 
@@ -57,38 +60,66 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
             raise InputError(f"`{flag}` must name another column than the label, got {name!r}; correct one of them")
     if text and text in ignore:
         raise InputError(f"`ignore` must not name the column of texts, got {text!r}; correct one of them")
-    labels, rest = as_labels(frame[label]), frame.drop(columns=[label, *ignore])
+    labels, frame, index, notes = _labelled(path, as_labels(frame[label]), frame)
     if text:
         if _are_numbers(frame[text]):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
-        return Table(labels, frame[[text]], ())
-    rest, notes = without_names(rest)
+        return Table(labels, frame[[text]], index, notes)
+    rest, left_out = without_names(frame.drop(columns=[label, *ignore]))
     if not rest.shape[1]:
-        why = f" ({notes[0]})" if notes else ""
+        why = f" ({left_out[0]})" if left_out else ""
         raise InputError(f"{path} must have a column beside {label!r}{why}; for a column of texts give --text")
-    return Table(labels, rest, notes)
+    return Table(labels, rest, index, (*notes, *left_out))
 
 
-def read_label_file(path: Path, column: str) -> Any:
-    """Read the labels of a file: .npy, .txt with one a line, or a column of a .csv, the last if none is named.
+def _labelled(
+    path: Path, labels: pd.Series[Any], frame: pd.DataFrame
+) -> tuple[pd.Series[Any], pd.DataFrame, np.ndarray | None, tuple[str, ...]]:
+    """Labels and rows without those that have no label, the rows that are left, and a note on the others."""
+    known = labels.notna().to_numpy()
+    if known.all():
+        return labels, frame, None, ()
+    if not known.any():
+        raise InputError(f"`label` must name a column of labels, got {labels.name!r} of {path}, which is empty")
+    words = f"rows without a label, which are left out: {np.count_nonzero(~known):,} of {known.size:,}"
+    return labels[known].reset_index(drop=True), frame[known].reset_index(drop=True), np.flatnonzero(known), (words,)
+
+
+def form_of(path: Path) -> str:
+    """Return the suffix of a file in small letters, of a compressed one both: `.csv.gz`."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+
+
+def read_label_file(path: Path, column: str) -> tuple[Any, str]:
+    """Read the labels of a file: .npy, .txt with one a line, or a column of a .csv.
+
+    Args:
+        path: the file.
+        column: name of the column; empty where there is one alone.
+
+    Returns:
+        The labels, and how a user calls them.
 
     Raises:
-        InputError: the file cannot be read, or has no such column.
+        InputError: the file cannot be read, has no such column, or several of which none is named.
     """
     check_regular(path)
     if path.suffix.lower() == ".npy":
-        return load_array(path)
+        return load_array(path), path.name
     try:
         if path.suffix.lower() == ".txt":
-            return as_labels(pd.Series(path.read_text().removesuffix("\n").split("\n"), dtype=object))
+            return as_labels(pd.Series(path.read_text().removesuffix("\n").split("\n"), dtype=object)), path.name
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:  # also of an encoding, and what pandas raises of a file without columns
         why = " ".join(f"{error}".split())
         raise InputError(f"{path} could not be read as labels ({why}); save it in UTF-8, one label a line") from None
-    name = column or str(frame.columns[-1])
+    if not column and frame.shape[1] > 1:
+        raise InputError(f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}")
+    name = column or str(frame.columns[0])
     if name not in frame.columns:
         raise InputError(f"`label` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}")
-    return as_labels(frame[name])
+    return as_labels(frame[name]), f"the column {name!r} of {path.name}"
 
 
 def read_frame(path: Path, *texts: str) -> pd.DataFrame:
@@ -102,14 +133,16 @@ def read_frame(path: Path, *texts: str) -> pd.DataFrame:
         if path.suffix.lower() == ".parquet":
             frame = pd.read_parquet(path)
         else:
-            mark = "\t" if path.suffix.lower() == ".tsv" else ","
+            mark = _mark(path)
             _check_width(path, mark)
             frame = pd.read_csv(path, sep=mark, low_memory=False)
             known = [name for name in dict.fromkeys(texts) if name in frame]
             if known:  # once more: pandas knows one rule of what is missing for a whole file
                 frame[known] = pd.read_csv(path, sep=mark, usecols=known, dtype=str, keep_default_na=False)[known]
     except ImportError:
-        raise InputError(f"{path} needs pyarrow to be read; pip install pyarrow, or save it as CSV") from None
+        raise InputError(
+            f"{path} needs pyarrow to be read; pip install 'labelnoise[tables]', or save it as CSV"
+        ) from None
     except Exception as error:  # a damaged file may raise anything
         why = " ".join(f"{error}".split())
         raise InputError(
@@ -118,9 +151,22 @@ def read_frame(path: Path, *texts: str) -> pd.DataFrame:
     return frame.set_axis([str(name) for name in frame.columns], axis=1)
 
 
+def _mark(path: Path) -> str:
+    """What stands between the values of a row."""
+    return "\t" if form_of(path).startswith(".tsv") else ","
+
+
+def read_spelt(path: Path) -> pd.DataFrame:
+    """Read a table whose file was read before, each value of a CSV file as it is spelt there."""
+    if path.suffix.lower() == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, sep=_mark(path), dtype=str, keep_default_na=False)
+
+
 def _check_width(path: Path, mark: str) -> None:
     """Refuse rows of more values than names, whose first pandas takes for names of the rows."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    unpacked = gzip.open if path.suffix.lower() == ".gz" else open
+    with unpacked(path, "rt", newline="", encoding="utf-8-sig") as file:
         names, first = (next(csv.reader(file, delimiter=mark), []) for _ in range(2))
     if len(first) > len(names):
         raise ValueError(f"its rows hold {len(first)} values, its first line {len(names)} names")

@@ -14,7 +14,7 @@ from labelnoise.arrays import stream
 from labelnoise.errors import InputError, check_path, check_progress, did_you_mean
 from labelnoise.images import archives
 from labelnoise.images.image_folders import read_folder
-from labelnoise.images.source import Source, split
+from labelnoise.images.source import CHANNELS, Source, is_channels_last, split
 from labelnoise.npz import load_arrays
 
 
@@ -214,17 +214,13 @@ def _channels_last(path: Path, key: str, images: np.ndarray) -> bool:
         if images.dtype.kind == "f" and np.isnan(images).any():
             kind += " with NaN"
         raise InputError(f"{path}: {key} must be uint8 (0..255), got {kind}; scale, round and convert it first")
-    is_last = images.ndim == 4 and images.shape[1] not in CHANNELS
+    is_last = is_channels_last(images.shape)
     if images.ndim not in (3, 4) or (is_last and images.shape[3] not in CHANNELS) or 0 in images.shape:
         raise InputError(
             f"{path}: {key} must have shape (n, H, W), (n, C, H, W) or (n, H, W, C) with C = 1 or 3, got "
             f"{images.shape}; reshape it"
         )
     return is_last
-
-
-CHANNELS = (1, 3)
-"""Numbers of channels of an image: grey or colour."""
 
 
 def _check_labels(path: Path, key: str, labels: np.ndarray, n: int) -> None:

@@ -12,6 +12,15 @@ TEST_SHARE = 0.3
 """Share of a data set without a test split of its own that becomes the test set."""
 
 
+CHANNELS = (1, 3)
+"""Numbers of channels of an image: grey or colour."""
+
+
+def is_channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether the channels of images (n, C, H, W) or (n, H, W, C) stand on the last axis: not on the second one."""
+    return len(shape) == 4 and shape[1] not in CHANNELS
+
+
 class Source(NamedTuple):
     """What a reader returns; class ids are the original ones."""
 

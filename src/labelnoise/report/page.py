@@ -39,17 +39,12 @@ def write_report(path: str | Path) -> Path:
     path = Path(path)
     table = path / "train.csv" if path.is_dir() and not (path / "config.json").exists() else path
     if table.is_file():
-        section = _foreign(table)
+        section = next(kind.foreign(table) for kind in all_kinds().values() if kind.foreign)
         with lock_run(table.parent, "report"):
             return _write_page(table.parent, [section])
     run = read_run(path)
     with lock_run(path, "report"):
         return _write_page(path, _sections(run), run)
-
-
-def _foreign(table: Path) -> Section:
-    """The section of a table that another code wrote, by the kind that reads it."""
-    return next(kind.foreign(table) for kind in all_kinds().values() if kind.foreign)
 
 
 def _sections(run: Run) -> Sequence[Section]:

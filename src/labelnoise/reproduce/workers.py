@@ -12,12 +12,12 @@ from labelnoise.sweeps.experiment import SweepRun, run_here
 from labelnoise.training.attribution import FACTS
 from labelnoise.training.config import ExplainConfig
 
-Done = Callable[[str, Outcome], object]
-"""Called with the name and the outcome of each experiment."""
-
 
 def run_all(
-    experiments: Mapping[str, Experiment], explained: Mapping[str, ExplainConfig], folder: Path, done: Done
+    experiments: Mapping[str, Experiment],
+    explained: Mapping[str, ExplainConfig],
+    folder: Path,
+    done: Callable[[str, Outcome], object],
 ) -> None:
     """Run each experiment into the folder of its name; what is finished is not run again.
 
@@ -25,7 +25,7 @@ def run_all(
         experiments: by name, the longest first, so that no process is left alone with a long one.
         explained: experiments whose samples are explained, and how.
         folder: where their folders are made.
-        done: called after each.
+        done: called with the name and the outcome of each, as they end.
 
     Raises:
         InputError: a folder holds another run, or a process was killed.

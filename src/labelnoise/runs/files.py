@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_regular
 from labelnoise.runs.locks import check_lock
 
 
@@ -85,6 +85,7 @@ def read_arrays(path: Path, remedy: str = "make the run again with --overwrite")
     Raises:
         InputError: the file is absent or damaged.
     """
+    check_regular(path, remedy)
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -92,6 +93,8 @@ def read_arrays(path: Path, remedy: str = "make the run again with --overwrite")
         raise InputError(f"{path} is damaged ({error}); {remedy}") from None
 
 
+AGAIN = "remove the folder and make the run again"
+"""What helps where it is not known any more of what run a folder is."""
 DIGEST = "sha256"
 """The key under which a JSON file holds the checksum of the rest."""
 
@@ -107,6 +110,7 @@ def digest_file(path: Path) -> str:
     Raises:
         InputError: it cannot be read.
     """
+    check_regular(path)
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -144,15 +148,16 @@ def read_json(path: Path, sealed: bool = False) -> dict[str, Any]:
     Raises:
         InputError: the file is absent, damaged or changed, or holds no table.
     """
+    check_regular(path, AGAIN)
     try:
         table = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged ({error}); remove the folder and make the run again") from None
+        raise InputError(f"{path} is damaged ({error}); {AGAIN}") from None
     if not isinstance(table, dict):
-        raise InputError(f"{path} is damaged (no table); remove the folder and make the run again")
+        raise InputError(f"{path} is damaged (no table); {AGAIN}")
     checksum = table.pop(DIGEST, None)
     if (sealed or checksum is not None) and checksum != digest(to_json(table).encode()):
-        raise InputError(f"{path} was changed or is damaged (its checksum does not fit); make the run again")
+        raise InputError(f"{path} was changed or is damaged (its checksum does not fit); {AGAIN}")
     return table
 
 

@@ -70,7 +70,7 @@ class Kind:
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
     results: tuple[str, ...] = ("history.csv", "samples.npz")
-    """What such runs are made for; the checksums of those that a run writes are checked when it is read or reused."""
+    """Patterns of what such runs are made for; checksums are kept, and checked when it is read or reused."""
     checked: tuple[str, ...] = ()
     """Patterns of further files whose checksums are kept and checked when they are read; they may be deleted."""
     transient: tuple[str, ...] = ()

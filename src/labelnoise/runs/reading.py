@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Run:
         self.verify("samples.npz")
         return read_arrays(self.path / "samples.npz")
 
-    def verify(self, *names: str) -> None:
+    def verify(self, *patterns: str) -> None:
         """Refuse files that are not those that were written; runs before schema 1 have no checksums.
 
         Raises:
@@ -57,8 +58,11 @@ class Run:
         """
         checksums = self.path / CHECKSUMS
         expected = read_json(checksums, sealed=True) if checksums.exists() else {}
-        for file in (self.path / name for name in names if name in expected):
-            if not file.is_file() or digest_file(file) != expected[file.relative_to(self.path).as_posix()]:
+        for name in expected:
+            if not any(fnmatch(name, pattern) for pattern in patterns):
+                continue
+            file = self.path / name
+            if not file.is_file() or digest_file(file) != expected[name]:
                 raise InputError(f"{file} is damaged or was changed; make the run again with --overwrite")
 
     def result(self, name: str) -> Path:
@@ -107,6 +111,10 @@ def read_run(path: str | Path) -> Run:
     if not known or not needed <= set(summary):
         raise InputError(f"{path} is no run of labelnoise, or a damaged one; give the folder of a finished run")
     run = Run(path, config["command"], config["settings"], config["versions"], config["git_commit"], summary)
+    if "schema" in config and not (path / CHECKSUMS).is_file():
+        raise InputError(
+            f"{path} lacks {CHECKSUMS}, which says whether its files are whole; make the run again with --overwrite"
+        )
     run.verify("config.json", "summary.json")
     return run
 

@@ -126,16 +126,12 @@ def _first_outputs(model: nn.Module, data: Data, device: str) -> Any:
     except InputError:  # of our own networks
         raise
     except Exception as error:  # somebody's network may raise anything
-        why = f"{type(error).__name__}: {error}"
-        raise InputError(f"`model` must take {_takes(shape)}, but fails: {why}; {_remedy(shape)}") from None
+        samples, why = "images" if len(shape) == 3 else "samples", f"{type(error).__name__}: {error}"
+        raise InputError(f"`model` must take {samples} {shape}, but fails: {why}; {_remedy(shape)}") from None
     finally:
         model.to(place)
         for layer, mode in modes:
             layer.training = mode
-
-
-def _takes(shape: tuple[int, ...]) -> str:
-    return f"images {shape}" if len(shape) == 3 else f"samples {shape}"
 
 
 def _remedy(shape: tuple[int, ...]) -> str:

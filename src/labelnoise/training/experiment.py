@@ -21,7 +21,7 @@ from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.launch import find_launch
 from labelnoise.runs.pages import Page, Section
 from labelnoise.training.config import Average, TrainConfig, check_average
-from labelnoise.training.seeds import check_seeds, run_seeds
+from labelnoise.training.seeds import OF_EACH_SEED, check_seeds, run_seeds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -233,6 +233,7 @@ KIND = Kind(
     TrainRun,
     page=_page,
     summary=("noise", "stops"),
+    results=("history.csv", "samples.npz", *OF_EACH_SEED),
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
     checked=("checkpoints/epoch-*.pt", "checkpoints/averaged.pt"),
     transient=("checkpoints/state.pt",),

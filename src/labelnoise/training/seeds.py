@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from labelnoise.training.experiment import TrainRun
 
 
+OF_EACH_SEED = ("seed-*/config.json", "seed-*/history.csv", "seed-*/samples.npz", "seed-*/summary.json")
+"""Patterns of what a run of several seeds rests on."""
+
+
 def seed_name(seed: int) -> str:
     """Return the name of the folder of a seed within a run of several."""
     return f"seed-{seed}"
@@ -76,7 +80,12 @@ def _summary(statuses: dict[str, str], members: Sequence[Run]) -> dict[str, Any]
 
 
 def read_members(run: Run) -> Sequence[Run]:
-    """Return the run of each seed of a run of several; of any other the run itself."""
+    """Return the run of each seed of a run of several; of any other the run itself.
+
+    Raises:
+        InputError: one of them is not the run that it was.
+    """
+    run.verify(*OF_EACH_SEED)
     return [read_run(run.path / seed_name(seed)) for seed in run.settings.get("seeds", ())] or [run]
 
 
