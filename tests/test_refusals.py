@@ -452,6 +452,8 @@ simulate --n-classes 3 --tau-plus 0.1 => got class-conditional:0.1,0.2; give tau
 simulate --n-classes 3 --noise pair:0.6 => the likeliest one, got pair:0.6; lower it
 simulate --n-classes 3 --noise matrix:sure.csv => the likeliest one, got a matrix of 3 classes; lower it
 simulate --noise symmetric:0.2:exact --flip-dependence 0.3 => got symmetric:0.2:exact, which fixes how many are flipped
+simulate --activation leaky-relu: => `leak` must be a number, got ''; correct it
+simulate --activation relu: => must be of the form relu, got 'relu:'; leave the rest out
 simulate --n-classes 3 --loss hinge => without fresh_flips, got hinge and fresh_flips=0; leave both as they are
 simulate --loss hinge --fresh-flips 0.1 => `fresh_flips` needs the logistic loss, got hinge
 sweep --steps 100000000 --grid d=10,20 => one at n=200, m=20, steps=100,000,000, test_draws=2,000 takes 6,107 MiB

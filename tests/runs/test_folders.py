@@ -12,7 +12,7 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
-from labelnoise.runs.files import read_json, write_bytes
+from labelnoise.runs.files import read_arrays, read_json, write_bytes
 from labelnoise.runs.folders import default_path, open_run
 from labelnoise.runs.kinds import Kind, all_kinds
 from labelnoise.runs.pages import Page
@@ -293,3 +293,15 @@ def test_the_commit_is_that_of_this_project_or_none(tmp_path, monkeypatch):
     assert module.git_commit() is None
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     assert module.git_commit().endswith("-dirty")
+
+
+@pytest.mark.parametrize("content", [b"no archive", b""])
+def test_an_array_file_that_numpy_would_unpickle_is_damaged_in_plain_words(tmp_path, content):
+    path = tmp_path / "samples.npz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="samples.npz is damaged") as refused:
+        read_arrays(path)
+    assert "pickle" not in str(refused.value)
+    np.savez(path, labels=np.array([None]))
+    with pytest.raises(InputError, match=r"samples.npz is damaged \(it holds other things than numbers\)"):
+        read_arrays(path)

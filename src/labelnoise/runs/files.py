@@ -90,7 +90,8 @@ def read_arrays(path: Path, remedy: str = "make the run again with --overwrite")
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+        why = "it holds other things than numbers" if "pickle" in str(error) else error  # NumPy would have it unpickled
+        raise InputError(f"{path} is damaged ({why}); {remedy}") from None
 
 
 AGAIN = "remove the folder and make the run again"

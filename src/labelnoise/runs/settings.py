@@ -179,10 +179,10 @@ def words_of(config: Any) -> str:
 def _read_words(text: str, members: Mapping[str, type]) -> dict[str, Any]:
     """The settings that a text such as leaky-relu:0.1 stands for."""
     names = {dashed(member): member for member in members.values()}
-    word, _, rest = text.partition(":")
+    word, colon, rest = text.partition(":")
     if word not in names:
         raise _Unfit(f"must begin with a name that is known, got {text!r}{did_you_mean(word, names)}")
-    fields, values = dataclasses.fields(names[word]), [_literal(value) for value in rest.split(",")] if rest else []
+    fields, values = dataclasses.fields(names[word]), [_literal(value) for value in rest.split(",")] if colon else []
     if len(values) > len(fields):
         form = ",".join(field.name for field in fields)
         raise _Unfit(f"must be of the form {word}{':' if form else ''}{form}, got {text!r}; leave the rest out")
