@@ -1,6 +1,6 @@
 """Two commands on one folder at the same moment: no run is mixed, none is lost, and who is refused is told why.
 
-Exhaustive: 220 pairs of real commands in processes of their own.
+Exhaustive: 300 pairs of real commands in processes of their own.
 """
 
 import contextlib
@@ -9,19 +9,27 @@ import json
 import multiprocessing
 
 import pytest
+import xarray
 
 from labelnoise.cli import main
+from tiny import TABLE
 
 SIMULATE = (
     "simulate --n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --n-holdout 10 --seeds".split()
 )
 TRAIN = "train --classes 3 8 --per-class 10 --epochs 2 --checkpoint-every 1 --device cpu --model mlp --seed".split()
+SWEEP = "sweep --n 10 --d 50 --m 2 --lr 0.05 --steps 5 --test-draws 0 --grid tau=0.1,0.2 --workers 1 --seeds".split()
+AUDIT = ["audit", str(TABLE), *"--label label --folds 2 --seed".split()]
 PAIRS = {
     "two simulations": ([*SIMULATE, "0"], [*SIMULATE, "1"], 60),
     "one simulation twice": ([*SIMULATE, "0"], [*SIMULATE, "0"], 60),
     "a simulation and one that overwrites": ([*SIMULATE, "0"], [*SIMULATE, "1", "--overwrite"], 30),
     "two trainings": ([*TRAIN, "0"], [*TRAIN, "1"], 40),
     "one training twice": ([*TRAIN, "0"], [*TRAIN, "0"], 30),
+    "two sweeps": ([*SWEEP, "2"], [*SWEEP, "3"], 20),
+    "one sweep twice": ([*SWEEP, "2"], [*SWEEP, "2"], 20),
+    "two audits": ([*AUDIT, "0"], [*AUDIT, "1"], 20),
+    "one audit twice": ([*AUDIT, "0"], [*AUDIT, "0"], 20),
 }
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.usefixtures("one_thread")]
@@ -49,9 +57,13 @@ def pair(one, other):
 
 
 def results_of(folder):
-    """What a run is, but for the times in its history."""
-    names = ["config.json", "samples.npz", "summary.json"]
-    return {name: (folder / name).read_bytes() for name in names}
+    """What a run is, but for the times in its history and summary."""
+    names = ["config.json", "samples.npz", "suspects.csv"]
+    results = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    if (folder / "sweep.nc").exists():
+        results["sweep.nc"] = xarray.load_dataset(folder / "sweep.nc").to_dict()["data_vars"]
+    summary = json.loads((folder / "summary.json").read_text())
+    return repr((results, {name: value for name, value in summary.items() if name not in ("seconds", "sha256")}))
 
 
 @pytest.mark.parametrize("name", PAIRS)
