@@ -1,6 +1,8 @@
 """Every dynamics in coefficient space against torch's own on explicit vectors, and which pieces go together."""
 
 import functools
+import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,3 +293,12 @@ def test_departures_are_said_in_words():
     )  # fmt: skip
     assert Dynamics(optimizer=SharpnessAware()).departures == ("sharpness aware (radius 0.05)",)
     assert Dynamics(schedule=StepDecay(), loss=Exponential()).departures[0] == "exponential"
+
+
+def test_what_is_compiled_into_the_kernels_is_named_in_them():
+    """Numba looks at the content of the file of a function alone, so a change of these would not be compiled."""
+    from labelnoise.theory import kernels
+
+    folder = Path(kernels.__file__).parent
+    sources = b"".join((folder / f"{name}.py").read_bytes() for name in ("lanes", "products", "observables"))
+    assert hashlib.sha256(sources).hexdigest()[:16] == kernels.INLINED

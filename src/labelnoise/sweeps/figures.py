@@ -96,8 +96,9 @@ def _end_map(dataset: Dataset, axes: tuple[str, str], kinds: Sequence[str]) -> F
 
 def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
     """Share of Stage I, the stages over their scale, and the test errors, against one axis."""
-    figure = Figure(figsize=(7.6, 8.4), layout="constrained")
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 3, 3))
+    figure = Figure(figsize=(7.6, 8.4 if kinds else 5.4), layout="constrained")
+    panels = figure.subplots(3 if kinds else 2, 1, sharex=True, height_ratios=(2, 3, 3) if kinds else (2, 3))
+    top, middle, bottom = panels[0], panels[1], panels[-1]
     x = dataset[axis].values
     share, count = SHARE.mean(dataset), SHARE.of(dataset).notnull().sum(SEED)
     low, high = wilson(share.values, np.maximum(count.values, 1))
@@ -112,8 +113,10 @@ def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
         at_t1, at_end, _ = error_quantities(kind)
         _band(bottom, x, at_end.of(dataset), COLOURS[kind], f"{ERRORS[kind]},\nat the last step")
         _band(bottom, x, at_t1.of(dataset), COLOURS[kind], f"{ERRORS[kind]}, at T1", "--")
-    bottom.set(ylabel="test error", xlabel=_label(dataset[axis]), xscale=_scale(dataset[axis]))
-    for panel in (top, middle, bottom):
+    if kinds:
+        bottom.set(ylabel="test error")
+    bottom.set(xlabel=_label(dataset[axis]), xscale=_scale(dataset[axis]))
+    for panel in panels:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.runs.workers import cores
 from labelnoise.theory import span
 from labelnoise.theory.lanes import lanes_of, pack, unpack
 from labelnoise.theory.observables import TRACKED
@@ -28,7 +29,7 @@ State = span.State
 init = span.init
 view = span.view
 
-BUDGET = 2**26
+BUDGET = 2**22
 """Numbers of weights and flips of samples that are drawn at once; more steps are taken in parts."""
 
 
@@ -146,7 +147,7 @@ def _best(before: State, coefficients: np.ndarray, scale: np.ndarray, better: np
 def threads() -> int:
     """Return how many runs are trained at once: NUMBA_NUM_THREADS, else the cores that this process may use."""
     given = os.environ.get("NUMBA_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
+    return int(given) if given.isdecimal() and int(given) else cores()
 
 
 @cache

@@ -53,7 +53,7 @@ class Records:
         size = int(np.prod(shape)) * like.itemsize
         try:
             with tempfile.TemporaryFile(dir=self.folder) as file:
-                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+                _take_room(file.fileno(), max(size, 1))
                 return np.asarray(np.memmap(file, like.dtype, "r+", shape=shape)) if size else np.empty(shape)
         except OSError as error:
             raise InputError(
@@ -90,6 +90,14 @@ def find_folder(kept: float, others: float, remedy: str, record_in: str | Path |
             f"{amount(free)} of memory free and {folder} {amount(room)}; {LESS}"
         )
     return folder
+
+
+def _take_room(file: int, size: int) -> None:
+    """Make a file so large; where the system can, its room is taken, too."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:  # macOS
+        os.truncate(file, size)
 
 
 def _usual_folder() -> Path:

@@ -5,8 +5,7 @@ what is a number a run has an axis of L. So most loops do not know how many runs
 
 A piece goes through one filter, a row of q patches: what it does is chosen by a code outside its loop, so each loop is
 plain and is vectorised, and what one piece leaves to the next lies in the first cache. A row is named by its number: a
-view of it costs as much as twenty patches. Nothing here checks its input. Numba keeps what
-it compiled until this file changes: touch it after a change of `products`.
+view of it costs as much as twenty patches. Nothing here checks its input.
 """
 
 from __future__ import annotations
@@ -25,6 +24,10 @@ ACTIVATIONS = {ReLU: 0, LeakyReLU: 1, PowerReLU: 2, Softplus: 3}
 """The code of each activation."""
 LOSSES = {Logistic: 0, Exponential: 1, Squared: 2, Hinge: 3}
 """The code of each loss."""
+
+INLINED = "98581610150423eb"
+"""Digest of the other sources that are compiled in: Numba compiles anew when the content of this file changes, and
+looks at no other. A test says what it must be."""
 
 compiled = partial(njit, cache=True, nogil=True, error_model="numpy")
 
