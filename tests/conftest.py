@@ -21,6 +21,13 @@ def world():
 
 
 @pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def sketched(monkeypatch):
     """Figures are made, and not drawn, where the page around them is what is tested."""
     from matplotlib.figure import Figure

@@ -17,12 +17,6 @@ from test_auditor import flipped, table
 COLUMNS = ["index", "given", "suggested", "score", "confidence", "flagged"]
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def people(n=200, name="people.csv"):
     frame, true = table(n)
     given = flipped(true)

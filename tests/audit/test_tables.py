@@ -18,12 +18,6 @@ N = 40
 CLASS = np.arange(N) % 2
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def written(name="t.csv", **columns):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=N) + CLASS, "label": CLASS, **columns})

@@ -26,12 +26,6 @@ N = 40
 CLASS = np.arange(N) % 2
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def notes(path):
     return " | ".join(read_run(path).summary["notes"])
 
