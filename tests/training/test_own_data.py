@@ -10,8 +10,9 @@ from labelnoise.errors import InputError
 from labelnoise.images.from_arrays import data_from_arrays
 from labelnoise.record.stop_rules import HeldOutLoss, LabelWave
 from labelnoise.record.watching import Watch
-from labelnoise.training.averaging import KeptWeights, average_weights, refresh_batch_norm
+from labelnoise.training.averaging import average_weights, refresh_batch_norm
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.kept_weights import KeptWeights
 from labelnoise.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
