@@ -14,11 +14,12 @@ from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.tables import TABLES, form_of, read_spelt
-from labelnoise.errors import InputError, check_integer, check_path, check_types, did_you_mean
+from labelnoise.errors import InputError, check_integer, check_path, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page
+from labelnoise.runs.setting_types import check_types
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
