@@ -278,7 +278,6 @@ KIND = Kind(
     SweepRun,
     page=_page,
     summary=("cells", "runs", "diverged", "seconds"),
-    history=False,
     files=("sweep.nc",),
     results=("sweep.nc",),
     transient=(f"{FOLDER}/*",),
