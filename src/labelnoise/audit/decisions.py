@@ -1,4 +1,4 @@
-"""Which samples to flag where the rate is not known; each decision returns a mask."""
+"""Which samples to flag, from their scores, what the network rejects and the estimated rates: a mask each."""
 
 from __future__ import annotations
 
