@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.recording import encoded, tfidf
+from labelnoise.audit.trainers import encoded, tfidf
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict

@@ -93,17 +93,17 @@ def fit(
     outputs = check_training(model, data, config, stop, held_out)
     group, rule = processes.find_group(), find_rule(stop, config, average)
     processes.check_batch(config.batch_size, group)
-    kept = None if folder is None or group.rank else Path(folder)
-    in_memory = rule is not None and not group.rank and (kept is None or average == "all")
+    path = None if folder is None or group.rank else Path(folder)
+    in_memory = rule is not None and not group.rank and (path is None or average == "all")
     store = weight_store(average) if in_memory else None
     with torch_stream(config.seed, "batches"), repeatable():
         run = TrainingState.start(model, data, config, outputs, held_out_mask(held_out), rule, average, store)
-        _resume(run, kept)
-        status = _advance(run, kept, progress)
-        if kept:
-            retention.tidy(run, kept)
+        _resume(run, path)
+        status = _advance(run, path, progress)
+        if path:
+            retention.tidy(run, path)
         chosen, around = retention.chosen_epochs(run)
-        returned = None if chosen is None else _return_to(run, around, kept)
+        returned = None if chosen is None else _return_to(run, around, path)
         model.eval()
     if chosen is None and status == "ok":
         chosen, around = run.epoch, [run.epoch]
@@ -125,12 +125,12 @@ def fit(
     )
 
 
-def _resume(run: TrainingState, kept: Path | None) -> None:
+def _resume(run: TrainingState, folder: Path | None) -> None:
     """Go on from the state in a folder, if there is one; every process from what the first one reads."""
 
     def read() -> dict[str, Any] | None:
-        if kept:
-            retention.resume(run, kept)
+        if folder:
+            retention.resume(run, folder)
         return run.state_dict() if run.group.size > 1 and run.epoch else None
 
     state = processes.by_first(read, run.group)
@@ -140,34 +140,34 @@ def _resume(run: TrainingState, kept: Path | None) -> None:
         run.parallel = processes.in_parallel(run.model)
 
 
-def _advance(run: TrainingState, kept: Path | None, progress: Callable[[EpochProgress], object] | None) -> str:
+def _advance(run: TrainingState, folder: Path | None, progress: Callable[[EpochProgress], object] | None) -> str:
     """Train until the run ends; return `ok`, or why it ended early."""
     while not run.ended:
         status = train_epoch(run)
         if status != "ok":
             return status
-        if kept:
-            retention.keep(run, kept)
+        if folder:
+            retention.keep(run, folder)
         if progress:
             measures = run.rows[-1] if run.is_recorded else {}
             progress(EpochProgress(run.epoch, run.config.epochs, measures, run.rule_stop))
     return "ok"
 
 
-def _return_to(run: TrainingState, epochs: list[int], kept: Path | None) -> dict[str, float]:
+def _return_to(run: TrainingState, epochs: list[int], folder: Path | None) -> dict[str, float]:
     """Give the network the average of the weights of these epochs, and return what it is worth, by column."""
     if run.group.rank == 0:
         if run.store and run.watch and run.watch.stop:
             weights = run.store.average(run.watch.stop.chosen)
         else:
-            assert kept  # without a folder there is a store
-            weights = averaging.average_weights([checkpoints.read_weights(kept, epoch) for epoch in epochs])
+            assert folder  # without a folder there is a store
+            weights = averaging.average_weights([checkpoints.read_weights(folder, epoch) for epoch in epochs])
         run.model.load_state_dict(weights)
         if len(epochs) > 1:
             with autocast(run):
                 averaging.refresh_batch_norm(run.model, _mixed_batches(run))
-            if kept:
-                checkpoints.write_averaged(kept, run.model)
+            if folder:
+                checkpoints.write_averaged(folder, run.model)
     processes.send_weights(run.model, run.group)
     logits, test_logits = _eval_logits(run)
     recorder = Recorder(len(logits), logits.shape[1])
