@@ -1,4 +1,5 @@
 from . import theory as theory
+from .adapters.torch import Monitor as Monitor
 from .audit.auditor import LabelAuditor as LabelAuditor
 from .audit.experiment import AuditRun as AuditRun
 from .audit.judging import suspects as suspects

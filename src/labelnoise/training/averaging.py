@@ -78,7 +78,8 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
 
     Args:
         model: the network.
-        batches: inputs of the network, each as for a training batch of two or more, in an order that mixes the classes.
+        batches: inputs of the network, each as for a training batch of two or more, in an order that mixes the classes;
+            a mapping holds arguments by name.
     """
     model.eval()
     layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
@@ -91,7 +92,7 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
         layer.train()
     try:
         for batch in batches:
-            model(batch)
+            model(**batch) if isinstance(batch, Mapping) else model(batch)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

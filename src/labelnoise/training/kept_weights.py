@@ -6,6 +6,7 @@ Of the records around a choice each is copied; of all records up to it a running
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from torch import nn
@@ -184,7 +185,8 @@ class KeptWeights:
         """Put the average around the chosen record into the network, in eval mode; return its records, from 0.
 
         Args:
-            batches: inputs by which `refresh_batch_norm` estimates the statistics of batch norm, if there is any.
+            batches: inputs by which `refresh_batch_norm` estimates the statistics of batch norm; not looked at where
+                there is none.
 
         Raises:
             InputError: nothing was taken at the chosen record, or there are no batches for batch norm.
@@ -192,12 +194,14 @@ class KeptWeights:
         stop = self.watch.stop
         if stop is None or not (records := self._store.averaged(stop.chosen)):
             raise InputError("`load_average` needs the chosen record, got none; call `take` after each `observe`")
-        inputs = list(batches) if len(records) > 1 else []
-        if len(records) > 1 and not inputs and any(isinstance(layer, _BatchNorm) for layer in self.model.modules()):
+        refreshed = len(records) > 1 and any(isinstance(layer, _BatchNorm) for layer in self.model.modules())
+        inputs = iter(batches if refreshed else ())
+        first = list(islice(inputs, 1))
+        if refreshed and not first:
             raise InputError("`batches` must hold inputs for batch norm, got none; give those of the training")
         self.model.load_state_dict(self._store.average(stop.chosen))
-        if len(records) > 1:
-            refresh_batch_norm(self.model, inputs)
+        if refreshed:
+            refresh_batch_norm(self.model, chain(first, inputs))
         self.model.eval()
         return records
 
