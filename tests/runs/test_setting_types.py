@@ -70,6 +70,7 @@ def test_the_command_line_gives_what_fits(kind, text, value):
         (tuple[int, ...], 3, "must be a list, got 3; put it in brackets"),
         (tuple[int, ...], ["a"], "must be a whole number, got 'a'; correct it"),
         (Path, "", "must be a path, got ''; write one like"),
+        (Path | None, "", "must be a path, got ''; write one like"),
     ],
 )
 def test_what_a_file_gives_is_taken_strictly(kind, value, sentence):

@@ -204,6 +204,19 @@ def test_what_cannot_be_kept_is_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize("average", [5, "all"])
+def test_a_choice_at_which_nothing_was_taken_is_refused_whatever_its_neighbours(average):
+    watch = Watch(HeldOutLoss(smooth=1))
+    kept = KeptWeights(network(), watch, average)
+    for loss, taken in ((0.5, True), (0.4, False), (0.6, True)):
+        watch.observe(loss=loss)
+        if taken:
+            kept.take()
+    assert watch.stop.chosen == 1
+    with pytest.raises(InputError, match="`load_average` needs the chosen record"):
+        kept.load_average()
+
+
 def unbatched():
     watch = Watch(HeldOutLoss())
     kept = KeptWeights(network(), watch)

@@ -115,8 +115,8 @@ class MeanSoFar:
                     total = self.mean[name].double() * seen + value.double()
                     new[name] = total.div(seen + 1).to(value.dtype)
         self.mean, self.records = new, seen + 1
-        candidates = watch.candidates()
-        self.at = {at: mean for at, mean in {**self.at, seen: new}.items() if at in candidates}
+        last, candidates = watch.records - 1, watch.candidates()
+        self.at = {at: mean for at, mean in {**self.at, last: new}.items() if at in candidates}
 
     def averaged(self, chosen: int) -> list[int]:
         """Return all records up to the chosen one."""
