@@ -202,7 +202,7 @@ def test_a_finished_training_is_audited_without_training(here, monkeypatch):
         ("other.npz --label label", "must name an array"),
         ("other.npz", "must hold samples"),
         ("wide.npz", "one column a class (2 among the labels, ascending), got 5"),
-        ("short.npz", "a record of other data does not fit"),
+        ("short.npz", "the array 'y' must hold one label a sample of the array 'logits' (30), got 40"),
         ("floats.npy", "`labels` must name the file of the labels"),
         ("images.png", "must be one of .csv"),
         ("empty", "must hold a folder of images for each class"),

@@ -18,7 +18,7 @@ from labelnoise.audit.picture_arrays import read_picture_array
 from labelnoise.audit.rates import wilson
 from labelnoise.audit.recorded import read_training
 from labelnoise.audit.sources import read_source
-from labelnoise.audit.tables import form_of
+from labelnoise.audit.table_files import form_of
 from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
 

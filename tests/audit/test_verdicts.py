@@ -65,7 +65,7 @@ def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
     share = (recorder.prediction != recorder.given).mean(axis=0)
     assert_close(frame["score"].to_numpy(), np.sort(share)[::-1], rtol=1e-9)
     assert "no samples were held out" in frame.attrs["notes"][0] and np.isnan(frame.attrs["rate"])
-    assert frame.attrs["stop"] == 20 and judge([read_training(recorder)]).stops == ()
+    assert frame.attrs["stop"] is None and judge([read_training(recorder)]).stops == ()
 
 
 def test_clean_labels_leave_few_suspects():

@@ -14,11 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import Verdict, check_name, judge
-from labelnoise.audit.labels import GivenLabels, read_labels
+from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.self_test import SelfTest, compare_verdicts, plant_flips
+from labelnoise.audit.telling import telling_notes
 from labelnoise.errors import InputError, check_integer, described
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def audit_samples(
         InputError: samples, labels or settings that are refused.
     """
     _check_settings(folds, score, decision, self_test, seed)
+    check_lengths(X, y)
     material, labels = read_material(X), read_labels("y", y)
     if labels.positions.size != material.n:
         raise InputError(
@@ -90,7 +92,8 @@ def audit_samples(
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     notes += _single_notes(labels)
-    return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words, tested)
+    told = telling_notes(material, labels, seed)  # first of all: it may undo the rest
+    return Audit(replace(verdict, notes=(*told, *verdict.notes, *notes)), material, labels, words, tested)
 
 
 def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed: Any) -> None:

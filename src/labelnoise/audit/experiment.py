@@ -13,7 +13,7 @@ import pandas as pd
 from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
-from labelnoise.audit.tables import TABLES, form_of, read_spelt
+from labelnoise.audit.table_files import TABLES, form_of, read_spelt
 from labelnoise.errors import InputError, check_integer, check_path, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
 from labelnoise.runs.folders import RunFolder

@@ -138,8 +138,9 @@ def suspects(
 
     Returns:
         A row a sample with columns index (its position), given, suggested, score (larger is more suspicious),
-        confidence (that the label is wrong, in [0, 1]) and flagged. `attrs` holds `rate`, `interval`, `stop`, `reason`
-        and `notes`: what a reader must know. A sample that was never seen is left out, and a note says so.
+        confidence (that the label is wrong, in [0, 1]) and flagged. `attrs` holds `rate`, `interval`, `stop` (None
+        where none is known), `reason` and `notes`: what a reader must know. A sample that was never seen is left out,
+        and a note says so.
 
     Raises:
         InputError: no recorder, an empty one, or one of other data than the mask or the other recorders.
@@ -170,7 +171,7 @@ def suspects(
     frame.attrs.update(
         rate=verdict.rates.rate,
         interval=(verdict.rates.low, verdict.rates.high),
-        stop=trainings[0].stop if recorders[0].history else _stop_of_sums(recorders[0]),
+        stop=_known_stop(recorders[0], trainings[0]),
         reason=verdict.reason,
         notes=list(verdict.notes),
     )
@@ -189,10 +190,11 @@ def _of_sums(recorders: list[Any], held_out: Any, stop: Any, score: Any) -> list
     return [read_sums(one) for one in recorders]
 
 
-def _stop_of_sums(recorder: Recorder) -> int:
-    """Epochs of Stage I by running sums; all where no stop is known."""
-    at = recorder.sums.stop
-    return recorder.epochs if at is None else at + 1
+def _known_stop(recorder: Recorder, training: RecordedTraining) -> int | None:
+    """Epochs of Stage I; None where no stop is known."""
+    if not training.stop_known:
+        return None
+    return training.stop if recorder.history else int(recorder.sums.stop or 0) + 1  # sums are read as one epoch
 
 
 DEFAULT = next(iter(SCORES))

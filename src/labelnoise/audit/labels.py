@@ -84,6 +84,22 @@ def read_labels(name: str, values: Any) -> GivenLabels:
     return GivenLabels(classes, positions)
 
 
+def check_lengths(samples: Any, labels: Any) -> None:
+    """Refuse labels that are not as many as the samples, before either is looked at: that says more than what follows.
+
+    Raises:
+        InputError: both have a length, and it differs.
+    """
+    n, given = (np.shape(values)[:1] if hasattr(values, "shape") else _length(values) for values in (samples, labels))
+    if n and given and n != given:
+        raise InputError(f"`y` must hold one label a sample of `X` ({n[0]}), got {given[0]}; match them")
+
+
+def _length(values: Any) -> tuple[int, ...]:
+    """The length of a list or tuple, () of anything else."""
+    return (len(values),) if isinstance(values, list | tuple) else ()
+
+
 def _is_flat(values: Any) -> bool:
     """Whether it is a list of single values, of which NumPy would make texts if one of them is a text."""
     single = (str, int, float, bool, type(None))

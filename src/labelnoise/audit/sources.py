@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.labels import GivenLabels, read_labels
+from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
 from labelnoise.audit.picture_folders import read_pictures
 from labelnoise.audit.recorded import RecordedTraining, read_training
-from labelnoise.audit.tables import TABLES, form_of, read_label_file, read_labelled
+from labelnoise.audit.table_files import TABLES, form_of
+from labelnoise.audit.tables import read_label_file, read_labelled
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
+from labelnoise.record.measures import ROUNDING
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.seeds import check_one_seed
@@ -168,9 +170,13 @@ def _arrays(values: np.ndarray, labels: Any, words: Mapping[str, str]) -> AuditS
 
 def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray | None) -> AuditSource:
     """What a training of the user's own gave out: per epoch (epochs, n, K), or once and out of sample (n, K)."""
-    given = read_labels("y", labels)
     rows, once = values[None] if values.ndim == 2 else values, values.ndim == 2
+    if rows.ndim == 3:
+        check_lengths(rows[0], labels)
+    given = read_labels("y", labels)
     _check_outputs(values, rows, given)
+    if not logits:
+        _check_probabilities(rows)
     recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
     for row in rows:
         (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
@@ -201,6 +207,17 @@ def _check_outputs(values: np.ndarray, rows: np.ndarray, given: GivenLabels) -> 
             f"outputs must have one column a class ({len(given.classes)} among the labels, ascending), got "
             f"{rows.shape[2]}; leave out columns of classes that no label names"
         )
+
+
+def _check_probabilities(rows: np.ndarray) -> None:
+    """Refuse outputs that are no probabilities; NaN is left to the record, a sample that was not seen."""
+    sums = rows.sum(axis=2)
+    outside, uneven = rows[(rows < 0) | (rows > 1 + ROUNDING)], sums[np.abs(sums - 1) > ROUNDING]
+    remedy = "if these are logits, say so (--outputs logits; in an .npz file the name logits)"
+    if outside.size:
+        raise InputError(f"`X` must hold probabilities in [0, 1], got {outside[0]:g}; {remedy}")
+    if uneven.size:
+        raise InputError(f"`X` must hold probabilities that sum to 1 for each sample, got {uneven[0]:g}; {remedy}")
 
 
 def _folder(path: Path, config: AuditRun) -> AuditSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.labels import FEWEST_SAMPLES
+from labelnoise.audit.table_files import file_notes, nameless_hint, read_frame, spelling_of
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array
 
-TABLES = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
-"""Files that hold a table."""
 IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
 """Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
 
@@ -48,19 +46,23 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
     """
     frame = read_frame(path, *(name for name in (label, text) if name))
     if not label:
-        raise InputError(f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}")
+        raise InputError(
+            f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}"
+            f"{nameless_hint(path, frame)}"
+        )
     for flag, names in (("label", [label]), ("text", [text] * bool(text)), ("ignore", ignore)):
         for name in names:
             if name not in frame.columns:
-                raise InputError(
-                    f"`{flag}` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}"
-                )
+                near = did_you_mean(name, frame.columns) + nameless_hint(path, frame)
+                raise InputError(f"`{flag}` must name a column of {path}, got {name!r}{near}")
     for flag, name in (("text", text), *(("ignore", name) for name in ignore)):
         if name and name == label:
             raise InputError(f"`{flag}` must name another column than the label, got {name!r}; correct one of them")
     if text and text in ignore:
         raise InputError(f"`ignore` must not name the column of texts, got {text!r}; correct one of them")
+    said = file_notes(path, frame)
     labels, frame, index, notes = _labelled(path, as_labels(frame[label]), frame)
+    notes = (*said, *notes)
     if text:
         if _are_numbers(frame[text]):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
@@ -85,12 +87,6 @@ def _labelled(
     return labels[known].reset_index(drop=True), frame[known].reset_index(drop=True), np.flatnonzero(known), (words,)
 
 
-def form_of(path: Path) -> str:
-    """Return the suffix of a file in small letters, of a compressed one both: `.csv.gz`."""
-    last = path.suffix.lower()
-    return Path(path.stem).suffix.lower() + last if last == ".gz" else last
-
-
 def read_label_file(path: Path, column: str) -> tuple[Any, str]:
     """Read the labels of a file: .npy, .txt with one a line, or a column of a .csv.
 
@@ -110,8 +106,8 @@ def read_label_file(path: Path, column: str) -> tuple[Any, str]:
     try:
         if path.suffix.lower() == ".txt":
             return as_labels(pd.Series(path.read_text().removesuffix("\n").split("\n"), dtype=object)), path.name
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:  # also of an encoding, and what pandas raises of a file without columns
+        frame = pd.read_csv(path, sep=spelling_of(path).mark, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, csv.Error) as error:  # also of an encoding, and of a file without columns
         why = " ".join(f"{error}".split())
         raise InputError(f"{path} could not be read as labels ({why}); save it in UTF-8, one label a line") from None
     if not column and frame.shape[1] > 1:
@@ -120,56 +116,6 @@ def read_label_file(path: Path, column: str) -> tuple[Any, str]:
     if name not in frame.columns:
         raise InputError(f"`label` must name a column of {path}, got {name!r}{did_you_mean(name, frame.columns)}")
     return as_labels(frame[name]), f"the column {name!r} of {path.name}"
-
-
-def read_frame(path: Path, *texts: str) -> pd.DataFrame:
-    """Read a table; of a CSV file these columns as texts, where NA may be a class.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    check_regular(path)
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            mark = _mark(path)
-            _check_width(path, mark)
-            frame = pd.read_csv(path, sep=mark, low_memory=False)
-            known = [name for name in dict.fromkeys(texts) if name in frame]
-            if known:  # once more: pandas knows one rule of what is missing for a whole file
-                frame[known] = pd.read_csv(path, sep=mark, usecols=known, dtype=str, keep_default_na=False)[known]
-    except ImportError:
-        raise InputError(
-            f"{path} needs pyarrow to be read; pip install 'labelnoise[tables]', or save it as CSV"
-        ) from None
-    except Exception as error:  # a damaged file may raise anything
-        why = " ".join(f"{error}".split())
-        raise InputError(
-            f"{path} could not be read as a table ({why}); save it as UTF-8 CSV with a line of names"
-        ) from None
-    return frame.set_axis([str(name) for name in frame.columns], axis=1)
-
-
-def _mark(path: Path) -> str:
-    """What stands between the values of a row."""
-    return "\t" if form_of(path).startswith(".tsv") else ","
-
-
-def read_spelt(path: Path) -> pd.DataFrame:
-    """Read a table whose file was read before, each value of a CSV file as it is spelt there."""
-    if path.suffix.lower() == ".parquet":
-        return pd.read_parquet(path)
-    return pd.read_csv(path, sep=_mark(path), dtype=str, keep_default_na=False)
-
-
-def _check_width(path: Path, mark: str) -> None:
-    """Refuse rows of more values than names, whose first pandas takes for names of the rows."""
-    unpacked = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpacked(path, "rt", newline="", encoding="utf-8-sig") as file:
-        names, first = (next(csv.reader(file, delimiter=mark), []) for _ in range(2))
-    if len(first) > len(names):
-        raise ValueError(f"its rows hold {len(first)} values, its first line {len(names)} names")
 
 
 def as_labels(column: pd.Series[Any]) -> pd.Series[Any]:

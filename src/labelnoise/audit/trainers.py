@@ -230,6 +230,7 @@ def _network(material: Material, labels: GivenLabels, model: Any) -> Train:
     def train(mask: np.ndarray, seed: int) -> Recorder:
         from labelnoise.images.from_arrays import data_from_arrays
         from labelnoise.images.networks import build_model
+        from labelnoise.training.checks import check_training
         from labelnoise.training.config import TrainConfig
         from labelnoise.training.loop import fit
 
@@ -245,7 +246,13 @@ def _network(material: Material, labels: GivenLabels, model: Any) -> Train:
                 "small-cnn", n_classes=k, in_channels=samples.shape[1], image_size=samples.shape[2:], seed=seed
             )
         )
-        log = fit(network, data, TrainConfig(epochs=EPOCHS, seed=seed), held_out=mask)
+        config = TrainConfig(epochs=EPOCHS, seed=seed)
+        if model is not None and (outputs := check_training(network, data, config)) != k:
+            raise InputError(
+                f"`model` must return one logit a class ({k}: {', '.join(labels.names[:5])}{', ...' * (k > 5)}), got "
+                f"{outputs}; give its last layer {k} outputs"
+            )
+        log = fit(network, data, config, held_out=mask)
         if log.status != "ok" and not log.recorder.epochs:
             raise InputError(f"the training failed: {log.status}")
         return log.recorder
