@@ -203,6 +203,17 @@ def test_a_finished_training_is_audited_without_training(here, monkeypatch):
         ("other.npz", "must hold samples"),
         ("wide.npz", "one column a class (2 among the labels, ascending), got 5"),
         ("short.npz", "the array 'y' must hold one label a sample of the array 'logits' (30), got 40"),
+        ("floats.npy --labels few.txt", "few.txt must hold one label a sample of floats.npy (40), got 10; match them"),
+        (
+            "logits.npy --labels few.txt --outputs logits",
+            "few.txt must hold one label a sample of logits.npy (40), got",
+        ),
+        (
+            "logits.npy --labels labels.txt --outputs probabilities",
+            "logits.npy must hold probabilities in [0, 1], got 2",
+        ),
+        ("logits.npy --labels labels.txt --outputs probabilities", "if these are logits, say so (--outputs logits;"),
+        ("uneven.npz", "the array 'probabilities' must hold probabilities that sum to 1 for each sample, got 0.8"),
         ("floats.npy", "`labels` must name the file of the labels"),
         ("images.png", "must be one of .csv"),
         ("empty", "must hold a folder of images for each class"),
@@ -216,7 +227,10 @@ def test_bad_input_leaves_no_trace(here, capsys, line, words):
     np.savez("wide.npz", y=np.arange(40) % 2, logits=np.zeros((2, 40, 5)))
     np.savez("short.npz", y=np.arange(40) % 2, logits=np.zeros((2, 30, 2)))
     np.save("floats.npy", np.random.default_rng(0).normal(size=(40, 70)))
+    np.save("logits.npy", np.full((40, 2), 2.0))
+    np.savez("uneven.npz", y=np.arange(40) % 2, probabilities=np.full((40, 2), 0.4))
     np.savetxt("labels.txt", np.arange(40) % 2, fmt="%d")
+    np.savetxt("few.txt", np.arange(10) % 2, fmt="%d")
     (here / "images.png").write_bytes(b"")
     (here / "empty").mkdir()
     assert main(["audit", *line.split(), "--out", "out"]) == 2

@@ -119,6 +119,11 @@ def test_images_and_a_module(monkeypatch):
         auditor = ln.LabelAuditor(model, folds=1).fit(X, given)
         assert found(auditor, given, true) > 0.8, model
     assert torch.equal(before, linear[1].weight)  # copies were trained
+    wide = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    with pytest.raises(
+        ln.InputError, match=r"must return one logit a class \(2: no, yes\), got 3; give its last layer 2"
+    ):
+        ln.LabelAuditor(wide, folds=1).fit(X, np.array(["no", "yes"])[given])
 
 
 def test_equal_fits_are_equal_and_seeds_are_not(people):

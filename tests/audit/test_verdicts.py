@@ -465,6 +465,7 @@ def test_running_sums_without_held_out_samples_are_the_share_rejected():
     share = (np.asarray(whole.prediction) != whole.given).mean(axis=0)
     score = ln.suspects(sums).set_index("index")["score"].sort_index().to_numpy()
     assert_close(score, share, rtol=1e-3, atol=1e-5)
+    assert ln.suspects(sums).attrs["stop"] is None and "no stop is known" in ln.suspects(sums).attrs["reason"]
 
 
 def test_what_is_said_of_several_recorders_of_which_one_held_out(case):
