@@ -11,7 +11,7 @@ from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of
 from labelnoise.audit.pooling import Basis
-from labelnoise.audit.rates import class_factors, estimate_rates, fifths, wilson
+from labelnoise.audit.rates import class_factors, estimate_rates, fifths, surest, wilson
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
 from made_records import average_precision, f1, labels, two_stages
 
@@ -132,6 +132,23 @@ def test_what_is_estimated_where_nothing_is_wrong_or_little_is_held_out():
     assert not few.known and "too few" in few.reason
 
 
+@pytest.mark.parametrize("votes", ["held out", "all"])
+def test_the_interval_reaches_down_to_what_the_surest_samples_show(votes):
+    """One label in ten is wrong, and the network takes half of class 0 for class 2, of which it is less sure."""
+    rng = np.random.default_rng(0)
+    true, given = labels(3000, 3, 0.1)
+    predicted = np.where((true == 0) & (rng.random(3000) < 0.5), 2, true)
+    sure = np.where(predicted == 2, rng.uniform(0.4, 0.6, 3000), rng.uniform(0.6, 1.0, 3000))
+    early = [(predicted, sure)] if votes == "all" else []
+    rates = estimate_rates(predicted, sure, given, np.ones(3000, bool), 3, early)
+    assert rates.rate > 0.15 and rates.low <= 0.1 <= rates.high
+    assert rates.low == surest([(predicted, sure)], given)
+    first = np.argsort(-sure, kind="stable")[:600]
+    assert rates.low == wilson(int((predicted != given)[first].sum()), 600)[0]
+    unseen = np.append(predicted, -1), np.append(sure, 2.0)
+    assert surest([unseen], np.append(given, 0)) == rates.low
+
+
 def test_fifths_by_hand():
     """Two predicted classes of ten samples; of each fifth (two samples a class) so many are contradicted."""
     predicted, sure = np.repeat([0, 1], 10), np.tile(np.linspace(0.99, 0.6, 10), 2)
@@ -141,7 +158,8 @@ def test_fifths_by_hand():
     rate, low, high = fifths([(predicted, sure)], given)
     assert rate == np.quantile(shares, 0.4)
     levels = [round(np.quantile(shares, level) * 12) for level in (0.2, 0.6)]
-    assert (low, high) == (wilson(levels[0], 12)[0], wilson(levels[1], 12)[1])
+    least = wilson(1, 4)[0]  # of the four surest samples of all, 0, 1, 10 and 11, one is contradicted
+    assert (low, high) == (least, wilson(levels[1], 12)[1]) and least < wilson(levels[0], 12)[0]
     assert fifths([(predicted, -sure)], given)[0] == rate  # the same five parts, from the other end
     other = np.arange(20) % 2  # what another training predicts
     mean = np.quantile((shares + fifths_shares(other, sure, given)) / 2, 0.4)

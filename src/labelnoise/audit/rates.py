@@ -86,8 +86,9 @@ def estimate_rates(
 
     The matrix is that of the anchors, its intervals by bootstrap over the held-out samples. So is the rate, if no early
     predictions are given, with the true classes as frequent as makes the given ones most likely; else it is that of the
-    fifths, see `fifths`, and the factors by class are those of the surest fifth of all samples. Too few held-out
-    samples give no matrix.
+    fifths, see `fifths`, and the factors by class are those of the surest fifth of all samples. The interval of the
+    rate reaches down to what the surest samples of all classes show, see `surest`. Too few held-out samples give no
+    matrix.
 
     Args:
         predicted: (n,) class that the network predicts around the stop; -1 where it was not seen.
@@ -126,7 +127,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
     return Rates(
         rate=float(wrong.sum()),
-        low=float(low),
+        low=min(float(low), surest([(predicted, sure)], given)),
         high=max(float(high), room),
         transition=transition,
         transition_low=ends[0],
@@ -163,7 +164,8 @@ def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float,
     Where the network errs it contradicts right labels, most in the parts of which it is least sure; where it has begun
     to memorise, it accepts wrong ones, most in the surest. Label noise alone is the same in all parts. So the rate is a
     quantile of the five shares of contradicted labels, 0.4 (chosen by its error), and the interval spans the quantiles
-    0.2 and 0.6 with the errors of three fifths of the samples. Of several trainings the shares are averaged.
+    0.2 and 0.6 with the errors of three fifths of the samples, and reaches down to what the surest fifth of all samples
+    shows. Of several trainings the shares are averaged.
 
     Args:
         early: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
@@ -173,7 +175,28 @@ def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float,
     shares = np.nanmean([share for share, _ in every], axis=0)
     low, rate, high = np.quantile(shares[np.isfinite(shares)], QUANTILES)
     count = max(round(3 / PARTS * max(number for _, number in every)), 1)
-    return float(rate), wilson(round(float(low) * count), count)[0], wilson(round(float(high) * count), count)[1]
+    least = min(wilson(round(float(low) * count), count)[0], surest(early, given))
+    return float(rate), least, wilson(round(float(high) * count), count)[1]
+
+
+def surest(views: Sequence[Early], given: Int[np.ndarray, " n"]) -> float:
+    """Return the lower end of the 90 % interval of the share of contradicted labels in the surest fifth of all samples.
+
+    The estimates look at each predicted class by itself, so that wrong labels of one class are not missed; but a class
+    that the network takes for another errs among its surest samples, too. Over all classes together the surest samples
+    are those of the classes that it knows: what is contradicted there is hardly its error, and the rate may be as low.
+
+    Args:
+        views: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
+        given: (n,) given labels; -1 where there is none.
+    """
+    shares, count = [], 1
+    for predicted, sure in views:
+        seen = np.flatnonzero((predicted >= 0) & (given >= 0))
+        count = max(-(-seen.size // PARTS), 1)
+        first = seen[np.argsort(-sure[seen], kind="stable")[:count]]
+        shares.append(float((predicted[first] != given[first]).mean()))
+    return wilson(round(float(np.mean(shares)) * count), count)[0]
 
 
 def places(predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
