@@ -16,10 +16,12 @@ import labelnoise as ln
 from labelnoise.cli import main
 from labelnoise.runs.folders import run_experiment
 from labelnoise.runs.kinds import find_kind
+from labelnoise.runs.places import read_settings
 from labelnoise.runs.reading import read_run
 from labelnoise.sweeps import execution
 from labelnoise.sweeps.chunks import Store
 from labelnoise.sweeps.variables import RECORD, STAGES
+from labelnoise.theory.config import SimulateConfig
 
 TABLE = {
     "n": 20, "d": 300, "m": 2, "lr": 0.05, "steps": 30, "test_draws": 20, "seeds": 3, "chunk": 4,
@@ -279,9 +281,25 @@ def test_input_that_is_refused_is_one_sentence_and_leaves_nothing(words, message
 
 def test_dynamics_that_the_engine_cannot_hold_are_refused(tmp_path):
     table = {**TABLE, "simulation": {"dynamics": {"optimizer": {"kind": "Adam"}}}}
-    with pytest.raises(ln.InputError, match="Adam"):
+    with pytest.raises(ln.InputError, match="Adam .*; choose gradient-descent, momentum"):
         ln.sweep(table, tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_optimisers_are_compared_by_sweeps_of_equal_draws(tmp_path):
+    """What the refusal of a grid of optimisers says; and momentum 0 is gradient descent, to the bit."""
+    table = {**TABLE, "grid": {"d": [100, 200]}, "variables": ["loss"]}
+    plain = ln.sweep(table, tmp_path / "plain", workers=1)
+    heavy = ln.sweep({**table, "optimizer": "momentum:0.5"}, tmp_path / "heavy", workers=1)
+    assert (plain.run_seed == heavy.run_seed).all() and (plain.loss != heavy.loss).all()
+    swept = ln.sweep({**table, "grid": {"momentum": [0, 0.5], "d": 200}}, tmp_path / "swept", workers=1)
+    for momentum, optimizer in ((0, "gradient-descent"), (0.5, "momentum:0.5")):
+        cell = swept.sel(momentum=momentum, seed=1)
+        problem = ln.SignalNoise(n=TABLE["n"], d=200, m=TABLE["m"], mu_norm=float(cell.mu_norm))
+        how = read_settings({"optimizer": optimizer}, (SimulateConfig,))[0].dynamics
+        draw = problem.sample(seed=int(cell.run_seed))
+        run = ln.simulate(draw, lr=float(cell.lr), steps=int(cell.steps), test_draws=0, dynamics=how)
+        assert run.table["loss"][-1] == float(cell.loss)
 
 
 def test_a_table_needs_a_grid_and_yes_lifts_the_limits(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from labelnoise.errors import InputError
 from labelnoise.record.stages import stage_columns
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.loop import History, train
+from labelnoise.theory.optimizers import check_in_span
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
 from labelnoise.theory.sampling import sample_runs
@@ -130,5 +131,6 @@ def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
 
 def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
     """Refuse dynamics that the engine cannot hold, before any run, on a problem of almost no size."""
+    check_in_span(config.dynamics.optimizer)
     tiny = replace(problem, n=2, d=2 + problem.n_classes, m=1).sample(seed=0)
     simulate(tiny, lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)
