@@ -139,8 +139,8 @@ def _unknown(name: str, parameters: Mapping[str, Parameter], flags: Callable[[],
     """The refusal of what may not be swept: a choice, a setting that is no number, or one of another choice."""
     if get_args(PIECES.get(name)):
         return InputError(
-            f"`grid` sweeps numbers, but {name!r} is a choice; run a sweep for each, by --{name}, with equal grid, seed "
-            "and seeds: then equal cells have equal draws"
+            f"`grid` sweeps numbers, but {name!r} is a choice; run a sweep for each, by --{name}, with equal grid, "
+            "seed and seeds: then equal cells have equal draws"
         )
     for flag in flags():
         if flag.name == name.replace("_", "-"):

@@ -84,8 +84,8 @@ def check_in_span(optimizer: Optimizer) -> None:
     """
     if isinstance(optimizer, Adam):
         raise InputError(
-            f"{LEAVES_SPAN}; choose gradient-descent, momentum, sharpness-aware or gradient-flow (from Python, explicit "
-            "vectors can be trained by Adam: simulate with engine='dense')"
+            f"{LEAVES_SPAN}; choose gradient-descent, momentum, sharpness-aware or gradient-flow (from Python, "
+            "explicit vectors can be trained by Adam: simulate with engine='dense')"
         )
 
 
