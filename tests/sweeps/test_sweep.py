@@ -86,7 +86,12 @@ def test_the_file_is_what_was_returned_and_the_folder_holds_nothing_else(swept):
     assert sorted(path.name for path in folder.iterdir()) == [
         "checksums.json", "config.json", "summary.json", "sweep.nc"
     ]  # fmt: skip
-    assert json.loads(dataset.settings)["problem"]["n"] == 20 and "numpy" in dataset.source
+    problem = json.loads(dataset.settings)["problem"]
+    assert (problem["n"], problem["d"], problem["m"]) == (20, 300, "set by m")
+    assert (problem["mu_norm"], problem["label_noise"]) == ("set by n_snr2", "set by tau")
+    assert all(name in dataset.source for name in ("compiled engine; ", "numba ", "numpy ", "scipy "))
+    assert "torch" not in dataset.source and "pandas" not in dataset.source
+
     run = read_run(folder)
     assert (run.summary["cells"], run.summary["runs"], run.summary["diverged"]) == ([6], 18, 0)
     assert ln.sweep(run.config, folder).identical(dataset)  # read, not run
@@ -284,6 +289,16 @@ def test_dynamics_that_the_engine_cannot_hold_are_refused(tmp_path):
     with pytest.raises(ln.InputError, match="Adam .*; choose gradient-descent, momentum"):
         ln.sweep(table, tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_file_names_the_engines_that_trained_its_runs(tmp_path):
+    noise = {"problem": {"label_noise": {"kind": "Symmetric", "rate": 0.1}}, "optimizer": "gradient-descent"}
+    table = {**TABLE, **noise, "grid": {"one_patch": [0, 1], "momentum": [0, 0.5]}, "variables": ["loss"]}
+    dataset = ln.sweep(table, tmp_path / "a", workers=1)
+    assert "compiled and span engine; " in dataset.source
+    settings = json.loads(dataset.settings)
+    assert settings["simulation"]["dynamics"]["optimizer"] == "set by momentum"
+    assert settings["problem"]["label_noise"]["rate"] == 0.1 and settings["problem"]["one_patch"] == "set by one_patch"
 
 
 def test_optimisers_are_compared_by_sweeps_of_equal_draws(tmp_path):

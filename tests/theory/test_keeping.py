@@ -111,6 +111,19 @@ def test_the_room_is_taken_before_the_first_number_is_written(tmp_path, monkeypa
         simulate(PROBLEM.sample(seed=0), **{**OPTIONS, "record": ("output",)}, record_in=tmp_path)
 
 
+def test_without_fallocate_the_file_is_made_as_large(tmp_path, monkeypatch):
+    """As on macOS."""
+    sizes, truncate = [], os.truncate
+    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.setattr(os, "truncate", lambda file, size: (sizes.append(size), truncate(file, size)))
+    memory, disk = (
+        simulate(PROBLEM.sample(seed=0), **{**OPTIONS, "record": ("output",)}, record_in=place)
+        for place in (None, tmp_path)
+    )
+    assert sizes == [6 * 24 * 8] and is_on_disk(disk.values["output"])
+    assert np.array_equal(memory.values["output"], disk.values["output"])
+
+
 @pytest.mark.parametrize("value", ["nowhere/at/all", __file__, 3, ""])
 def test_a_place_that_is_no_folder_is_refused(value):
     with pytest.raises(InputError, match="^`record_in` must be a (folder|path)"):
