@@ -98,7 +98,7 @@ def test_chunks_are_cut_to_the_memory_and_a_run_beyond_it_is_refused():
 
 @pytest.mark.parametrize("shown", [Shown(batch_size=20), Shown(fresh_flips=0.1)], ids=["minibatches", "fresh flips"])
 def test_what_is_drawn_ahead_counts_as_memory(shown):
-    """Python's own count of what a chunk takes at most; without the draws twice to three times as many runs would fit."""
+    """Python's own count of what a chunk takes at most; without the draws twice as many runs would fit."""
     problem = SignalNoise(n=100, d=400, m=2, mu_norm=5.0, init_std=0.01)
     simulation = SimulateConfig(steps=4_000, test_draws=0, dynamics=Dynamics(shown=shown))
     plan = replace(SWEEP, problem=problem, simulation=simulation, grid=("d=400",), seeds=40, memory=40).plan()
