@@ -83,6 +83,20 @@ def test_a_disk_without_room_is_refused_before_the_first_step(monkeypatch, tmp_p
         simulate(PROBLEM.sample(seed=0), **OPTIONS, record_in=tmp_path)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["a folder is named", "no folder is named"])
+def test_what_goes_to_the_disk_is_not_counted_against_memory(named, monkeypatch, tmp_path):
+    monkeypatch.setattr("labelnoise.arrays.free_memory", lambda: 600_000)
+    long = {**OPTIONS, "steps": 5_000, "record_every": 1, "test_draws": 0, "record_in": tmp_path if named else None}
+    refused = []
+    for record in ((), ("rho",)):
+        with pytest.raises(
+            InputError, match="1.2 MB of it are 5,002 records a run: raise record_every, now 1$"
+        ) as error:
+            simulate(PROBLEM.sample(seed=0), **{**long, "record": record})
+        refused.append(str(error.value))
+    assert refused[0] == refused[1]
+
+
 def test_a_disk_that_fills_up_gives_one_sentence(tmp_path):
     """A real limit on the size of files stands for the full disk: the system refuses the room."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
