@@ -83,8 +83,10 @@ def diverged(dataset: Dataset) -> DataArray:
 def why_missing(dataset: Dataset) -> list[str]:
     """Return why cells of the maps have no number, in words."""
     whole, staged = (dataset.ok == 1).any(SEED), dataset.stage_one.notnull()
-    at_t1 = [dataset[name] for name in dataset.data_vars if name == "t1" or str(name).endswith(SUFFIX)]
-    reached = sum(column.notnull().any(SEED) for column in at_t1) > 0
+    reached = whole & False
+    for name in dataset.data_vars:
+        if name == "t1" or str(name).endswith(SUFFIX):
+            reached = reached | dataset[name].notnull().any(SEED)
     undecided = staged.any() & whole & ~staged.any(SEED)
     reasons = {
         "no Stage I": reached.any() & (whole & ~reached & ~undecided).any(),
