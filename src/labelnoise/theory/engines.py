@@ -65,8 +65,8 @@ class Steps(Protocol[State]):
     def view(self, state: State) -> View:
         """Show the networks to the observables."""
 
-    def merge(self, kept: State, state: State, runs: Bool[np.ndarray, " R"]) -> State:
-        """Return the networks of `state` for these runs, those of `kept` for the others; to be looked at only."""
+    def merge(self, before: State, state: State, runs: Bool[np.ndarray, " R"]) -> State:
+        """Return the networks of `state` for these runs, those of `before` for the others; to be looked at only."""
 
 
 class Stepwise(Generic[State]):

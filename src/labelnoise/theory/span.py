@@ -104,14 +104,14 @@ def step(state: State) -> State:
     return _at(state, state.coefficients - rates * moves[0], state.scale - rates * moves[1], velocity)
 
 
-def merge(kept: State, state: State, runs: np.ndarray) -> State:
-    """Return the networks of `state` for these runs (R,), those of `kept` for the others; to be looked at only."""
+def merge(before: State, state: State, runs: np.ndarray) -> State:
+    """Return the networks of `state` for these runs (R,), those of `before` for the others; to be looked at only."""
     if runs.all():
         return state  # states are never written to again
     xp = state.system.bank.xp
     mask = xp.asarray(runs, device=state.output.device)
     names = ("coefficients", "scale", "products", "output")
-    pairs = [(getattr(state, name), getattr(kept, name)) for name in names]
+    pairs = [(getattr(state, name), getattr(before, name)) for name in names]
     chosen = [xp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs]
     return replace(state, **dict(zip(names, chosen, strict=True)))
 
