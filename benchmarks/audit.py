@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import labelnoise as ln
-from labelnoise.audit import recording
+from labelnoise.audit import trainers
 from labelnoise.audit.materials import read_material
 
 NOISE = {
@@ -81,15 +81,15 @@ def same_model(samples: object) -> tuple[object, object]:
     material = read_material(samples)
     if material.kind == "table":
         boosting = HistGradientBoostingClassifier(
-            max_iter=recording.STAGES, max_leaf_nodes=8, early_stopping=False, categorical_features="from_dtype",
+            max_iter=trainers.STAGES, max_leaf_nodes=8, early_stopping=False, categorical_features="from_dtype",
             random_state=0,
         )  # fmt: skip
         return boosting, material.samples
     if material.kind == "text":
-        passes = recording.PASSES["text"]
+        passes = trainers.PASSES["text"]
         linear = SGDClassifier(loss="log_loss", alpha=1e-4, max_iter=passes, tol=None, random_state=0)
-        return linear, recording.tfidf(material.samples)
-    network = MLPClassifier((64,), batch_size=200, max_iter=recording.PASSES["dear"], random_state=0)
+        return linear, trainers.tfidf(material.samples)
+    network = MLPClassifier((64,), batch_size=200, max_iter=trainers.PASSES["dear"], random_state=0)
     return make_pipeline(StandardScaler(), network), material.samples
 
 

@@ -26,8 +26,9 @@ def test_the_practitioner_example_stops_in_time_and_finds_wrong_labels(capsys):
     names = {}
     exec(compile(EXAMPLES[-1], "README.md", "exec"), names)
     assert "a fall of more than two paired standard errors" in capsys.readouterr().out
-    first, wrong = names["ln"].suspects(names["recorder"]).head(50), (names["y"] != names["true"]).numpy()
+    first, wrong = names["ln"].suspects(names["monitor"].recorder).head(50), (names["y"] != names["true"]).numpy()
     assert wrong[first["index"]].mean() > 0.6 > 2 * wrong.mean()
+    assert EXAMPLES[-1].count("  # +") == 5  # lines that a loop needs
 
 
 def test_the_example_of_a_sweep_runs(capsys, tmp_path, monkeypatch):

@@ -33,6 +33,9 @@ METHODS = {
     "Watch.load_state_dict": ln.Watch(ln.HeldOutLoss()).load_state_dict,
     "KeptWeights.load_state_dict": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_state_dict,
     "KeptWeights.load_average": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_average,
+    "Monitor.load_state_dict": ln.Monitor(
+        torch.nn.Linear(2, 2), ln.Recorder(4, 2), torch.utils.data.TensorDataset(torch.zeros(4, 2)), rule=None
+    ).load_state_dict,
     "Trajectory.read": ln.Trajectory.read,
 }
 PUBLIC = {name: getattr(ln, name) for name in ln.__all__ if callable(getattr(ln, name)) and name not in RESULTS}

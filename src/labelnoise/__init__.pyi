@@ -1,4 +1,5 @@
 from . import theory as theory
+from .adapters.torch import Monitor as Monitor
 from .audit.auditor import LabelAuditor as LabelAuditor
 from .audit.experiment import AuditRun as AuditRun
 from .audit.judging import suspects as suspects
@@ -50,11 +51,11 @@ from .theory.trajectory import Trajectory as Trajectory
 from .theory.trajectory import TrajectoryBatch as TrajectoryBatch
 from .theory.verdicts import Check as Check
 from .training.attribution import Attribution as Attribution
-from .training.averaging import KeptWeights as KeptWeights
 from .training.config import ExplainConfig as ExplainConfig
 from .training.config import TrainConfig as TrainConfig
 from .training.experiment import TrainRun as TrainRun
 from .training.explain import explain_run as explain_run
+from .training.kept_weights import KeptWeights as KeptWeights
 from .training.log import EpochProgress as EpochProgress
 from .training.log import TrainLog as TrainLog
 from .training.loop import fit as fit

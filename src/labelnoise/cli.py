@@ -17,7 +17,7 @@ from labelnoise import __version__
 from labelnoise.errors import InputError, did_you_mean, wants_room
 
 if TYPE_CHECKING:
-    from labelnoise.runs.kinds import Kind, Progress
+    from labelnoise.runs.kinds import Kind, Outcome, Progress
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     """Make a run of this kind."""
     from labelnoise.runs.folders import run_experiment
     from labelnoise.runs.launch import find_launch
-    from labelnoise.runs.reading import read_run
 
     configs: list[type] = [kind.config, Output]
     configs += [kind.options] if kind.options else []
@@ -58,6 +57,14 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
             kind.fetch(config, progress)
     with _progress(kind.command) as progress:
         outcome = (kind.execute or run_experiment)(config, output.out, output.overwrite, progress, *options)
+    _tell(kind, outcome)
+    return 0 if outcome.status == "ok" else 1
+
+
+def _tell(kind: Kind, outcome: Outcome) -> None:
+    """Say what became of a run, and where it is."""
+    from labelnoise.runs.reading import read_run
+
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
     if kind.findings:
@@ -68,7 +75,6 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
         print(f"run: {outcome.path} ({outcome.status}); see it with: labelnoise report {outcome.path}")
     if outcome.status != "ok":
         print(f"labelnoise: {outcome.status}", file=sys.stderr)
-    return 0 if outcome.status == "ok" else 1
 
 
 def explain(arguments: Sequence[str]) -> int:

@@ -12,8 +12,7 @@ import reprlib
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from types import UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 
 class InputError(ValueError):
@@ -102,49 +101,3 @@ def check_progress(value: Any) -> None:
     """Refuse what can be called with no progress."""
     if value is not None and not callable(value):
         raise InputError(f"`progress` must be callable as progress(done, total), got {value!r}; leave it out")
-
-
-def check_types(config: Any) -> None:
-    """Refuse a config whose field holds a value of another type than its annotation; numbers of NumPy count.
-
-    Raises:
-        InputError: names the first such field.
-    """
-    for name, kind in get_type_hints(type(config)).items():
-        if get_origin(kind) is not ClassVar and not _fits(getattr(config, name), kind):
-            value, default = getattr(config, name), getattr(type(config), name, None)
-            remedy = "; leave it out or correct it" if default is None else f"; use for example {name}={default!r}"
-            if get_origin(kind) is Literal:
-                remedy = did_you_mean(str(value), map(str, get_args(kind)))
-            raise InputError(f"`{name}` must be {_words(kind)}, got {value!r}{remedy}")
-
-
-WORDS = {bool: "True or False", str: "a text", int: "an integer", float: "a number", Path: "a path", type(None): "None"}
-"""What a field of each type takes, in words."""
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of an annotated type."""
-    if kind is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if kind is float:
-        return is_number(value)
-    if kind is Path:
-        return isinstance(value, str | Path)
-    if get_origin(kind) is Literal:
-        return any(type(value) is type(option) and value == option for option in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple | list) and all(_fits(member, get_args(kind)[0]) for member in value)
-    if get_origin(kind) in (Union, UnionType):
-        return any(_fits(value, member) for member in get_args(kind))
-    return isinstance(value, kind)
-
-
-def _words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple:
-        return f"a list, each {_words(get_args(kind)[0])}"
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(map(_words, get_args(kind)))
-    return WORDS.get(kind) or f"a {kind.__name__}"

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import HeldOutLoss
+from labelnoise.record.watching import find_stop
 
 pytestmark = [
     pytest.mark.slow,  # loading the library takes four seconds
@@ -78,10 +80,10 @@ def loader(shuffle):
     return DataLoader(TensorDataset(torch.arange(N), X, y), 16, shuffle=shuffle, generator=generator)
 
 
-def callback(recorder, batches=None):
+def callback(recorder, batches=None, **options):
     from labelnoise.adapters.lightning import RecorderCallback
 
-    return RecorderCallback(recorder, batches)
+    return RecorderCallback(recorder, batches, **options)
 
 
 def trainer(folder, *callbacks, epochs=3, **options):
@@ -166,6 +168,67 @@ def test_the_older_name_of_the_library_serves_too(tmp_path):
         max_epochs=2, callbacks=[callback(recorder, loader(False))], enable_checkpointing=False, **quiet
     ).fit(Older(), loader(True))
     assert recorder.epochs == 2
+
+
+OUT = np.arange(N) % 3 == 0
+RULE = HeldOutLoss(patience=2, smooth=1)
+
+
+def noise(trained_alone):
+    """Labels that are nothing but noise, so that a rule soon ends the training."""
+    X, y = table()[0], torch.randint(K, (N,), generator=torch.Generator().manual_seed(3))
+    data = TensorDataset(torch.arange(N), X, y)
+    return DataLoader(Subset(data, np.flatnonzero(~OUT).tolist()) if trained_alone else data, 16)
+
+
+@functools.cache
+def weights_class():
+    class Weights(lightning().Callback):
+        """The module's weights after each epoch."""
+
+        def on_train_start(self, trainer, pl_module):
+            self.seen = []
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.seen.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+    return Weights
+
+
+def test_a_rule_ends_the_training_and_the_module_holds_the_average(tmp_path):
+    recorder, weights, module = Recorder(N, K, held_out=OUT), weights_class()(), module_class()()
+    watched = callback(recorder, noise(False), rule=RULE, average=3)
+    trainer(tmp_path, watched, weights, epochs=30).fit(module, noise(True))
+    stop = find_stop(RULE, recorder)
+    assert recorder.epochs == stop.stopped + 1 < 30
+    window = weights.seen[max(stop.chosen - 1, 0) : stop.chosen + 2]
+    for name, value in module.state_dict().items():
+        assert_close(value, torch.stack([one[name] for one in window]).mean(0), rtol=1e-6, atol=1e-7)
+
+
+def test_a_training_that_resumes_stops_as_one_that_was_never_interrupted(tmp_path):
+    def fit(recorder, folder, epochs, **options):
+        saved = lightning().callbacks.ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1)
+        module = module_class()()
+        module.net[2].p = 0.0  # what dropout draws is not among what a checkpoint holds
+        watched = callback(recorder, noise(False), rule=RULE, average=3)
+        trainer(folder, watched, saved, epochs=epochs).fit(module, noise(True), **options)
+        return module
+
+    whole, first, second = (Recorder(N, K, held_out=OUT) for _ in range(3))
+    module = fit(whole, tmp_path / "whole", 30)
+    fit(first, tmp_path / "first", 2)
+    again = fit(second, tmp_path / "second", 30, ckpt_path=tmp_path / "first" / "epoch=1.ckpt", weights_only=True)
+    assert second.epochs == whole.epochs < 30
+    for own, same in zip(again.state_dict().values(), module.state_dict().values(), strict=True):
+        assert_close(own, same, rtol=1e-6, atol=1e-7)
+
+
+def test_a_rule_without_batches_is_refused():
+    with pytest.raises(InputError, match="`batches` must be given with a rule, got None"):
+        callback(Recorder(N, K, held_out=OUT), rule=RULE)
+    with pytest.raises(InputError, match="`recorder` must have held-out samples, got none"):
+        callback(Recorder(N, K), noise(False), rule=RULE)
 
 
 def test_what_is_no_recorder_is_refused():

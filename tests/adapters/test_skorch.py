@@ -14,6 +14,8 @@ from torch import nn
 from helpers import assert_close
 from labelnoise.adapters.skorch import RecorderCallback
 from labelnoise.errors import InputError
+from labelnoise.record.stop_rules import HeldOutLoss
+from labelnoise.record.watching import find_stop
 
 N, D, K = 60, 6, 3
 LAYERS = {"logits": [], "probabilities": [nn.Softmax(dim=1)]}
@@ -90,6 +92,44 @@ def test_a_net_that_goes_on_goes_on_in_its_record_and_one_that_starts_again_does
     assert dict(trained.callbacks_)["recorder"].recorder_ is recorder and recorder.epochs == 8
     trained.fit(X, y)
     assert dict(trained.callbacks_)["recorder"].recorder_.epochs == 4
+
+
+RULE = HeldOutLoss(patience=2, smooth=1)
+
+
+class Weights(Callback):
+    """The net's weights after each epoch; it stands before the recorder, which ends the last one."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.seen_ = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.seen_.append({name: value.clone() for name, value in net.module_.state_dict().items()})
+
+
+def test_a_rule_ends_the_training_and_the_net_holds_the_average():
+    X, y = table()
+    y = np.random.default_rng(1).integers(K, size=N)  # nothing but noise
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(D, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Linear(32, K), nn.Softmax(dim=1))
+    callbacks = [("weights", Weights()), ("recorder", RecorderCallback(rule=RULE, average=3))]
+    trained = NeuralNetClassifier(module, max_epochs=40, lr=0.5, batch_size=16, verbose=0, callbacks=callbacks)
+    trained.fit(X, y)
+    recorder, seen = (dict(trained.callbacks_)[name] for name in ("recorder", "weights"))
+    stop = find_stop(RULE, recorder.recorder_)
+    assert recorder.recorder_.epochs == stop.stopped + 1 < 40 and recorder.stopping_.watch.stop == stop
+    window = seen.seen_[max(stop.chosen - 1, 0) : stop.chosen + 2]
+    for name, value in trained.module_.named_parameters():
+        assert_close(value.detach(), torch.stack([one[name] for one in window]).mean(0), rtol=1e-6, atol=1e-7)
+    assert not torch.equal(trained.module_[2].running_mean, window[-1]["2.running_mean"])  # estimated anew
+
+
+def test_a_rule_without_held_out_samples_and_what_is_no_rule_are_refused():
+    X, y = table()
+    with pytest.raises(InputError, match="`recorder` must have held-out samples, got none"):
+        net(X=X, recorder=RecorderCallback(rule=RULE), train_split=None).fit(X, y)
+    with pytest.raises(InputError, match="`rule` must be a stop rule or None, got 'loss'"):
+        net(X=X, recorder=RecorderCallback(rule="loss")).fit(X, y)
 
 
 def test_outputs_of_other_classes_are_refused():

@@ -10,6 +10,8 @@ import torch
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import HeldOutLoss
+from labelnoise.record.watching import find_stop
 
 pytestmark = [
     pytest.mark.slow,  # loading the library takes three seconds
@@ -59,7 +61,18 @@ def seen_class():
     return Seen
 
 
-def train(folder, recorder, data=None, train_dataset=None, epochs=3, resume=None, collator=None, **options):
+def train(
+    folder,
+    recorder,
+    data=None,
+    train_dataset=None,
+    epochs=3,
+    resume=None,
+    collator=None,
+    rule=None,
+    net=None,
+    **options,
+):
     import transformers
 
     from labelnoise.adapters.transformers import RecorderCallback
@@ -71,9 +84,9 @@ def train(folder, recorder, data=None, train_dataset=None, epochs=3, resume=None
         dataloader_pin_memory=False, **options,
     )  # fmt: skip
     seen = seen_class()(data)
-    callback = RecorderCallback(recorder, None if train_dataset is None else data, collator)
+    callback = RecorderCallback(recorder, None if train_dataset is None else data, collator, rule, average=3)
     trainer = transformers.Trainer(
-        model(), arguments, train_dataset=train_dataset or data, callbacks=[callback, seen],
+        net or model(), arguments, train_dataset=train_dataset or data, callbacks=[callback, seen],
         data_collator=transformers.default_data_collator,
     )  # fmt: skip
     trainer.train(resume_from_checkpoint=resume)
@@ -110,6 +123,36 @@ def test_a_training_that_resumes_goes_on_in_its_record(tmp_path):
     assert second.epochs == 4 and len(seen.logits) == 2
     np.testing.assert_array_equal(second.margin[:2], first.margin)
     assert_close(second.prediction[3], seen.logits[1].argmax(1).astype(np.int32))
+
+
+OUT = np.arange(N) % 3 == 0
+RULE = HeldOutLoss(patience=2, smooth=1)
+
+
+def test_a_rule_ends_the_training_and_the_model_holds_the_average(tmp_path):
+    data = samples()
+    for sample, label in zip(data, np.random.default_rng(0).integers(K, size=N), strict=True):
+        sample["labels"] = int(label)  # nothing but noise
+    trained = [data[at] for at in np.flatnonzero(~OUT)]
+    recorder, net = Recorder(N, K, held_out=OUT), model()
+    constant = {"rule": RULE, "lr_scheduler_type": "constant"}
+    train(tmp_path / "whole", recorder, data, trained, epochs=30, net=net, **constant)
+    stop = find_stop(RULE, recorder)
+    assert recorder.epochs == stop.stopped + 1 < 30
+    steps = -(-len(trained) // 8)
+    window = range(max(stop.chosen - 1, 0), stop.chosen + 2)
+    folders = [tmp_path / "whole" / f"checkpoint-{steps * (at + 1)}" for at in window]
+    saved = [model().from_pretrained(folder).state_dict() for folder in folders]
+    for name, value in net.state_dict().items():
+        assert_close(value, torch.stack([one[name] for one in saved]).mean(0), rtol=1e-5, atol=1e-7)
+
+    halves, again = (Recorder(N, K, held_out=OUT) for _ in range(2))
+    train(tmp_path / "halves", halves, data, trained, epochs=2, **constant)
+    second = model()
+    train(tmp_path / "halves", again, data, trained, epochs=30, net=second, resume=True, **constant)
+    assert find_stop(RULE, again) == stop
+    for own, same in zip(second.state_dict().values(), net.state_dict().values(), strict=True):
+        assert_close(own, same, rtol=1e-5, atol=1e-7)
 
 
 def test_data_of_another_size_and_batches_without_labels_are_refused(tmp_path):

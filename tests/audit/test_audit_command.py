@@ -118,7 +118,7 @@ def test_texts_and_names_that_only_tell_rows_apart(here):
 def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
     from PIL import Image
 
-    monkeypatch.setattr("labelnoise.audit.recording.EPOCHS", 3)
+    monkeypatch.setattr("labelnoise.audit.trainers.EPOCHS", 3)
     monkeypatch.setattr("labelnoise.audit.picture_folders.SIDE", 8)
     rng = np.random.default_rng(0)
     for k, name in enumerate(("dark", "light")):
@@ -249,7 +249,7 @@ def test_a_kill_at_any_change_leaves_a_folder_that_the_command_takes(here, each)
 
 def test_labels_are_spelt_as_in_the_file(here, capsys, monkeypatch):
     """No output has a class that the file has not, and numbers are ordered as such: 9 before 010."""
-    monkeypatch.setattr("labelnoise.audit.recording.STAGES", 10)
+    monkeypatch.setattr("labelnoise.audit.trainers.STAGES", 10)
     frame, _, given = people()
     for spelling in (("9", "010"), ("0.0", "1.0"), ("FALSE", "TRUE")):
         frame["label"] = np.array(spelling)[given]

@@ -8,7 +8,7 @@ import pytest
 
 import labelnoise as ln
 from browser import BROWSER, measure
-from labelnoise.audit import recording
+from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.runs.reading import read_run
 from test_auditor import flipped
@@ -33,7 +33,7 @@ def pages(tmp_path_factory):
         pixels = (rng.integers(0, 60, (8, 8)) + 150 * k).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "images" / NAMES[k] / f"a-rather-long-name-of-a-file-{at:05}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "EPOCHS", 2)
+        patch.setattr(trainers, "EPOCHS", 2)
         patch.setattr("labelnoise.report.page._draw", lambda *picture: UNDRAWN)
         texts = AuditRun(data=str(folder / "texts.csv"), label="label", text="text", folds=3)
         ln.run_experiment(texts, folder / "of-texts")

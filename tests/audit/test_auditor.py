@@ -109,7 +109,7 @@ def test_images_and_a_module(monkeypatch):
     rng = np.random.default_rng(0)
     true = rng.integers(2, size=120)
     X = rng.integers(0, 60, (120, 8, 8)).astype(np.uint8)
-    monkeypatch.setattr("labelnoise.audit.recording.EPOCHS", 8)
+    monkeypatch.setattr("labelnoise.audit.trainers.EPOCHS", 8)
     X[true == 1, :4] += 150
     given = flipped(true)
     torch.manual_seed(0)

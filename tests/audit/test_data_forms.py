@@ -68,7 +68,7 @@ def test_images_of_any_layout_are_brought_to_one(here, array, expected):
 
 @pytest.mark.parametrize("line", ["x.npz", "x.npy --labels lab.txt"])
 def test_images_with_their_channels_last_are_audited_to_the_end(here, monkeypatch, line):
-    monkeypatch.setattr("labelnoise.audit.recording.EPOCHS", 2)
+    monkeypatch.setattr("labelnoise.audit.trainers.EPOCHS", 2)
     np.savez("x.npz", x=np.moveaxis(FIRST, 1, 3), y=CLASS)
     np.save("x.npy", np.moveaxis(RGBA, 1, 3))
     np.savetxt("lab.txt", CLASS, fmt="%d")

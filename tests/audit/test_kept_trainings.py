@@ -5,7 +5,7 @@ import pytest
 
 import labelnoise as ln
 from helpers import contents, killed
-from labelnoise.audit import recording
+from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.runs import folders
 from test_auditor import flipped, table
@@ -16,7 +16,7 @@ CONFIG = AuditRun(data="people.csv", label="label", folds=2, self_test=True, top
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recording, "STAGES", 3)
+    monkeypatch.setattr(trainers, "STAGES", 3)
     monkeypatch.setattr(folders, "git_commit", lambda: "0" * 40)
     frame, true = table(100)
     frame.assign(label=flipped(true)).to_csv("people.csv", index=False)
@@ -26,8 +26,13 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """The seeds of the trainings that were made."""
-    seeds, record = [], recording._record_default
-    monkeypatch.setattr(recording, "_record_default", lambda *given: [seeds.append(given[3]), record(*given)][1])
+    seeds, boosting = [], trainers._boosting
+
+    def counting(material, labels):
+        train = boosting(material, labels)
+        return lambda mask, seed: [seeds.append(seed), train(mask, seed)][1]
+
+    monkeypatch.setattr(trainers, "_boosting", counting)
     return seeds
 
 
@@ -109,7 +114,7 @@ def test_what_is_refused_before_a_training_ends_leaves_no_trace(here, monkeypatc
     def fails(*given):
         raise ln.InputError("no")
 
-    monkeypatch.setattr(recording, "_record_default", fails)
+    monkeypatch.setattr(trainers, "_boosting", lambda material, labels: fails)
     with pytest.raises(ln.InputError, match="no"):
         ln.run_experiment(CONFIG, "out")
     assert not (here / "out").exists()

@@ -129,7 +129,7 @@ BARE = (
     .replace('    stops={"at": "throw", "heads": "heads so far"},\n', "")
 )
 BARE = BARE.replace('panel.history["throw"], panel.history["heads"]', "[0, 1], [0, 1]")
-BARE = BARE.replace('summary=("stops",)', "history=False")
+BARE = BARE.replace('summary=("stops",)', "results=()")
 
 
 @pytest.mark.parametrize("room", [BARE], indirect=True)

@@ -13,9 +13,10 @@ from labelnoise.images.data import load_data
 from labelnoise.noise.models import Symmetric
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss, LabelWave, RunningMean
-from labelnoise.training import checkpoints, retention
-from labelnoise.training.averaging import MeanSoFar, copy_of
+from labelnoise.training import checkpoints
+from labelnoise.training.averaging import copy_of
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.kept_weights import CopiesAround, MeanSoFar
 from labelnoise.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -137,8 +138,8 @@ def test_one_or_two_copies_serve_the_mean_of_all():
     """While the last record is the one to be chosen, the mean is its own copy."""
     sizes, take = [], MeanSoFar.take
 
-    def counting(self, weights, candidates):
-        take(self, weights, candidates)
+    def counting(self, weights, watch):
+        take(self, weights, watch)
         sizes.append(len({id(mean) for mean in (self.mean, *self.at.values())}))
 
     with mock.patch.object(MeanSoFar, "take", counting):
@@ -229,13 +230,13 @@ def test_a_finished_run_that_is_read_back_ends_in_eval_mode(tmp_path):
 
 @pytest.mark.parametrize(("rule", "most"), [(HeldOutLoss(15), 8), (HeldOutAccuracy(15), 12), (LabelWave(), 5)])
 def test_a_handful_of_copies_is_kept_in_memory(rule, most):
-    sizes, copy_weights = [], retention.copy_weights
+    sizes, take = [], CopiesAround.take
 
-    def counting(run, copies):
-        copy_weights(run, copies)
-        sizes.append(len(copies))
+    def counting(self, weights, watch):
+        take(self, weights, watch)
+        sizes.append(len(self.copies))
 
-    with mock.patch("labelnoise.training.retention.copy_weights", counting):
+    with mock.patch.object(CopiesAround, "take", counting):
         fit(network(), digits(), falling(), stop=rule)
     assert len(sizes) > 5 and 4 <= max(sizes) <= most
 

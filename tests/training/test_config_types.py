@@ -6,7 +6,8 @@ from typing import Literal, get_args, get_type_hints
 import numpy as np
 import pytest
 
-from labelnoise.errors import InputError, check_types
+from labelnoise.errors import InputError
+from labelnoise.runs.setting_types import check_types
 from labelnoise.training.attribution_methods import COMPUTE
 from labelnoise.training.config import SCHEDULES, ExplainConfig, TrainConfig
 from labelnoise.training.optimizers import BUILDERS

@@ -10,8 +10,9 @@ from labelnoise.errors import InputError
 from labelnoise.images.from_arrays import data_from_arrays
 from labelnoise.record.stop_rules import HeldOutLoss, LabelWave
 from labelnoise.record.watching import Watch
-from labelnoise.training.averaging import KeptWeights, average_weights, refresh_batch_norm
+from labelnoise.training.averaging import average_weights, refresh_batch_norm
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.kept_weights import KeptWeights
 from labelnoise.training.loop import fit
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -201,6 +202,19 @@ def of_all(state=None):
 def test_what_cannot_be_kept_is_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("average", [5, "all"])
+def test_a_choice_at_which_nothing_was_taken_is_refused_whatever_its_neighbours(average):
+    watch = Watch(HeldOutLoss(smooth=1))
+    kept = KeptWeights(network(), watch, average)
+    for loss, taken in ((0.5, True), (0.4, False), (0.6, True)):
+        watch.observe(loss=loss)
+        if taken:
+            kept.take()
+    assert watch.stop.chosen == 1
+    with pytest.raises(InputError, match="`load_average` needs the chosen record"):
+        kept.load_average()
 
 
 def unbatched():

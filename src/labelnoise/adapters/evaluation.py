@@ -1,15 +1,19 @@
-"""What the adapters of torch's libraries share: eval mode for the time of a pass, and refusals."""
+"""What the adapters of torch's libraries share: how a data set is gone through, states as tensors, and refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from labelnoise.arrays import stream
 from labelnoise.errors import InputError, described
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool
     from torch import nn
 
 
@@ -39,3 +43,43 @@ def check_recorder(recorder: Any) -> Recorder:
     if not isinstance(recorder, Recorder):
         raise InputError(f"`recorder` must be a Recorder, got {described(recorder)}; make one of the data's size")
     return recorder
+
+
+def check_size(recorder: Recorder, dataset: Any) -> None:
+    """Refuse a data set of another size than the recorder."""
+    if (n := len(dataset)) != recorder.n_samples:
+        raise InputError(
+            f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; "
+            f"make Recorder({n}, ...)"
+        )
+
+
+def in_order(n: int, size: int) -> list[np.ndarray]:
+    """Positions of all n samples in parts of a size, the last one smaller."""
+    everyone = np.arange(n)
+    return np.split(everyone, everyone[size::size])
+
+
+def mixed(trained: Bool[np.ndarray, " n"], size: int) -> list[np.ndarray]:
+    """Positions of the samples that were trained on, mixed, in equal parts: what batch norm takes its statistics from.
+
+    Many data are sorted by class; and a part of one sample, as a last one may be, has no variance.
+    """
+    order = stream(0, "evaluation").permutation(np.flatnonzero(trained))
+    return np.array_split(order, -(-len(order) // size)) if order.size else []
+
+
+def to_device(inputs: Any, device: Any) -> Any:
+    """Return inputs on a device: a tensor, or tensors in dicts, lists and tuples."""
+    if isinstance(inputs, Mapping):
+        return {name: to_device(value, device) for name, value in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return [to_device(value, device) for value in inputs]
+    return inputs.to(device) if hasattr(inputs, "to") else inputs
+
+
+def as_tensors(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state with its arrays as tensors, which torch reads back without running code."""
+    import torch
+
+    return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in state.items()}

@@ -1,13 +1,16 @@
-"""A callback of Lightning: each training epoch is an epoch of a record, and checkpoints hold the record."""
+"""A callback of Lightning: an epoch of training is one of a record, a rule may end it, and checkpoints hold both."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from labelnoise.adapters.evaluation import absent_library, check_recorder, evaluating
+import numpy as np
+
+from labelnoise.adapters.evaluation import absent_library, as_tensors, check_recorder, evaluating
 from labelnoise.errors import InputError, described
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import StopRule
 
 try:
     import torch
@@ -22,29 +25,55 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
+from labelnoise.adapters.stopping import Stopping, check_rule
+
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+
+    from labelnoise.training.config import Average
 
 KEYS = ("index", "logits", "labels")
 """What a training step returns beside its loss, where there are no batches to evaluate."""
 
 
 class RecorderCallback(Callback):
-    """Record every training epoch.
+    """Record every training epoch; with a rule, stop in time and leave the averaged weights in the module.
 
     Args:
         recorder: of all samples.
         batches: goes through the samples once an epoch, and gives (index, inputs, labels): the network is evaluated on
             them in eval mode after each epoch. None records what the training steps return, in train mode: a dict
             with `index`, `logits` and `labels` beside `loss`.
+        rule: says where to stop, as `HeldOutLoss()` does; None records only.
+        average: records around the chosen one whose weights the module holds in the end, an odd number; 1 for that one
+            alone, "all" for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
+
+    Raises:
+        InputError: an argument of another kind, a rule without `batches`, or without held-out samples that it needs.
 
     Example:
         ``Trainer(callbacks=[RecorderCallback(recorder, DataLoader(indexed, batch_size=512))])``
     """
 
-    def __init__(self, recorder: Recorder, batches: Iterable[tuple[Any, Any, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        batches: Iterable[tuple[Any, Any, Any]] | None = None,
+        rule: StopRule | None = None,
+        average: Average = 5,
+    ) -> None:
         self.recorder, self.batches = check_recorder(recorder), batches
+        check_rule(rule, average, recorder)
+        if rule is not None and batches is None:
+            raise InputError("`batches` must be given with a rule, got None; it looks at all samples in eval mode")
+        self.rule, self.average = rule, average
+        self._stopping: Stopping | None = None
         self._recorded = -1
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the rule begin, before a checkpoint is read."""
+        if self.rule is not None and stage == "fit":
+            self._stopping = Stopping(pl_module, self.recorder, self.rule, self.average)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -68,15 +97,24 @@ class RecorderCallback(Callback):
         """Record the epoch."""
         self._record(trainer, pl_module)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average of the weights around the stop into the module."""
+        if self._stopping and self._stopping.watch.records:
+            self._stopping.load_average(self._trained_inputs(pl_module, self._stopping.held_out))
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the record, for checkpoints."""
-        state = {name: torch.from_numpy(array) for name, array in self.recorder.state_dict().items()}
-        return {"recorder": state, "recorded": self._recorded}
+        """Return the record and what the rule goes by, for checkpoints."""
+        stopping = self._stopping.state_dict() if self._stopping else None
+        return {
+            "recorder": as_tensors(self.recorder.state_dict()), "recorded": self._recorded, "stopping": stopping,
+        }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.recorder.load_state_dict(state_dict["recorder"])
         self._recorded = state_dict["recorded"]
+        if self._stopping:
+            self._stopping.load_state_dict(state_dict.get("stopping"))
 
     def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Once an epoch."""
@@ -84,8 +122,21 @@ class RecorderCallback(Callback):
             return
         if self.batches is not None:
             with evaluating(pl_module):
-                for batch in self.batches:
-                    index, inputs, labels = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+                for index, inputs, labels in self._on_device(pl_module):
                     self.recorder.update(index, pl_module(inputs), labels)
-        self.recorder.end_epoch()
+        epoch = self.recorder.end_epoch()
         self._recorded = trainer.current_epoch
+        if self._stopping and self._stopping.observe(epoch):
+            trainer.should_stop = True
+
+    def _on_device(self, pl_module: LightningModule) -> Iterator[tuple[Any, Any, Any]]:
+        """The batches where the module lies."""
+        for batch in self.batches or ():
+            yield pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+
+    def _trained_inputs(self, pl_module: LightningModule, held_out: np.ndarray) -> Iterator[Any]:
+        """Inputs of two or more samples that were trained on."""
+        for index, inputs, _ in self._on_device(pl_module):
+            trained = torch.as_tensor(~held_out, device=index.device)[index]
+            if trained.sum() > 1:
+                yield inputs[trained]

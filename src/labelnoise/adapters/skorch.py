@@ -1,26 +1,34 @@
-"""A callback of skorch: each epoch of `fit` is an epoch of a record, over all samples that `fit` was given."""
+"""A callback of skorch: an epoch of `fit` is one of a record, over all samples that it was given; a rule may end it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.adapters.evaluation import absent_library
 from labelnoise.record.recorder import BUDGET, Recorder
+from labelnoise.record.stop_rules import StopRule
 
 try:
     import torch
     from skorch.callbacks import Callback
     from skorch.dataset import unpack_data
+    from skorch.utils import to_tensor
     from torch import nn
     from torch.utils.data import Subset
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
+from labelnoise.adapters.stopping import Stopping, check_rule
+
+if TYPE_CHECKING:
+    from labelnoise.training.config import Average
+
 
 class RecorderCallback(Callback):
-    """Record every epoch, in eval mode, in the order of the data that `fit` was given.
+    """Record every epoch, in eval mode, in the order of the data that `fit` was given; with a rule, stop in time.
 
     After `fit`, `recorder_` is the record. Its held-out samples are those that the net's `train_split` kept for
     validation, a fifth by skorch's default. A net with `NLLLoss`, skorch's default, gives probabilities, one with
@@ -30,21 +38,39 @@ class RecorderCallback(Callback):
         n_classes: number of classes; None counts the net's `classes_`.
         history: whether every epoch is kept, as in `Recorder`.
         budget: bytes of history in memory, as in `Recorder`.
+        rule: says where to stop, as `HeldOutLoss()` does; None records only. It looks at the epochs of one call of
+            `fit` or `partial_fit`.
+        average: records around the chosen one whose weights the net holds in the end, an odd number; 1 for that one
+            alone, "all" for all up to it.
 
     Example:
         ``NeuralNetClassifier(Net, callbacks=[("recorder", RecorderCallback())])``
     """
 
-    def __init__(self, n_classes: int | None = None, history: bool = True, budget: int = BUDGET) -> None:
+    def __init__(
+        self,
+        n_classes: int | None = None,
+        history: bool = True,
+        budget: int = BUDGET,
+        rule: StopRule | None = None,
+        average: Average = 5,
+    ) -> None:
         self.n_classes, self.history, self.budget = n_classes, history, budget
+        self.rule, self.average = rule, average
 
     def initialize(self) -> RecorderCallback:
         """Forget the record of a net that starts again."""
+        check_rule(self.rule, self.average)
         self.recorder_: Recorder | None = None
+        self.stopping_: Stopping | None = None
         return self
 
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Let the rule begin again."""
+        self.stopping_ = None
+
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
-        """Evaluate, and record."""
+        """Evaluate, record, and end the training where the rule says so, in the way of skorch's own callbacks."""
         whole: Any = dataset_train.dataset if isinstance(dataset_train, Subset) else dataset_train
         recorder = self.recorder_ = self.recorder_ or self._start(net, dataset_train, len(whole))
         start = 0
@@ -54,7 +80,19 @@ class RecorderCallback(Callback):
             index = np.arange(start, start := start + len(labels))
             update = recorder.update_proba if isinstance(net.criterion_, nn.NLLLoss) else recorder.update
             update(index, logits, labels.to(torch.int64))
-        recorder.end_epoch()
+        epoch = recorder.end_epoch()
+        if self.rule is None:
+            return
+        self.stopping_ = self.stopping_ or Stopping(net.module_, recorder, self.rule, self.average)
+        self._trained = dataset_train
+        if self.stopping_.observe(epoch):
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Put the average of the weights around the stop into the net."""
+        if self.stopping_:
+            self.stopping_.load_average(_inputs(net, self._trained))
+            del self._trained
 
     def _start(self, net: Any, trained: Any, n: int) -> Recorder:
         """A recorder of all samples; those that are not trained on are held out."""
@@ -64,3 +102,11 @@ class RecorderCallback(Callback):
             held_out[np.asarray(trained.indices)] = False
         n_classes = len(net.classes_) if self.n_classes is None else self.n_classes
         return Recorder(n, n_classes, held_out=held_out, history=self.history, budget=self.budget)
+
+
+def _inputs(net: Any, dataset: Any) -> Iterator[Any]:
+    """Inputs of two or more samples that were trained on."""
+    for batch in net.get_iterator(dataset, training=True):
+        inputs, labels = unpack_data(batch)
+        if len(labels) > 1:
+            yield to_tensor(inputs, device=net.device)

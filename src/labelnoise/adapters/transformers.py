@@ -1,20 +1,29 @@
 """A callback of the Trainer of Hugging Face: after each epoch the model is evaluated on the data, in their order.
 
-No index travels with the batches: a sample's index is its position in the data set, and the callback goes through
-that itself.
+A rule may end the training then. No index travels with the batches: a sample's index is its position in the data set,
+and the callback goes through that itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.adapters.evaluation import absent_library, check_recorder, evaluating
+from labelnoise.adapters.evaluation import (
+    absent_library,
+    check_recorder,
+    check_size,
+    evaluating,
+    in_order,
+    mixed,
+    to_device,
+)
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import StopRule
 from labelnoise.runs.files import read_arrays, write_arrays
 
 try:
@@ -22,17 +31,29 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-FILE = "recorder.npz"
-"""The record beside each checkpoint."""
+from labelnoise.adapters.stopping import Stopping, check_rule
+from labelnoise.training.checkpoints import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from labelnoise.training.config import Average
+
+FILE, STOPPING = "recorder.npz", "stopping.pt"
+"""The record beside each checkpoint, and what a rule has seen with the weights that it may choose."""
 
 
 class RecorderCallback(TrainerCallback):
-    """Record every epoch, in eval mode.
+    """Record every epoch, in eval mode; with a rule, stop in time and leave the averaged weights in the model.
 
     Args:
         recorder: of as many samples as the data set has.
         dataset: every sample that is recorded, also those that are held out; None takes the Trainer's `train_dataset`.
         collator: makes a batch with `labels` of a list of samples; None takes the Trainer's own.
+        rule: says where to stop, as `HeldOutLoss()` does; None records only.
+        average: records around the chosen one whose weights the model holds in the end, an odd number; 1 for that one
+            alone, "all" for all up to it. The Trainer's checkpoints hold the weights of their own epoch.
+
+    Raises:
+        InputError: an argument of another kind, or a rule that looks at held-out samples where there are none.
 
     Example:
         ``Trainer(model, args, train_dataset=data, callbacks=[RecorderCallback(Recorder(len(data), n_classes))])``
@@ -43,47 +64,74 @@ class RecorderCallback(TrainerCallback):
         recorder: Recorder,
         dataset: Sequence[Any] | None = None,
         collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        rule: StopRule | None = None,
+        average: Average = 5,
     ) -> None:
         self.recorder, self.dataset, self.collator = check_recorder(recorder), dataset, collator
+        check_rule(rule, average, recorder)
+        self.rule, self.average = rule, average
+        self._stopping: Stopping | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Go on from the record beside the checkpoint that the Trainer goes on from."""
-        path = _path(args, state)
-        if state.global_step and path.is_file():
-            self.recorder.load_state_dict(read_arrays(path, "resume from another checkpoint"))
+        if self.rule is not None:
+            self._stopping = Stopping(kwargs["model"], self.recorder, self.rule, self.average)
+        folder = _folder(args, state)
+        if state.global_step and (folder / FILE).is_file():
+            self.recorder.load_state_dict(read_arrays(folder / FILE, "resume from another checkpoint"))
+            if self._stopping:
+                path = folder / STOPPING
+                self._stopping.load_state_dict(read_tensors(path) if path.is_file() else None)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Evaluate, and record."""
+        """Evaluate, record, and end the training where the rule says so."""
         model, loader = kwargs["model"], kwargs["train_dataloader"]
-        dataset = loader.dataset if self.dataset is None else self.dataset
-        collate = self.collator or loader.collate_fn
-        if (n := len(dataset)) != self.recorder.n_samples:
-            raise InputError(
-                f"`recorder` must have a place for each of the {n} samples, got {self.recorder.n_samples}; "
-                f"make Recorder({n}, ...)"
-            )
+        check_size(self.recorder, self._data(loader))
+        parts = in_order(self.recorder.n_samples, args.eval_batch_size)
         with evaluating(model):
-            for start in range(0, n, args.eval_batch_size):
-                index = np.arange(start, min(start + args.eval_batch_size, n))
-                batch = dict(collate([dataset[int(at)] for at in index]))
-                if "labels" not in batch:
-                    raise InputError(
-                        f"the batches must hold `labels`, got {', '.join(batch)}; name the column so or give `collator`"
-                    )
-                labels = batch.pop("labels")
-                outputs = model(**{name: value.to(args.device) for name, value in batch.items()})
-                self.recorder.update(index, outputs.logits, labels)
-        self.recorder.end_epoch()
+            for index, (inputs, labels) in zip(parts, self._batches(loader, parts, args.device), strict=True):
+                self.recorder.update(index, model(**inputs).logits, labels)
+        epoch = self.recorder.end_epoch()
+        if self._stopping and self._stopping.observe(epoch):
+            control.should_training_stop = True
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Put the average of the weights around the stop into the model."""
+        if self._stopping and self._stopping.watch.records:
+            parts = mixed(~self._stopping.held_out, args.eval_batch_size)
+            batches = self._batches(kwargs["train_dataloader"], parts, args.device)
+            self._stopping.load_average(inputs for inputs, _ in batches)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Write the record beside the checkpoint."""
+        """Write the record, and what the rule goes by, beside the checkpoint."""
         if state.is_world_process_zero:
-            write_arrays(_path(args, state), self.recorder.state_dict())
+            folder = _folder(args, state)
+            write_arrays(folder / FILE, self.recorder.state_dict())
+            if self._stopping:
+                write_tensors(folder / STOPPING, self._stopping.state_dict())
+
+    def _data(self, loader: Any) -> Any:
+        """Every sample that is recorded."""
+        return loader.dataset if self.dataset is None else self.dataset
+
+    def _batches(self, loader: Any, parts: Iterable[np.ndarray], device: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+        """What the model is given of the samples at these positions, and their labels."""
+        dataset, collate = self._data(loader), self.collator or loader.collate_fn
+        for part in parts:
+            batch = dict(collate([dataset[int(at)] for at in part]))
+            if "labels" not in batch:
+                raise InputError(
+                    f"the batches must hold `labels`, got {', '.join(batch)}; name the column so or give `collator`"
+                )
+            labels = batch.pop("labels")
+            yield to_device(batch, device), labels
 
 
-def _path(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / FILE
+def _folder(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"

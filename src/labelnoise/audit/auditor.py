@@ -70,16 +70,8 @@ def audit_samples(
     Raises:
         InputError: samples, labels or settings that are refused.
     """
-    if folds is not None:
-        check_integer("folds", folds, 1, 5)
-    if score is not None:
-        check_name("score", score, SCORES)
-    check_name("decision", decision, DECISIONS)
-    if not isinstance(self_test, bool):
-        raise InputError(f"`self_test` must be True or False, got {described(self_test)}; leave it out")
-    stream(seed, "audit")  # refuses a seed that is none
-    material = read_material(X)
-    labels = read_labels("y", y)
+    _check_settings(folds, score, decision, self_test, seed)
+    material, labels = read_material(X), read_labels("y", y)
     if labels.positions.size != material.n:
         raise InputError(
             f"`y` must hold one label a sample of `X` ({material.n}), got {labels.positions.size}; match them"
@@ -94,14 +86,30 @@ def audit_samples(
         again, _ = train(planted, folds=folds, progress=_part(progress, 1, 2), name="self-test")
         moved = planted.positions != labels.positions
         tested = compare_verdicts(verdict, judge(again, score, decision, seed), moved)
-    singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
     notes = [*material.notes, *duplicate_notes(material, labels.positions)]
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
-    if singles:
-        which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
-        notes.append(f"classes of one sample, whose label cannot be checked ({len(singles)}): {which}")
+    notes += _single_notes(labels)
     return Audit(replace(verdict, notes=(*verdict.notes, *notes)), material, labels, words, tested)
+
+
+def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed: Any) -> None:
+    """Refuse settings before any data are looked at."""
+    if folds is not None:
+        check_integer("folds", folds, 1, 5)
+    if score is not None:
+        check_name("score", score, SCORES)
+    check_name("decision", decision, DECISIONS)
+    if not isinstance(self_test, bool):
+        raise InputError(f"`self_test` must be True or False, got {described(self_test)}; leave it out")
+    stream(seed, "audit")  # refuses a seed that is none
+
+
+def _single_notes(labels: GivenLabels) -> list[str]:
+    """What is to be said of classes of one sample."""
+    singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
+    which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
+    return [f"classes of one sample, whose label cannot be checked ({len(singles)}): {which}"] * bool(singles)
 
 
 def _part(progress: Progress | None, at: int, parts: int) -> Progress | None:

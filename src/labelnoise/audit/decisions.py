@@ -1,4 +1,4 @@
-"""Which samples to flag where the rate is not known; each decision returns a mask."""
+"""Which samples to flag, from their scores, what the network rejects and the estimated rates: a mask each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     Flags = Bool[np.ndarray, " n"]
+
+EM_STEPS = 100
+"""Steps after which the fit of two normal distributions ends, settled or not."""
 
 
 def counted(score: Float[np.ndarray, " n"], rejected: Flags, given: Int[np.ndarray, " n"], rates: Rates) -> Flags:
@@ -63,12 +66,12 @@ def _beyond(score: np.ndarray, members: np.ndarray, number: int) -> np.ndarray:
     return members[np.argsort(-score[members], kind="stable")[number:]]
 
 
-def _upper_normal(values: np.ndarray, steps: int = 100) -> np.ndarray:
+def _upper_normal(values: np.ndarray) -> np.ndarray:
     """Whether each value more likely belongs to the upper of two normal distributions."""
     cut = np.quantile(values, 0.8)
     upper = (values > cut).astype(float) if (values > cut).any() else (values >= cut).astype(float)
     least = 1e-3 * values.std()
-    for _ in range(steps):
+    for _ in range(EM_STEPS):
         logs = []
         for weight in (1 - upper, upper):
             total = max(weight.sum(), 1e-9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,12 @@ from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.tables import TABLES, form_of, read_spelt
-from labelnoise.errors import InputError, check_integer, check_path, check_types, did_you_mean
+from labelnoise.errors import InputError, check_integer, check_path, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page
+from labelnoise.runs.setting_types import check_types
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
@@ -85,33 +86,23 @@ class AuditRun:
         if self.cleaned and form_of(Path(self.data)) not in TABLES:
             raise InputError("`cleaned` needs a table to write the suggested labels into; leave it out for other data")
         kept = KeptTrainings(folder)
-        verdict, names, words, tested = _judged(self, source, progress, kept)
+        judged = _judge(self, source, progress, kept)
         kept.begin()
-        frame = verdict.to_frame()
-        for column in ("given", "suggested"):
-            frame[column] = np.array(names, dtype=object)[frame[column].to_numpy()]
-        positions = frame["index"].to_numpy()
-        if source.index is not None:
-            frame["index"] = source.index[positions]
-        if source.files is not None:
-            frame["file"] = np.array(source.files, dtype=object)[positions]
-        _write_table(folder.path / "suspects.csv", frame)
-        if self.cleaned:
-            _write_table(folder.path / "cleaned.csv", _cleaned(self, verdict, names, source.index))
-        folder.write_history(margin_table(verdict))
-        from labelnoise.audit.worst import describe_worst
-
-        write_json(folder.path / "worst.json", describe_worst(source, verdict, names, self.top))
-        summary = summarise(verdict, names, words, (*verdict.notes, *source.notes))
-        if tested:
-            summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
-        folder.finish(summary)
+        _write(self, folder, source, judged)
 
 
-def _judged(
-    config: AuditRun, source: AuditSource, progress: Progress | None, kept: KeptTrainings
-) -> tuple[Verdict, list[str], str, SelfTest | None]:
-    """The verdict, the names of the classes, what was trained, and what the self-test says, where there is one."""
+class _Judged(NamedTuple):
+    """What an audit says of its data."""
+
+    verdict: Verdict
+    class_names: list[str]
+    model: str
+    """What was trained, in words."""
+    self_test: SelfTest | None
+
+
+def _judge(config: AuditRun, source: AuditSource, progress: Progress | None, kept: KeptTrainings) -> _Judged:
+    """Judge the labels by the record that the source holds; without one, by trainings on its samples."""
     from labelnoise.audit.auditor import audit_samples
     from labelnoise.audit.judging import judge
     from labelnoise.audit.sources import in_words
@@ -125,11 +116,40 @@ def _judged(
                     "themselves"
                 )
         verdict = judge(source.trainings, score, config.decision, config.seed)
-        return verdict, list(source.class_names), source.model, None
+        return _Judged(verdict, list(source.class_names), source.model, None)
     how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
     with in_words(source.arguments):
         audit = audit_samples(source.samples, source.labels, *how)
-    return audit.verdict, audit.labels.names, audit.model, audit.self_test
+    return _Judged(audit.verdict, audit.labels.names, audit.model, audit.self_test)
+
+
+def _write(config: AuditRun, folder: RunFolder, source: AuditSource, judged: _Judged) -> None:
+    """Write the files of an audit; the summary last."""
+    from labelnoise.audit.worst import describe_worst
+
+    verdict, names, tested = judged.verdict, judged.class_names, judged.self_test
+    _write_table(folder.path / "suspects.csv", _suspects(verdict, names, source))
+    if config.cleaned:
+        _write_table(folder.path / "cleaned.csv", _cleaned(config, verdict, names, source.index))
+    folder.write_history(margin_table(verdict))
+    write_json(folder.path / "worst.json", describe_worst(source, verdict, names, config.top))
+    summary = summarise(verdict, names, judged.model, (*verdict.notes, *source.notes))
+    if tested:
+        summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
+    folder.finish(summary)
+
+
+def _suspects(verdict: Verdict, names: list[str], source: AuditSource) -> pd.DataFrame:
+    """A row a sample, the most suspicious first: its place in the data, its classes by name, its file."""
+    frame = verdict.to_frame()
+    positions = frame["index"].to_numpy()
+    for column in ("given", "suggested"):
+        frame[column] = np.array(names, dtype=object)[frame[column].to_numpy()]
+    if source.index is not None:
+        frame["index"] = source.index[positions]
+    if source.files is not None:
+        frame["file"] = np.array(source.files, dtype=object)[positions]
+    return frame
 
 
 def _cleaned(config: AuditRun, verdict: Verdict, names: list[str], index: np.ndarray | None) -> pd.DataFrame:

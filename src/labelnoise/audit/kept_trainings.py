@@ -1,4 +1,4 @@
-"""Trainings of an audit that are done while others are to come: kept in its run directory, so that a kill loses one."""
+"""Finished trainings of an audit under way, kept in its run directory, so that a kill loses one training at most."""
 
 from __future__ import annotations
 

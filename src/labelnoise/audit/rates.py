@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
 
 ANCHORS, ANCHOR_SHARES = 500, (0.25, 0.5)
-"""Anchors are so many of the held-out samples, the surest of each predicted class; no smaller and no larger share."""
+"""Anchors, the surest held-out samples of each predicted class: how many, and their least and largest share."""
 FEWEST_HELD_OUT = 20
 """Held-out samples below which there is no matrix."""
 PRIOR = 20
@@ -178,10 +178,16 @@ def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float,
 
 def places(predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Return where each sample stands in its predicted class: near 0 the surest, near 1 the least sure."""
+    rank, size = _ranks(predicted, sure)
+    return (rank + 0.5) / size
+
+
+def _ranks(predicted: np.ndarray, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many samples of its predicted class are surer than each, the first of equal ones; and the class's size."""
     order, sizes = np.lexsort((-sure, predicted)), np.bincount(predicted)
-    place = np.empty(predicted.size, int)
-    place[order] = np.arange(predicted.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return (place + 0.5) / sizes[predicted]
+    rank = np.empty(predicted.size, int)
+    rank[order] = np.arange(predicted.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank, sizes[predicted]
 
 
 def wilson(count: int, n: int) -> tuple[float, float]:
@@ -218,11 +224,8 @@ def _counts(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: f
     """How often each label is given (column) to the surest samples of each predicted class (row)."""
     known = (predicted >= 0) & (given >= 0)
     predicted, sure, given = predicted[known], sure[known], given[known]
-    order = np.lexsort((-sure, predicted))
-    predicted, given = predicted[order], given[order]
-    sizes = np.bincount(predicted, minlength=n_classes)
-    rank = np.arange(predicted.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    chosen = rank < np.ceil(share * sizes)[predicted]
+    rank, size = _ranks(predicted, sure)
+    chosen = rank < np.ceil(share * size)
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (predicted[chosen], given[chosen]), 1)
     return counts

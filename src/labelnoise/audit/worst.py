@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.recording import encoded, tfidf
+from labelnoise.audit.trainers import encoded, tfidf
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
@@ -44,27 +44,40 @@ def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top:
             "suggested": names[suggested],
             "confidence": float(chance),
             "flagged": bool(flagged),
+            **_looks(source, position, fields),
         }
-        if source.files is not None:
-            row["file"] = source.files[position]
-        if source.rows is not None:
-            values = source.rows.iloc[position]
-            row["fields"] = [[name, str(value)[:LONGEST]] for name, value in _shown(values, fields)]
-        if source.images is not None:
-            row["image"] = _thumbnail(source.images[position])
         if near is not None:
             labels, other = near[place]
             row["neighbours"] = {
                 "number": len(labels),
                 "given": int((labels == given).sum()),
                 "suggested": int((labels == suggested).sum()),
-                "nearest": int(other) if source.index is None else int(source.index[other]),
+                **_nearest(source, other),
                 "nearest_label": names[verdict.given[other]],
             }
-            if source.rows is not None and source.rows.shape[1] == 1:
-                row["neighbours"]["text"] = str(source.rows.iloc[other, 0])[:LONGEST]
         rows.append(row)
     return {"rows": rows}
+
+
+def _looks(source: AuditSource, position: int, fields: list[str]) -> dict[str, Any]:
+    """What a person sees of a sample: its file, its fields, its image."""
+    looks: dict[str, Any] = {}
+    if source.files is not None:
+        looks["file"] = source.files[position]
+    if source.rows is not None:
+        values = source.rows.iloc[position]
+        looks["fields"] = [[name, str(value)[:LONGEST]] for name, value in _shown(values, fields)]
+    if source.images is not None:
+        looks["image"] = _thumbnail(source.images[position])
+    return looks
+
+
+def _nearest(source: AuditSource, other: int) -> dict[str, Any]:
+    """Where the nearest sample with another label stands in the data, and its text, where it is one."""
+    found: dict[str, Any] = {"nearest": int(other) if source.index is None else int(source.index[other])}
+    if source.rows is not None and source.rows.shape[1] == 1:
+        found["text"] = str(source.rows.iloc[other, 0])[:LONGEST]
+    return found
 
 
 def _telling(source: AuditSource) -> list[str]:

@@ -14,11 +14,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer, check_types, did_you_mean, is_number
+from labelnoise.errors import InputError, check_integer, did_you_mean, is_number
 from labelnoise.record.evidence import Evidence
 from labelnoise.record.means import centred_means
 from labelnoise.record.stopping import HeldOut, Stop
 from labelnoise.record.sureness import not_applicable, stop_at
+from labelnoise.runs.setting_types import check_types
 
 
 class StopRule:

@@ -10,6 +10,7 @@ from labelnoise.reproduce.plan import AuditOf, SectionPlan, plan_sections
 from labelnoise.reproduce.workers import run_all
 from labelnoise.runs.folders import RunFolder, open_run, run_experiment
 from labelnoise.runs.kinds import Kind, Outcome, Progress
+from labelnoise.runs.members import Members
 from labelnoise.runs.pages import Page, Section, panel_of
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.experiment import TrainRun
@@ -42,24 +43,16 @@ class Reproduce:
         audits = {name: run for name, run in experiments.items() if isinstance(run, AuditOf)}
         own = {name: run for name, run in experiments.items() if not isinstance(run, AuditOf)}
         longest_first = sorted(own, key=lambda name: (name not in explained, not isinstance(own[name], TrainRun)))
-        statuses: dict[str, str] = {}
-
-        def done(name: str, outcome: Outcome) -> None:
-            statuses[name] = outcome.status
-            if progress:
-                words = "already there" if outcome.reused else outcome.status
-                progress(len(statuses), len(experiments), f"{name}: {words}")
-
+        members = Members(experiments, progress)
         if not folder.finished:
             folder.begin()
-        run_all({name: own[name] for name in longest_first}, explained, folder.path, done)
+        run_all({name: own[name] for name in longest_first}, explained, folder.path, members.done)
         for name, audit in audits.items():  # made anew each time: it takes a second, and the folder may have moved
-            done(name, run_experiment(audit.within(folder.path), folder.path / name, overwrite=True))
-        ordered = {name: statuses[name] for name in experiments}
+            members.done(name, run_experiment(audit.within(folder.path), folder.path / name, overwrite=True))
         folder.finish({
-            "status": next((f"{name}: {status}" for name, status in ordered.items() if status != "ok"), "ok"),
+            "status": members.status,
             "text": LEAD,
-            "experiments": ordered,
+            "experiments": members.statuses,
             "groups": [_describe(section) for section in sections],
         })  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import math
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_regular
+from labelnoise.errors import InputError, check_regular, wants_room
 from labelnoise.runs.locks import check_lock
 
 
@@ -40,14 +39,10 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             temporary.unlink()
         if not isinstance(error, OSError):
             raise
-        remedy = "make room, then give the same command again" if error.errno in FULL else "choose another place"
+        remedy = "make room, then give the same command again" if wants_room(error) else "choose another place"
         raise InputError(
             f"{path} could not be written ({error.strerror or error}), what was there is unharmed; {remedy}"
         ) from None
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a disk on which there is no room."""
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
-import types
-import typing
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from labelnoise.errors import InputError, did_you_mean
-from labelnoise.runs.places import Flag, all_flags, build_configs, is_list, nested, read_toml
+from labelnoise.runs.places import Flag, all_flags, build_configs, nested, read_toml
+from labelnoise.runs.setting_types import SettingType, setting_type
 from labelnoise.runs.settings import dashed, is_choice, words_of
 
 
@@ -99,13 +96,21 @@ def _options(flag: Flag) -> dict[str, Any]:
     text = (flag.help + (f" (default: {default})" if default else "")).replace("%", "%%")
     if flag.kind is bool:
         return {"action": argparse.BooleanOptionalAction, "help": text}
-    kind = _member(flag.kind)
-    read, metavar = READERS.get(kind, (str, "TEXT"))
-    if is_choice(kind):
-        metavar = "{" + ",".join(map(_form, typing.get_args(kind))) + "}"
-    if typing.get_origin(kind) is typing.Literal:
-        metavar = "{" + ",".join(map(str, typing.get_args(kind))) + "}"
-    return {"type": read, "metavar": metavar, "help": text, "nargs": "*" if is_list(flag.kind) else None}
+    taken = setting_type(flag.kind)
+    metavar = "{" + ",".join(map(_form, get_args(flag.kind))) + "}" if is_choice(flag.kind) else taken.metavar
+    return {"type": _reader(taken), "metavar": metavar, "help": text, "nargs": "*" if taken.is_list else None}
+
+
+def _reader(taken: SettingType) -> Callable[[str], Any]:
+    """What argparse reads a value with: it shows an error of its own kind alone as it is."""
+
+    def read(text: str) -> Any:
+        try:
+            return taken.cut(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {taken.written}, got {text.strip()!r}") from None
+
+    return read
 
 
 def _default(flag: Flag) -> str:
@@ -123,38 +128,3 @@ def _form(member: type) -> str:
     """How a config of a union is typed."""
     names = ",".join(field.name.upper() for field in dataclasses.fields(member))
     return dashed(member) + (f"[:{names}]" if names else "")
-
-
-def _member(kind: Any) -> Any:
-    """The type of one value: of a list its member's, of what may be None the other one."""
-    if is_list(kind):
-        return typing.get_args(kind)[0]
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        others = [member for member in typing.get_args(kind) if member is not type(None)]
-        return others[0] if len(others) == 1 else kind
-    return kind
-
-
-def _number(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {words}, got {text.strip()!r}") from None
-
-    return read
-
-
-def _number_or_name(text: str) -> int | str:
-    """A number only where it is written like one: 03 may be the name of a folder."""
-    return int(text) if re.fullmatch(r" ?-?[1-9][0-9]{0,17}|0", text) else text
-
-
-READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
-    int: (_number(int, "a whole number"), "N"),
-    float: (_number(float, "a number"), "X"),
-    Path: (str, "PATH"),
-    int | str: (_number_or_name, "CLASS"),
-    int | typing.Literal["all"]: (_number_or_name, "N|all"),
-}
-"""How a value of each type is read from the line, and its name in the help; any other is text."""

@@ -65,8 +65,6 @@ class Kind:
     """Loads what the page shows; called when a page is made, since figures need what a run does not."""
     summary: tuple[str, ...] = ()
     """What `summary.json` must hold beside its status."""
-    history: bool = True
-    """Whether its runs hold `history.csv`."""
     files: tuple[str, ...] = ()
     """Patterns of the files that such runs hold beside those of every run; `--overwrite` deletes them."""
     results: tuple[str, ...] = ("history.csv", "samples.npz")
@@ -96,6 +94,11 @@ class Kind:
     def command(self) -> str:
         """The command, which is the kind's name in `config.json`."""
         return self.config.command
+
+    @property
+    def history(self) -> bool:
+        """Whether its runs hold `history.csv`."""
+        return "history.csv" in self.results
 
 
 @cache

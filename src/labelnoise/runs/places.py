@@ -15,6 +15,7 @@ from typing import Any
 import docstring_parser
 
 from labelnoise.errors import InputError, check_path, did_you_mean
+from labelnoise.runs.setting_types import setting_type
 from labelnoise.runs.settings import config_of, is_choice, overlay, settings_of
 
 
@@ -101,11 +102,6 @@ def build_configs(configs: Sequence[type], *tables: Mapping[str, Any]) -> tuple[
     return tuple(built)
 
 
-def is_list(kind: Any) -> bool:
-    """Whether a setting of this type is a list."""
-    return typing.get_origin(kind) is tuple
-
-
 def read_toml(name: str, configs: Sequence[type]) -> dict[str, Any]:
     """The settings of these configs that a TOML file gives, in their places."""
     check_path("config", name)
@@ -124,10 +120,11 @@ def _placed(source: str, content: Mapping[str, Any], configs: Sequence[type]) ->
     """Settings in their places: flat keys by the names of flags, tables by their parts."""
     flags, tables = all_flags(configs), {table for config in configs for table in tables_of(config())}
     by_name = {flag.name: flag for flag in flags if flag.name != "config"}
-    kinds = {flag.path: flag.kind for flag in flags}
+    settings = {flag.path for flag in flags}
+    lists = {flag.path for flag in flags if setting_type(flag.kind).is_list}
     values: dict[tuple[str, ...], Any] = {}
     for place, value in _entries(source, content, (), tables):
-        if place in tables and place not in kinds:
+        if place in tables and place not in settings:
             raise InputError(
                 f"{source} gives {place[-1]!r} a value, but it is a table; write [{'.'.join(place)}] above its keys"
             )
@@ -139,7 +136,8 @@ def _placed(source: str, content: Mapping[str, Any], configs: Sequence[type]) ->
             at = by_name[name].path
         if at in values:
             raise InputError(f"{source} gives {at[-1]!r} twice; keep one of them")
-        values[at] = [value] if is_list(kinds.get(at)) and not isinstance(value, list) else value
+        single = at in lists and not isinstance(value, list)
+        values[at] = [value] if single else value
     return nested(values)
 
 

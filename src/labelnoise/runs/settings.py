@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +20,8 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from labelnoise.errors import InputError, did_you_mean
+from labelnoise.runs.setting_types import UnfitError, setting_type
 
-LARGEST = int(sys.float_info.max)
 TAG = "kind"
 """The key under which the class name of a nested config stands."""
 
@@ -101,24 +100,6 @@ def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ""
 
 
-class _Unfit(TypeError):
-    """A value of the wrong type: what it must be, and what it is."""
-
-
-def _strict(kind: type, words: str) -> Callable[[Any, Any], Any]:
-    """Take a value of this type only; JSON and TOML tell numbers, texts and truth values apart."""
-
-    def take(value: Any, _: Any) -> Any:
-        whole = kind is float and isinstance(value, int) and not isinstance(value, bool)
-        if not whole and type(value) is not kind:
-            raise _Unfit(f"must be {words}, got {value!r}; correct it")
-        if whole and abs(value) > LARGEST:
-            raise _Unfit(f"must be {words} within float64, got an integer of {len(str(value))} digits; correct it")
-        return float(value) if whole else value
-
-    return take
-
-
 def _unstructure_config(cls: type) -> Callable[[Any], dict[str, Any]]:
     plain: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(cls, CONVERTER)
 
@@ -136,9 +117,9 @@ def _structure_config(cls: type) -> Callable[[Any, Any], Any]:
 
     def structure(settings: Any, _: Any) -> Any:
         if not isinstance(settings, Mapping):
-            raise _Unfit(f"must be a table of settings, got {settings!r}; correct it")
+            raise UnfitError(f"must be a table of settings, got {settings!r}; correct it")
         if settings.get(TAG, cls.__name__) != cls.__name__:
-            raise _Unfit(f"must be a {cls.__name__}, but its {TAG!r} is {settings[TAG]!r}; leave {TAG!r} out")
+            raise UnfitError(f"must be a {cls.__name__}, but its {TAG!r} is {settings[TAG]!r}; leave {TAG!r} out")
         return build({**before, **{name: value for name, value in settings.items() if name != TAG}}, cls)
 
     return structure
@@ -159,7 +140,7 @@ def _structure_choice(union: Any) -> Callable[[Any, Any], Any]:
         name = settings.get(TAG) if isinstance(settings, Mapping) else None
         if not isinstance(name, str) or name not in members:
             near = did_you_mean(name, members) if isinstance(name, str) else "; add it"
-            raise _Unfit(f"must be a table whose {TAG!r} is one of {', '.join(members)}, got {settings!r}{near}")
+            raise UnfitError(f"must be a table whose {TAG!r} is one of {', '.join(members)}, got {settings!r}{near}")
         return CONVERTER.structure(settings, members[name])
 
     return structure
@@ -181,11 +162,11 @@ def _read_words(text: str, members: Mapping[str, type]) -> dict[str, Any]:
     names = {dashed(member): member for member in members.values()}
     word, colon, rest = text.partition(":")
     if word not in names:
-        raise _Unfit(f"must begin with a name that is known, got {text!r}{did_you_mean(word, names)}")
+        raise UnfitError(f"must begin with a name that is known, got {text!r}{did_you_mean(word, names)}")
     fields, values = dataclasses.fields(names[word]), [_literal(value) for value in rest.split(",")] if colon else []
     if len(values) > len(fields):
         form = ",".join(field.name for field in fields)
-        raise _Unfit(f"must be of the form {word}{':' if form else ''}{form}, got {text!r}; leave the rest out")
+        raise UnfitError(f"must be of the form {word}{':' if form else ''}{form}, got {text!r}; leave the rest out")
     return {TAG: names[word].__name__, **{field.name: value for field, value in zip(fields, values, strict=False)}}
 
 
@@ -195,29 +176,6 @@ def _literal(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _structure_literal(literal: Any) -> Callable[[Any, Any], Any]:
-    options = typing.get_args(literal)
-
-    def structure(value: Any, _: Any) -> Any:
-        if value not in options:
-            listed = ", ".join(map(str, options))
-            raise _Unfit(f"must be one of {listed}, got {value!r}{did_you_mean(str(value), map(str, options))}")
-        return value
-
-    return structure
-
-
-def _structure_tuple(kind: Any) -> Callable[[Any, Any], Any]:
-    member = typing.get_args(kind)[0]
-
-    def structure(values: Any, _: Any) -> Any:
-        if not isinstance(values, list | tuple):
-            raise _Unfit(f"must be a list, got {values!r}; put it in brackets")
-        return tuple(CONVERTER.structure(value, member) for value in values)
-
-    return structure
 
 
 def _refusal(errors: Exception, name: str = "") -> InputError:
@@ -234,39 +192,28 @@ def _refusal(errors: Exception, name: str = "") -> InputError:
         return InputError(f"{errors.cl.__name__} has no setting {extra!r}{did_you_mean(extra, options)}")
     if isinstance(errors, KeyError) and errors.args == (name,):
         return InputError(f"`{name}` is missing; add it")
-    if isinstance(errors, _Unfit):
+    if isinstance(errors, UnfitError):
         return InputError(f"`{name}` {errors}")
     raise errors  # a bug, or a package that is absent
 
 
-def _path(value: Any, _: Any) -> Path:
-    if type(value) is not str or not value:
-        raise _Unfit(f"must be a path, got {value!r}; write one like 'folder/name'")
-    return Path(value)
+def _is_value(kind: Any) -> bool:
+    """Whether a setting of this type is neither a config nor one of several."""
+    return setting_type(kind).read is not None
 
 
-def _whole_number_or_text(value: Any, _: Any) -> int | str:
-    if type(value) not in (int, str):
-        raise _Unfit(f"must be a whole number or a text, got {value!r}; correct it")
-    return value
-
-
-def _whole_number_or_all(value: Any, _: Any) -> int | str:
-    if type(value) is not int and value != "all":
-        raise _Unfit(f"must be a whole number or all, got {value!r}; correct it")
-    return value
+def _structure_value(value: Any, kind: Any) -> Any:
+    read = setting_type(kind).read
+    assert read
+    return read(value)
 
 
 CONVERTER = cattrs.Converter(unstruct_collection_overrides={tuple: list})
-for _type, _words in ((int, "a whole number"), (float, "a number"), (bool, "true or false"), (str, "a text")):
-    CONVERTER.register_structure_hook(_type, _strict(_type, _words))
-    CONVERTER.register_unstructure_hook(_type, _type)
+for _type in (int, float, bool, str):
+    CONVERTER.register_structure_hook(_type, _structure_value)  # by name, since cattrs has hooks of its own for these
+    CONVERTER.register_unstructure_hook(_type, _type)  # numbers of NumPy become plain ones
 CONVERTER.register_unstructure_hook(Path, str)
-CONVERTER.register_structure_hook(Path, _path)
 CONVERTER.register_unstructure_hook_factory(dataclasses.is_dataclass, _unstructure_config)
+CONVERTER.register_structure_hook_func(_is_value, _structure_value)
 CONVERTER.register_structure_hook_factory(dataclasses.is_dataclass, _structure_config)
 CONVERTER.register_structure_hook_factory(is_choice, _structure_choice)
-CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is typing.Literal, _structure_literal)
-CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is tuple, _structure_tuple)
-CONVERTER.register_structure_hook(int | str, _whole_number_or_text)
-CONVERTER.register_structure_hook(int | typing.Literal["all"], _whole_number_or_all)

@@ -15,8 +15,9 @@ import numpy as np
 
 import labelnoise
 from labelnoise.arrays import free_memory
-from labelnoise.errors import InputError, check_integer, check_types
+from labelnoise.errors import InputError, check_integer
 from labelnoise.runs.kinds import Progress
+from labelnoise.runs.setting_types import check_types
 from labelnoise.runs.workers import cores, worker_pool
 from labelnoise.sweeps.chunks import Finished, Store, gather, run_chunk
 from labelnoise.sweeps.plan import Plan

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer, check_progress, check_types, described, is_number
+from labelnoise.errors import InputError, check_integer, check_progress, described, is_number
 from labelnoise.runs.folders import RunFolder, default_path, delete_transient, open_run
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page
 from labelnoise.runs.places import flags_of, read_settings
 from labelnoise.runs.reading import read_run
+from labelnoise.runs.setting_types import check_types
 from labelnoise.sweeps.chunks import FOLDER, Finished, Store
 from labelnoise.sweeps.execution import Execution, Work, workers_of
 from labelnoise.sweeps.grid import Axis, read_grid, words_of
@@ -277,7 +278,6 @@ KIND = Kind(
     SweepRun,
     page=_page,
     summary=("cells", "runs", "diverged", "seconds"),
-    history=False,
     files=("sweep.nc",),
     results=("sweep.nc",),
     transient=(f"{FOLDER}/*",),

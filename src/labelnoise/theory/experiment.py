@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer, check_types
+from labelnoise.errors import InputError, check_integer
 from labelnoise.noise.models import Symmetric
 from labelnoise.noise.words import TRANSITION_FORMS, noise_words, parse_noise
 from labelnoise.record.selection import SELECTION
@@ -17,6 +17,7 @@ from labelnoise.record.stopping_points import describe_points, held_out_point, l
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page
+from labelnoise.runs.setting_types import check_types
 from labelnoise.runs.settings import TAG
 from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig

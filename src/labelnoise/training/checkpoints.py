@@ -36,12 +36,12 @@ def kept_epochs(folder: Path) -> list[int]:
 
 def write_weights(folder: Path, epoch: int, model: nn.Module) -> str:
     """Write the weights of `model` as those after `epoch`, and return the checksum of the file."""
-    return _write(_weights_path(folder, epoch), model.state_dict())
+    return write_tensors(_weights_path(folder, epoch), model.state_dict())
 
 
 def write_averaged(folder: Path, model: nn.Module) -> None:
     """Write the weights of `model` as the average that a stopped run returns."""
-    _write(folder / FOLDER / AVERAGED, model.state_dict())
+    write_tensors(folder / FOLDER / AVERAGED, model.state_dict())
 
 
 def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
@@ -54,7 +54,7 @@ def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
     if not path.is_file():
         kept = ", ".join(map(str, kept_epochs(folder))) or "none"
         raise InputError(f"{folder} must hold the weights of epoch {epoch}, got those of epochs {kept}; train it again")
-    return _read(path)
+    return read_tensors(path)
 
 
 def check_weights(folder: Path, checksums: Mapping[int, str]) -> None:
@@ -81,7 +81,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise InputError(f"no file at {path}; give the path of weights, such as RUN/checkpoints/epoch-0012.pt")
-    content = _read(path)
+    content = read_tensors(path)
     entries = content["weights"] if isinstance(content.get("weights"), dict) else content  # or of a whole state
     weights = {name: value for name, value in entries.items() if isinstance(value, torch.Tensor)}
     difference = shapes_difference(shapes_of(weights), shapes_of(model.state_dict()))
@@ -101,7 +101,7 @@ def keep_weights(folder: Path, epochs: Collection[int]) -> None:
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write the state from which a run goes on."""
-    _write(folder / FOLDER / STATE, state)
+    write_tensors(folder / FOLDER / STATE, state)
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
@@ -111,7 +111,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         InputError: the file is damaged.
     """
     path = folder / FOLDER / STATE
-    return _read(path) if path.is_file() else None
+    return read_tensors(path) if path.is_file() else None
 
 
 def shapes_of(weights: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -131,14 +131,20 @@ def _weights_path(folder: Path, epoch: int) -> Path:
     return folder / weights_name(epoch)
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> str:
+def write_tensors(path: Path, content: Mapping[str, Any]) -> str:
+    """Write tensors and plain values to a file, whole or not at all, and return its checksum."""
     buffer = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
     torch.save(content, buffer)
     write_bytes(path, buffer.getbuffer())
     return digest(buffer.getbuffer())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read what `write_tensors` wrote, on the CPU.
+
+    Raises:
+        InputError: it is damaged, or anything else.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:  # torch does not look at the checksums of its own archive

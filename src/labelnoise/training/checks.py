@@ -48,24 +48,7 @@ def check_training(
         if not np.isfinite(getattr(data, name)).all():
             raise InputError(f"`data.{name}` must hold finite numbers, got NaN or infinity; fill missing values first")
     _check_weights(model, config)
-    logits = _first_outputs(model, data, find_device(config.device))
-    if not isinstance(logits, torch.Tensor):
-        raise InputError(
-            f"`model` must return a tensor of logits, got a {type(logits).__name__} for two images; return the logits "
-            "alone"
-        )
-    shape = tuple(logits.shape)
-    if len(shape) != 2 or shape[0] != 2 or shape[1] < data.n_classes:
-        raise InputError(
-            f"`model` must return at least {data.n_classes} logits an image, got outputs of shape {shape} for "
-            f"two images; build it with n_classes={data.n_classes}"
-        )
-    if not bool(torch.isfinite(logits).all()):
-        raise InputError(
-            "`model` must return finite logits, got NaN or infinity for two images before any training; check its "
-            "initial weights"
-        )
-    return shape[1]
+    return _check_outputs(_first_outputs(model, data, find_device(config.device)), data.n_classes)
 
 
 def find_rule(stop: bool | StopRule, config: TrainConfig, average: Average = 5) -> StopRule | None:
@@ -132,6 +115,27 @@ def _first_outputs(model: nn.Module, data: Data, device: str) -> Any:
         model.to(place)
         for layer, mode in modes:
             layer.training = mode
+
+
+def _check_outputs(logits: Any, n_classes: int) -> int:
+    """Refuse what is no finite logit a class of two images; return the number of outputs."""
+    if not isinstance(logits, torch.Tensor):
+        raise InputError(
+            f"`model` must return a tensor of logits, got a {type(logits).__name__} for two images; return the logits "
+            "alone"
+        )
+    shape = tuple(logits.shape)
+    if len(shape) != 2 or shape[0] != 2 or shape[1] < n_classes:
+        raise InputError(
+            f"`model` must return at least {n_classes} logits an image, got outputs of shape {shape} for "
+            f"two images; build it with n_classes={n_classes}"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise InputError(
+            "`model` must return finite logits, got NaN or infinity for two images before any training; check its "
+            "initial weights"
+        )
+    return shape[1]
 
 
 def _remedy(shape: tuple[int, ...]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer, check_positive, check_types, is_number
+from labelnoise.errors import InputError, check_integer, check_positive, is_number
+from labelnoise.runs.setting_types import check_types
 
 SCHEDULES: dict[str, Callable[[TrainConfig, int], float]] = {
     "constant": lambda config, epoch: 1.0,

@@ -10,7 +10,7 @@ import numpy as np
 
 from labelnoise.arrays import check_memory
 from labelnoise.devices import cpu_threads
-from labelnoise.errors import InputError, check_integer, check_types, did_you_mean
+from labelnoise.errors import InputError, check_integer, did_you_mean
 from labelnoise.images.architectures import NAMES
 from labelnoise.images.data import Data, load_data
 from labelnoise.noise.files import FromFile
@@ -20,6 +20,7 @@ from labelnoise.runs.folders import RunFolder, run_experiment
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.launch import find_launch
 from labelnoise.runs.pages import Page, Section
+from labelnoise.runs.setting_types import check_types
 from labelnoise.training.config import Average, TrainConfig, check_average
 from labelnoise.training.seeds import OF_EACH_SEED, check_seeds, run_seeds
 

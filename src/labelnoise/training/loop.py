@@ -25,6 +25,7 @@ from labelnoise.record.stop_rules import StopRule
 from labelnoise.training import averaging, checkpoints, processes, retention
 from labelnoise.training.checks import check_training, describe_divergence, find_rule, held_out_mask
 from labelnoise.training.config import Average, TrainConfig, check_average, learning_rate
+from labelnoise.training.kept_weights import weight_store
 from labelnoise.training.log import EpochProgress, TrainLog, describe_epoch
 from labelnoise.training.passes import EVAL_BATCH, autocast, batches, eval_pass, train_pass
 from labelnoise.training.state import TrainingState
@@ -70,7 +71,7 @@ def fit(
         config: how to train; None takes the defaults.
         stop: end the run by a rule, such as `HeldOutAccuracy(patience=10)`, and return to the weights around its
             choice; True takes `HeldOutLoss(config.patience)`, with the average of all `RunningMean(config.patience)`.
-            Without a `folder` that takes the memory of some copies of the weights (`averaging.KeptWeights`).
+            Without a `folder` that takes the memory of some copies of the weights (`KeptWeights`).
         average: records around the chosen one whose weights are averaged, an odd number; 1 returns that epoch, "all"
             the mean of the weights of all records up to it, kept on the way as one or two copies of the weights.
         held_out: (n,) mask of the images to keep out of the training, given labels and all; None draws the share
@@ -90,17 +91,19 @@ def fit(
         raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
     check_average(average)
     outputs = check_training(model, data, config, stop, held_out)
-    group, copies, rule = processes.find_group(), retention.Copies(), find_rule(stop, config, average)
+    group, rule = processes.find_group(), find_rule(stop, config, average)
     processes.check_batch(config.batch_size, group)
-    kept = None if folder is None or group.rank else Path(folder)
+    path = None if folder is None or group.rank else Path(folder)
+    in_memory = rule is not None and not group.rank and (path is None or average == "all")
+    store = weight_store(average) if in_memory else None
     with torch_stream(config.seed, "batches"), repeatable():
-        run = TrainingState.start(model, data, config, outputs, held_out_mask(held_out), rule, average)
-        _resume(run, kept)
-        status = _advance(run, kept, copies, progress)
-        if kept:
-            retention.tidy(run, kept)
+        run = TrainingState.start(model, data, config, outputs, held_out_mask(held_out), rule, average, store)
+        _resume(run, path)
+        status = _advance(run, path, progress)
+        if path:
+            retention.tidy(run, path)
         chosen, around = retention.chosen_epochs(run)
-        returned = None if chosen is None else _return_to(run, around, kept, copies)
+        returned = None if chosen is None else _return_to(run, around, path)
         model.eval()
     if chosen is None and status == "ok":
         chosen, around = run.epoch, [run.epoch]
@@ -122,12 +125,12 @@ def fit(
     )
 
 
-def _resume(run: TrainingState, kept: Path | None) -> None:
+def _resume(run: TrainingState, folder: Path | None) -> None:
     """Go on from the state in a folder, if there is one; every process from what the first one reads."""
 
     def read() -> dict[str, Any] | None:
-        if kept:
-            retention.resume(run, kept)
+        if folder:
+            retention.resume(run, folder)
         return run.state_dict() if run.group.size > 1 and run.epoch else None
 
     state = processes.by_first(read, run.group)
@@ -137,37 +140,34 @@ def _resume(run: TrainingState, kept: Path | None) -> None:
         run.parallel = processes.in_parallel(run.model)
 
 
-def _advance(
-    run: TrainingState, kept: Path | None, copies: retention.Copies, progress: Callable[[EpochProgress], object] | None
-) -> str:
+def _advance(run: TrainingState, folder: Path | None, progress: Callable[[EpochProgress], object] | None) -> str:
     """Train until the run ends; return `ok`, or why it ended early."""
     while not run.ended:
         status = train_epoch(run)
         if status != "ok":
             return status
-        if kept:
-            retention.keep(run, kept)
-        elif run.watch and run.average != "all" and run.group.rank == 0:
-            retention.copy_weights(run, copies)
+        if folder:
+            retention.keep(run, folder)
         if progress:
             measures = run.rows[-1] if run.is_recorded else {}
             progress(EpochProgress(run.epoch, run.config.epochs, measures, run.rule_stop))
     return "ok"
 
 
-def _return_to(run: TrainingState, epochs: list[int], kept: Path | None, copies: retention.Copies) -> dict[str, float]:
+def _return_to(run: TrainingState, epochs: list[int], folder: Path | None) -> dict[str, float]:
     """Give the network the average of the weights of these epochs, and return what it is worth, by column."""
     if run.group.rank == 0:
-        if run.so_far and run.watch and run.watch.stop:
-            run.model.load_state_dict(run.so_far.at[run.watch.stop.chosen])
+        if run.store and run.watch and run.watch.stop:
+            weights = run.store.average(run.watch.stop.chosen)
         else:
-            states = [checkpoints.read_weights(kept, epoch) if kept else copies[epoch] for epoch in epochs]
-            run.model.load_state_dict(averaging.average_weights(states))
+            assert folder  # without a folder there is a store
+            weights = averaging.average_weights([checkpoints.read_weights(folder, epoch) for epoch in epochs])
+        run.model.load_state_dict(weights)
         if len(epochs) > 1:
             with autocast(run):
                 averaging.refresh_batch_norm(run.model, _mixed_batches(run))
-            if kept:
-                checkpoints.write_averaged(kept, run.model)
+            if folder:
+                checkpoints.write_averaged(folder, run.model)
     processes.send_weights(run.model, run.group)
     logits, test_logits = _eval_logits(run)
     recorder = Recorder(len(logits), logits.shape[1])
@@ -214,7 +214,7 @@ def train_epoch(run: TrainingState) -> str:
         clock = {"seconds": run.seconds, "train_seconds": trained - start, "eval_seconds": now - trained}
         run.rows.append({"epoch": run.epoch, "lr": learning_rate(run.config, run.epoch), **clock, **row})
         run.observe(record)
-        if run.so_far and run.watch:
-            run.so_far.take(run.model.state_dict(), run.watch.candidates())
+        if run.store and run.watch:
+            run.store.take(run.model.state_dict(), run.watch)
     run.batches.end_epoch()
     return "ok"

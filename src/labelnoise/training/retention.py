@@ -1,17 +1,13 @@
-"""Which weights of a training run are kept: those that a rule chose or may still choose, and checkpoints."""
+"""Which weights of a training run lie in files: those that a rule chose or may still choose, and checkpoints."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from labelnoise.errors import InputError
 from labelnoise.record.stopping import HeldOut
 from labelnoise.training import averaging, checkpoints
 from labelnoise.training.state import TrainingState
-
-Copies = dict[int, dict[str, Any]]
-"""Weights by epoch, in memory."""
 
 
 def resume(run: TrainingState, folder: Path) -> None:
@@ -46,14 +42,6 @@ def keep(run: TrainingState, folder: Path) -> None:
 def tidy(run: TrainingState, folder: Path) -> None:
     """Keep the weights that a finished run keeps, and no others."""
     checkpoints.keep_weights(folder, needed_epochs(run, ended=True))
-
-
-def copy_weights(run: TrainingState, copies: Copies) -> None:
-    """Copy this epoch's weights, for a run without a folder, and forget those that the rule cannot choose any more."""
-    if run.is_recorded:
-        copies[run.epoch] = averaging.copy_of(run.model.state_dict())
-    for epoch in set(copies) - wanted_epochs(run):
-        del copies[epoch]
 
 
 def wanted_epochs(run: TrainingState) -> set[int]:

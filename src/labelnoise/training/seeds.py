@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError
 from labelnoise.runs.folders import RunFolder, run_experiment
+from labelnoise.runs.members import Members
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.runs.workers import cores, side_by_side
 
 if TYPE_CHECKING:
-    from labelnoise.runs.kinds import Outcome, Progress
+    from labelnoise.runs.kinds import Progress
     from labelnoise.training.experiment import TrainRun
 
 
@@ -52,31 +53,21 @@ def run_seeds(config: TrainRun, folder: RunFolder, progress: Progress | None = N
     `seed-0/` and so on are run directories; `history.csv` holds all their histories, `summary.json` all their stopping
     points.
     """
-    runs, statuses = of_each_seed(config), dict[str, str]()
+    runs = of_each_seed(config)
     next(iter(runs.values())).check()
     folder.begin()
-
-    def done(name: str, outcome: Outcome) -> None:
-        statuses[name] = outcome.status
-        if progress:
-            words = "already there" if outcome.reused else outcome.status
-            progress(len(statuses), len(runs), f"{name}: {words}")
-
+    members = Members(runs, progress)
     arguments = {name: (run, folder.path / name) for name, run in runs.items()}
-    side_by_side(run_experiment, arguments, max(cores() // config.threads, 1), done)
-    members = [read_run(folder.path / name) for name in runs]
-    histories = [run.history.assign(seed=seed) for seed, run in zip(config.seeds, members, strict=True)]
+    side_by_side(run_experiment, arguments, max(cores() // config.threads, 1), members.done)
+    finished = [read_run(folder.path / name) for name in runs]
+    histories = [run.history.assign(seed=seed) for seed, run in zip(config.seeds, finished, strict=True)]
     folder.write_history(pd.concat(histories, ignore_index=True))
-    folder.finish(_summary({name: statuses[name] for name in runs}, members))
-
-
-def _summary(statuses: dict[str, str], members: Sequence[Run]) -> dict[str, Any]:
-    return {
-        "status": next((f"{name}: {status}" for name, status in statuses.items() if status != "ok"), "ok"),
-        "runs": statuses,
-        "noise": [run.summary["noise"] for run in members],
-        "stops": [row for run in members for row in run.summary["stops"]],
-    }
+    folder.finish({
+        "status": members.status,
+        "runs": members.statuses,
+        "noise": [run.summary["noise"] for run in finished],
+        "stops": [row for run in finished for row in run.summary["stops"]],
+    })  # fmt: skip
 
 
 def read_members(run: Run) -> Sequence[Run]:

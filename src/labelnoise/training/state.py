@@ -27,8 +27,8 @@ from labelnoise.record.watching import Watch, observe_record
 from labelnoise.runs.launch import Launch
 from labelnoise.runs.settings import difference, settings_of
 from labelnoise.training import checkpoints, processes
-from labelnoise.training.averaging import MeanSoFar
 from labelnoise.training.config import Average, TrainConfig
+from labelnoise.training.kept_weights import WeightStore
 from labelnoise.training.log import COLUMNS
 from labelnoise.training.optimizers import BUILDERS
 from labelnoise.training.stops import EpochStop, find_stops, in_epochs
@@ -58,8 +58,9 @@ class TrainingState:
     """The rule that may stop the run, and what it observed; None for a run of all epochs."""
     average: Average = 1
     """Records around the chosen one whose weights a stopped run averages, or all up to it."""
-    so_far: MeanSoFar | None = None
-    """The mean of the weights of all records, where a rule may stop the run and all are averaged."""
+    store: WeightStore | None = None
+    """The weights in memory of which a stopped run returns the average; None where they lie in files, or with another
+    process."""
     group: Launch = field(default_factory=Launch)
     """Which of the processes that train this network this one is."""
     parallel: nn.Module | None = None
@@ -85,6 +86,7 @@ class TrainingState:
         held_out: np.ndarray | None = None,
         rule: StopRule | None = None,
         average: Average = 1,
+        store: WeightStore | None = None,
     ) -> TrainingState:
         """Return the state before the first epoch of a network with so many outputs; the rest as `fit` takes it."""
         n, device = len(data.y_given), find_device(config.device)
@@ -104,7 +106,7 @@ class TrainingState:
             own_mask=held_out is not None,
             watch=None if rule is None else Watch(rule),
             average=average,
-            so_far=MeanSoFar() if rule is not None and average == "all" else None,
+            store=store,
             group=processes.find_group(),
         )
 
@@ -153,7 +155,7 @@ class TrainingState:
         return in_epochs(self.watch.stop, self.recorded_epochs) if self.watch and self.watch.stop else None
 
     def observe(self, record: EpochRecord) -> None:
-        """Let the rule see a record, if there is one."""
+        """Let the rule, if there is one, see a record."""
         if self.watch:
             observe_record(self.watch, record.loss, record.prediction, self.data.y_given, self.held_out)
 
@@ -175,7 +177,7 @@ class TrainingState:
             "seconds": self.seconds,
             "checksums": self.checksums,
             "processes": self.group.size,
-            **({"so_far": self.so_far.state_dict()} if self.so_far else {}),
+            **({"so_far": self.store.state_dict()} if self.store else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
@@ -194,8 +196,8 @@ class TrainingState:
             getattr(self, generator).bit_generator.state = json.loads(state[generator])
         for name, recorder in (("records", self.recorder), ("batches", self.batches)):
             recorder.load_state_dict({key: value.numpy() for key, value in state[name].items()})
-        if self.so_far:
-            self.so_far.load_state_dict(state["so_far"], self.model.state_dict())
+        if self.store:
+            self.store.load_state_dict(state["so_far"], self.model.state_dict())
         self.rows, self.epoch = list(state["rows"]), state["epoch"]
         for record in map(EpochRecord, self.recorder.margin, self.recorder.loss, self.recorder.prediction):
             self.observe(record)
@@ -211,7 +213,7 @@ class TrainingState:
             return words
         if (size := state.get("processes", 1)) != self.group.size:
             return f"of a training on {size} processes, not {self.group.size}"
-        if self.so_far and "so_far" not in state:
+        if self.store and "so_far" not in state:
             return "those there are of a training that did not average the weights of all epochs"
         if words := checkpoints.shapes_difference(network, own["network"]):
             return f"of another network: {words}"

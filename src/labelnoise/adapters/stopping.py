@@ -1,0 +1,86 @@
+"""What an adapter does beside recording, where it has a rule: it lets the rule see every epoch, and keeps weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from labelnoise.adapters.evaluation import as_tensors
+from labelnoise.errors import InputError, described
+from labelnoise.record.history import EpochRecord
+from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.watching import Watch, observe_record
+from labelnoise.training.config import Average, check_average
+from labelnoise.training.kept_weights import KeptWeights
+
+HELD_OUT = {"loss", "fitted"}
+"""What a rule may need of held-out samples."""
+
+
+def check_rule(rule: StopRule | None, average: Average, recorder: Recorder | None = None) -> None:
+    """Refuse what is no rule, or one that looks at held-out samples where a recorder has none, and a wrong average."""
+    if rule is not None and not isinstance(rule, StopRule):
+        raise InputError(f"`rule` must be a stop rule or None, got {described(rule)}; use for example HeldOutLoss()")
+    check_average(average)
+    if rule is not None and recorder is not None and recorder.held_out is None and HELD_OUT & set(rule.needs):
+        raise InputError(
+            f"`recorder` must have held-out samples, got none; {rule!r} looks at them: give Recorder(..., "
+            "held_out=mask) and do not train on those"
+        )
+
+
+class Stopping:
+    """A rule at work on the epochs of a recorder, and the weights that it may choose.
+
+    Args:
+        model: the network that is trained.
+        recorder: of its training; epochs that it has ended before are not looked at.
+        rule: says where to stop.
+        average: records around the chosen one whose weights are averaged, as in `KeptWeights`.
+
+    Raises:
+        InputError: as `check_rule`.
+    """
+
+    def __init__(self, model: nn.Module, recorder: Recorder, rule: StopRule, average: Average) -> None:
+        check_rule(rule, average, recorder)
+        held_out = recorder.held_out
+        self.held_out = np.zeros(recorder.n_samples, bool) if held_out is None else held_out
+        self.watch = Watch(rule)
+        self._recorder, self._kept = recorder, KeptWeights(model, self.watch, average)
+
+    def observe(self, epoch: EpochRecord) -> bool:
+        """Take the epoch that the recorder has just ended; return whether the training ends with it."""
+        observe_record(self.watch, epoch.loss, epoch.prediction, self._recorder.given, self.held_out)
+        self._kept.take()
+        return self.watch.ended
+
+    def load_average(self, batches: Iterable[Any]) -> list[int]:
+        """Put the average around the chosen epoch into the network, in eval mode; return its epochs, from 0.
+
+        Args:
+            batches: inputs that were trained on, for the statistics of batch norm; not looked at without it.
+        """
+        return self._kept.load_average(batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it as tensors and plain values: for checkpoints."""
+        return {"watch": as_tensors(self.watch.state_dict()), "weights": self._kept.state_dict()}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            InputError: it is anything else, or None, as where the training was begun without a rule.
+        """
+        if not isinstance(state, Mapping) or not {"watch", "weights"} <= state.keys():
+            raise InputError(
+                f"the state must hold what {self.watch.rule!r} has seen, got {described(state)}; go on without a rule, "
+                "or start again"
+            )
+        self.watch.load_state_dict(state["watch"])
+        self._kept.load_state_dict(state["weights"])

@@ -1,0 +1,253 @@
+"""What is trained for an audit: a model for each kind of sample, or one of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from labelnoise.audit.labels import GivenLabels
+from labelnoise.audit.materials import Material, MaterialKind
+from labelnoise.errors import InputError, described
+from labelnoise.record.recorder import Recorder
+
+FOLDS: dict[MaterialKind, int] = {"table": 3, "text": 5, "dense": 5, "image": 1}
+"""Trainings by default; where they are dear, one."""
+DEAR = 5_000_000
+"""Numbers in vectors from which on one training is the default."""
+FEW_IMAGES = 2_000
+"""Images up to which three trainings are the default: a tenth of them says too little of the rate."""
+BATCHES = 50
+"""Batches of a pass over few vectors; of many, each holds 200."""
+STAGES, PASSES, EPOCHS = 60, {"text": 6, "dense": 12, "dear": 6}, 30
+"""Boosting stages of a table, passes over texts, few vectors and many, epochs over images."""
+LEAF = 20
+"""Samples of a leaf of a tree, at least; of fewer than 100 rows a fifth, or a tree of 30 rows could split nothing."""
+BOOSTED = 20
+"""Classes up to which a table is boosted; beyond, a tree for each class and stage takes too long."""
+
+
+Train = Callable[[np.ndarray, int], Recorder]
+"""From the mask (n,) of the samples to hold out and a seed to the record of a training."""
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How samples are trained on."""
+
+    words: str
+    """What is trained."""
+    folds: int
+    """Trainings by default."""
+    train: Train
+
+
+def find_trainer(material: Material, labels: GivenLabels, model: Any) -> Trainer:
+    """Return what trains on these samples.
+
+    Args:
+        material: the samples.
+        labels: their given labels.
+        model: None for the default of the kind; a classifier of scikit-learn, or a torch module.
+
+    Raises:
+        InputError: a model that is none of these.
+    """
+    if model is None:
+        return _default(material, labels)
+    words = f"{type(model).__name__}, as given"
+    if _is_module(model):
+        return Trainer(words, 1, _network(material, labels, model))
+    if isinstance(model, type) or not (hasattr(model, "fit") and hasattr(model, "get_params")):
+        raise InputError(
+            f"`model` must be a classifier of scikit-learn or a torch module, got {described(model)}; give an object"
+        )
+    return Trainer(words, FOLDS["table"], _classifier(material, labels, model))
+
+
+def _is_module(model: Any) -> bool:
+    """Whether it is a torch module; torch is loaded already if it is."""
+    return any(base.__module__.startswith("torch.nn") for base in type(model).__mro__)
+
+
+def _default(material: Material, labels: GivenLabels) -> Trainer:
+    """The model for this kind of sample."""
+    if material.kind == "image":
+        few = material.n <= FEW_IMAGES
+        words = f"small-cnn, {EPOCHS} epochs"
+        return Trainer(words, 3 if few else FOLDS["image"], _network(material, labels, None))
+    if material.kind == "text":
+        words = f"TF-IDF and a linear model, {PASSES['text']} passes"
+        return Trainer(words, FOLDS["text"], _linear(material, labels))
+    if material.kind == "table" and len(labels.classes) <= BOOSTED:
+        return Trainer(f"gradient boosting, {STAGES} stages", FOLDS["table"], _boosting(material, labels))
+    dear = material.kind == "dense" and material.samples.size > DEAR
+    passes = PASSES["dear" if dear else "dense"]
+    words = f"a perceptron of one hidden layer, {passes} passes"
+    return Trainer(words, 1 if dear else FOLDS[material.kind], _perceptron(material, labels, passes))
+
+
+def _boosting(material: Material, labels: GivenLabels) -> Train:
+    """Gradient boosting of a table, whose stages are the epochs."""
+
+    def train(mask: np.ndarray, seed: int) -> Recorder:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        from labelnoise.adapters.sklearn import record_stages
+
+        boosting = HistGradientBoostingClassifier(
+            max_iter=STAGES,
+            max_leaf_nodes=8,
+            min_samples_leaf=min(LEAF, material.n // 5),
+            early_stopping=False,
+            categorical_features="from_dtype",
+            random_state=seed % 2**32,
+        )
+        return record_stages(boosting, material.samples, labels.positions, held_out=mask)
+
+    return train
+
+
+def _linear(material: Material, labels: GivenLabels) -> Train:
+    """A linear model on the TF-IDF of texts."""
+
+    def train(mask: np.ndarray, seed: int) -> Recorder:
+        from sklearn.linear_model import SGDClassifier
+
+        from labelnoise.adapters.sklearn import record_passes
+
+        linear = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=seed % 2**32)
+        return record_passes(linear, tfidf(material.samples), labels.positions, PASSES["text"], held_out=mask)
+
+    return train
+
+
+def _perceptron(material: Material, labels: GivenLabels, passes: int) -> Train:
+    """A perceptron on vectors, or on a table of many classes."""
+
+    def train(mask: np.ndarray, seed: int) -> Recorder:
+        from sklearn.neural_network import MLPClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        from labelnoise.adapters.sklearn import record_passes
+
+        batch = int(np.clip(material.n // BATCHES, 8, 200))
+        network = MLPClassifier((64,), batch_size=batch, random_state=seed % 2**32)
+        pipeline = make_pipeline(StandardScaler(copy=material.kind == "dense"), network)
+        return record_passes(pipeline, encoded(material), labels.positions, passes, held_out=mask)
+
+    return train
+
+
+def tfidf(texts: Sequence[str]) -> Any:
+    """Return the TF-IDF matrix (n, words) of texts, float32."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    for least in (2, 1):  # words of one text alone say nothing, unless there are no others
+        try:
+            return TfidfVectorizer(min_df=least, sublinear_tf=True, dtype=np.float32).fit_transform(texts)
+        except ValueError:
+            continue
+    raise InputError("`X` must hold texts with words of two letters or more, got none; give the column of the texts")
+
+
+def encoded(material: Material) -> np.ndarray:
+    """Return samples as numbers (n, d) float32: a column a category, the median for a missing number."""
+    if material.kind == "dense":
+        return material.samples
+    if material.kind == "image":
+        return material.samples.reshape(material.n, -1).astype(np.float32)
+    import pandas as pd
+
+    frame = material.samples
+    numbers = frame.select_dtypes("number")
+    numbers = numbers.fillna(numbers.median()).fillna(0.0)
+    rest = frame.drop(columns=numbers.columns)
+    rest = pd.get_dummies(rest, dtype=np.float32) if rest.shape[1] else rest
+    return np.hstack([numbers.to_numpy(np.float32), rest.to_numpy(np.float32)])
+
+
+def _classifier(material: Material, labels: GivenLabels, model: Any) -> Train:
+    """A clone of a classifier a training; one without stages or passes is one epoch, of what was held out."""
+    from sklearn.base import clone
+
+    from labelnoise.adapters.sklearn import record_passes, record_stages
+
+    last = model[-1] if hasattr(model, "steps") else model
+    samples = material.samples
+    if material.kind != "text":
+        samples = encoded(material) if material.kind != "table" or last is model else material.samples
+    elif last is model:
+        samples = tfidf(material.samples)
+
+    def train(mask: np.ndarray, seed: int) -> Recorder:
+        fresh = clone(model)
+        try:
+            if hasattr(last, "staged_predict_proba"):
+                return record_stages(fresh, samples, labels.positions, held_out=mask)
+            if hasattr(last, "partial_fit"):
+                return record_passes(fresh, samples, labels.positions, PASSES["dense"], held_out=mask)
+            return _record_fit(fresh, samples, labels, mask)
+        except InputError:
+            raise
+        except Exception as error:  # somebody's model may raise anything
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"`model` must take these data, but fails: {why}; put what it needs into a Pipeline"
+            ) from None
+
+    return train
+
+
+def _record_fit(model: Any, samples: Any, labels: GivenLabels, mask: np.ndarray) -> Recorder:
+    """One epoch of a model that has none: what it says of the samples that it never saw."""
+    if not hasattr(model, "predict_proba"):
+        raise InputError(
+            f"`model` must give probabilities (`predict_proba`), got {type(model).__name__}; take another one, or wrap "
+            "it in CalibratedClassifierCV"
+        )
+    pick = (lambda rows: [samples[at] for at in rows]) if isinstance(samples, list) else None
+    rows = samples.iloc if hasattr(samples, "iloc") else samples
+    inside, outside = np.flatnonzero(~mask), np.flatnonzero(mask)
+    model.fit(pick(inside) if pick else rows[inside], labels.positions[inside])
+    chances = np.full((outside.size, len(labels.classes)), np.finfo(np.float32).tiny)
+    chances[:, model.classes_] = np.maximum(
+        model.predict_proba(pick(outside) if pick else rows[outside]), chances[0, 0]
+    )
+    recorder = Recorder(labels.positions.size, len(labels.classes), held_out=mask)
+    recorder.update(outside, np.log(chances), labels.positions[outside])
+    recorder.end_epoch()
+    return recorder
+
+
+def _network(material: Material, labels: GivenLabels, model: Any) -> Train:
+    """Copies of a network, trained by `fit` on images or vectors; without one, small-cnn."""
+
+    def train(mask: np.ndarray, seed: int) -> Recorder:
+        from labelnoise.images.from_arrays import data_from_arrays
+        from labelnoise.images.networks import build_model
+        from labelnoise.training.config import TrainConfig
+        from labelnoise.training.loop import fit
+
+        if material.kind == "text":
+            raise InputError("`model` must be a classifier of scikit-learn for texts, got a torch module; embed them")
+        samples = material.samples if material.kind == "image" else encoded(material)
+        data = data_from_arrays(samples, labels.positions)
+        k = len(labels.classes)
+        network = (
+            deepcopy(model)
+            if model is not None
+            else build_model(
+                "small-cnn", n_classes=k, in_channels=samples.shape[1], image_size=samples.shape[2:], seed=seed
+            )
+        )
+        log = fit(network, data, TrainConfig(epochs=EPOCHS, seed=seed), held_out=mask)
+        if log.status != "ok" and not log.recorder.epochs:
+            raise InputError(f"the training failed: {log.status}")
+        return log.recorder
+
+    return train

@@ -1,0 +1,179 @@
+"""A training loop of one's own: what the monitor records, where it stops, and which weights it leaves."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from helpers import assert_close
+from labelnoise.adapters.torch import Monitor
+from labelnoise.errors import InputError
+from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import HeldOutLoss, LabelWave
+from labelnoise.record.watching import Watch, find_stop
+from labelnoise.training.kept_weights import KeptWeights
+
+N, D, K = 60, 6, 3
+RULE = HeldOutLoss(patience=3, smooth=1)
+OUT = np.arange(N) % 3 == 0
+
+
+def table():
+    """Labels that are noise: a network of its size soon memorises them."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(N, D, generator=generator), torch.randint(K, (N,), generator=generator)
+
+
+def network(*first):
+    torch.manual_seed(1)
+    return nn.Sequential(*first, nn.Linear(D, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, K))
+
+
+def train(model, epochs=12, after=lambda: False):
+    """Epochs of gradient descent on what is not held out; `after` each of them may end it."""
+    X, y = table()
+    optimizer, trained = torch.optim.SGD(model.parameters(), lr=0.5), torch.from_numpy(np.flatnonzero(~OUT))
+    for epoch in range(epochs):
+        model.train()
+        for part in trained[torch.randperm(len(trained))].split(20):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(X[part]), y[part]).backward()
+            optimizer.step()
+        if after():
+            return epoch
+    return epochs
+
+
+def monitor(model, rule=RULE, **options):
+    return Monitor(model, Recorder(N, K, held_out=OUT), TensorDataset(*table()), rule=rule, batch_size=25, **options)
+
+
+def test_every_epoch_is_recorded_in_eval_mode_and_the_loop_goes_on_as_it_would_alone():
+    alone, watched, seen = network(), network(), []
+    torch.manual_seed(2)
+    train(alone, 3)
+    torch.manual_seed(2)
+    mine = monitor(watched, rule=None)
+
+    def after():
+        assert mine.end_epoch() is False and watched.training
+        watched.eval()
+        with torch.no_grad():
+            seen.append(watched(table()[0]).numpy())
+        watched.train()
+
+    train(watched, 3, after)
+    for own, other in zip(alone.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(own, other)
+    assert mine.recorder.epochs == 3 and mine.stop is None
+    for epoch, logits in enumerate(seen):
+        log_p = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
+        assert_close(mine.recorder.loss[epoch], -log_p[np.arange(N), table()[1]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("average", [1, 3, "all"])
+def test_it_stops_and_averages_as_a_watch_and_kept_weights_do(average):
+    model, other = network(), network()
+    mine, recorder, watch = monitor(model, average=average), Recorder(N, K), Watch(RULE)
+    kept = KeptWeights(other, watch, average)
+
+    def after():
+        other.eval()
+        with torch.no_grad():
+            recorder.update(np.arange(N), other(table()[0]), table()[1])
+        now = recorder.end_epoch()
+        watch.observe(loss=now.loss[OUT], fitted=now.prediction[OUT] == table()[1].numpy()[OUT])
+        kept.take()
+        return watch.ended
+
+    torch.manual_seed(2)
+    ended = train(model, after=mine.end_epoch)
+    torch.manual_seed(2)
+    assert train(other, after=after) == ended == mine.stop.stopped < 11
+    assert (mine.stop.chosen, mine.stop.falls) == (watch.stop.chosen, watch.stop.falls)
+    assert mine.stop == find_stop(RULE, mine.recorder)
+    assert mine.load_average() == kept.load_average()
+    for own, same in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(own, same)
+    assert not model.training
+
+
+def test_batch_norm_takes_its_statistics_from_what_was_trained_on():
+    model = network(nn.BatchNorm1d(D))
+    mine = monitor(model)
+    train(model, after=mine.end_epoch)
+    assert len(mine.load_average()) > 1
+    X = table()[0][~torch.from_numpy(OUT)]
+    assert_close(model[0].running_mean.numpy(), X.mean(0).numpy(), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(model[0].running_mean.numpy(), table()[0].mean(0).numpy(), atol=1e-3)
+
+
+def test_a_loop_that_goes_on_from_its_state_ends_with_the_same_weights(tmp_path):
+    models = network(), network()
+    whole, halves = monitor(models[0]), monitor(models[1])
+    torch.manual_seed(2)
+    train(models[0], after=whole.end_epoch)
+    torch.manual_seed(2)
+    train(models[1], 2, halves.end_epoch)
+    torch.save(halves.state_dict(), tmp_path / "state.pt")
+    again = monitor(models[1])
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    train(models[1], after=again.end_epoch)
+    assert again.stop == whole.stop and again.load_average() == whole.load_average()
+    assert_close(again.recorder.margin[:], whole.recorder.margin[:])
+    for own, same in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(own, same)
+
+
+def test_inputs_may_be_tensors_by_name():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(D, K)
+
+        def forward(self, inputs):
+            return self.net(inputs["a"] + inputs["b"])
+
+    X, y = table()
+    data = [({"a": X[i], "b": X[i]}, int(y[i])) for i in range(N)]
+    model = Sum()
+    mine = Monitor(model, Recorder(N, K), data, rule=LabelWave())
+    assert mine.end_epoch() is False
+    assert_close(mine.recorder.prediction[0], model.net(2 * X).argmax(1).numpy().astype(np.int32))
+    assert mine.load_average() == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "net"}, "`model` must be a torch module, got 'net'"),
+        ({"recorder": None}, "`recorder` must be a Recorder, got None"),
+        (
+            {"recorder": Recorder(N, K)},
+            r"`recorder` must have held-out samples, got none; HeldOutLoss\(.*looks at them",
+        ),
+        ({"recorder": Recorder(9, K, held_out=OUT[:9])}, f"a place for each of the {N} samples, got 9; make Recorder"),
+        ({"dataset": 3}, "`dataset` must have a length and positions, got 3"),
+        ({"rule": "loss"}, "`rule` must be a stop rule or None, got 'loss'; use for example HeldOutLoss"),
+        ({"average": 4}, "`average` must be odd"),
+        ({"batch_size": 0}, "`batch_size` must be"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_once(change, said):
+    data = TensorDataset(*table())
+    arguments = {"model": network(), "recorder": Recorder(N, K, held_out=OUT), "dataset": data, **change}
+    with pytest.raises(InputError, match=said):
+        Monitor(**arguments)
+
+
+def test_what_comes_at_the_wrong_time_is_refused():
+    mine = monitor(network())
+    with pytest.raises(InputError, match="`load_average` needs the chosen record, got none"):
+        mine.load_average()
+    with pytest.raises(InputError, match=r"`load_average` needs a rule, got None; give for example rule=HeldOutLoss"):
+        monitor(network(), rule=None).load_average()
+    with pytest.raises(InputError, match=r"the state must hold what HeldOutLoss.* has seen, got None; go on without"):
+        mine.load_state_dict(monitor(network(), rule=None).state_dict())
+    with pytest.raises(InputError, match=r"`dataset` must give \(input, label\), got"):
+        Monitor(network(), Recorder(N, K), table()[0], rule=None).end_epoch()
