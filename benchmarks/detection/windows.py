@@ -1,6 +1,6 @@
 """What a stopped training of the harness should return: rules by the epochs whose weights are averaged.
 
-python benchmarks/detection/windows.py --data-root data --out runs/detection        (25 minutes on one core)
+python benchmarks/detection/windows.py --data-root data --out runs/detection        (40 minutes on one core)
 python benchmarks/detection/windows.py --names breast-cancer_mlp digits_small-cnn   (settings whose names start so)
 
 The settings are those of which `run.py` left a first training in --out; texts and boosting are left out. Each is
@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
-import averaged_stop
 import learners
 import numpy as np
 import pandas as pd
@@ -34,6 +33,7 @@ from learners import LEARNERS, STATISTICS
 from records import Setting, labels_of
 from sources import Source, load_source
 
+import averaged_stop
 import labelnoise as ln
 from labelnoise.arrays import stream
 from labelnoise.training.averaging import average_weights, copy_of, refresh_batch_norm
@@ -66,8 +66,11 @@ def trained(setting: Setting, root: Path) -> dict[str, Any]:
     """Train one setting to its end; test accuracy of every epoch, and of what each rule and window would return."""
     source, copies = load_source(setting.data, root, setting.seed), Copies()
     given, learner = labels_of(setting, source), LEARNERS[setting.learner]
-    learners._views = copies.views
-    left = learner.train(source, given, setting.schedule, setting.training_seed, lambda outputs, averaged: None)
+    before, learners._views = learners._views, copies.views
+    try:
+        left = learner.train(source, given, setting.schedule, setting.training_seed, lambda outputs, averaged: None)
+    finally:
+        learners._views = before
     recorder = ln.Recorder(given.size, source.n_classes)
     classes = {"prediction": left.prediction.astype(np.int32), "given": given.astype(np.int64)}
     recorder.load_state_dict({"margin": left.margin, "loss": left.loss, **classes})
@@ -118,7 +121,7 @@ def regrets(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Of trainings with wrong labels the mean of the data sets, of all, and by schedule; of clean ones mean and worst."""
+    """Mean of the data sets, of all and by schedule where labels are wrong; mean and worst of the clean trainings."""
     noisy, clean = table[table["noisy"]], table[~table["noisy"]]
     groups = noisy.groupby("what", sort=False)["regret"]
     of_sets = [
