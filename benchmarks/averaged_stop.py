@@ -34,6 +34,8 @@ from labelnoise.training.averaging import average_weights, copy_of, refresh_batc
 from labelnoise.training.passes import outputs
 
 EPOCHS, PATIENCE, WIDTH = 60, 20, 5
+WIDTHS = {"single epoch": 1, "three": 3, "five": 5, "nine": 9, "fifteen": 15, "twenty-one": 21, "thirty-one": 31}
+"""Epochs around a chosen one."""
 NOISES = ("symmetric:0.2", "symmetric:0.4", "pair:0.2", "none")
 SCHEDULES: dict[str, dict[str, Any]] = {
     "constant": {},
@@ -98,21 +100,38 @@ def run(noise: str, schedule: str, network: str, seed: int) -> dict[str, Any]:
     worth = measure(model, data, log.held_out, copies, seed)
     table = log.to_frame()
     stops = {name: ln.find_stop(rule, log.recorder, log.held_out) for name, rule in RULES.items()}
-    chosen = {name: stop.chosen for name, stop in stops.items()}
+    ends = {name: EPOCHS if stop.stopped is None else stop.stopped + 1 for name, stop in stops.items()}
+    returned = {
+        name: {what: worth(span)[0] for what, span in spans(stop.chosen, ends[name]).items()}
+        for name, stop in stops.items()
+    }
     return {
         "noise": noise, "schedule": schedule, "network": network, "seed": seed,
         "test": table["test_accuracy"].tolist(),
         "held_out_loss": table["held_out_loss"].tolist(),
         "held_out_accuracy": table["held_out_accuracy"].tolist(),
         "average": [worth(window(at, WIDTH, EPOCHS)) for at in range(EPOCHS)],
-        "three": {name: worth(window(at, 3, EPOCHS)) for name, at in chosen.items()},
-        "nine": {name: worth(window(at, 9, EPOCHS)) for name, at in chosen.items()},
-        "all": worth(list(range(chosen["running mean"] + 1))),
-        "chosen": chosen,
+        "all": [worth(range(at + 1)) for at in range(EPOCHS)],
+        "returned": returned,
+        "chosen": {name: stop.chosen for name, stop in stops.items()},
         "stopped": {name: stop.stopped for name, stop in stops.items()},
         "applicable": {name: stop.applicable for name, stop in stops.items()},
         "falls": {name: stop.falls for name, stop in stops.items()},
     }  # fmt: skip
+
+
+def spans(chosen: int, end: int) -> dict[str, Sequence[int]]:
+    """Epochs whose weights might be averaged, from 0, by name, of a run of so many that a rule ends."""
+    twice = min(2 * (chosen + 1), end)
+    around = {words: window(chosen, width, end) for words, width in WIDTHS.items()}
+    return around | {
+        "all up to it": range(chosen + 1),
+        "all up to twice it": range(twice),
+        "all but two up to twice it": range(min(2, chosen), twice),
+        "a half of it to twice it": range((chosen + 1) // 2, twice),
+        "it to twice it": range(chosen, max(twice, chosen + 1)),
+        "all": range(end),
+    }
 
 
 def measure(
@@ -151,12 +170,9 @@ def regrets(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
         add("last epoch", test[-1])
         add("average of the last five", average[-3])
-        for name, at in each["chosen"].items():
-            add(f"{name}: single epoch", test[at])
-            add(f"{name}: three", each["three"][name][0])
-            add(f"{name}: five", average[at])
-            add(f"{name}: nine", each["nine"][name][0])
-        add("running mean: all up to it", each["all"][0])
+        for name, accuracies in each["returned"].items():
+            for words, accuracy in accuracies.items():
+                add(f"{name}: {words}", accuracy)
         add("best average of five (truth known)", max(average))
     return pd.DataFrame(rows)
 

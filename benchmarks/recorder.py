@@ -71,6 +71,29 @@ def time_epoch(rounds: int) -> None:
     print(f"  share of an epoch: {harness.spread(share)} %; {harness.verdict(float(np.median(share)), 2, False)}")
 
 
+def time_monitor(rounds: int, n: int = 2_000) -> None:
+    """Share of a monitor's pass over all samples in an epoch of a small CNN."""
+    model = ln.build_model("small-cnn", n_classes=10, in_channels=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    images = torch.randn(n, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    labels, held_out = torch.arange(n) % 10, np.arange(n) % 10 == 0
+    data = torch.utils.data.TensorDataset(images, labels)
+    monitor = ln.Monitor(model, ln.Recorder(n, 10, held_out=held_out, history=False), data)
+
+    def epoch() -> None:
+        model.train()
+        for batch in torch.as_tensor(np.flatnonzero(~held_out)).split(64):
+            optimizer.zero_grad()
+            cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+
+    seconds = harness.alternate({"epoch": epoch, "monitor": monitor.end_epoch}, rounds)
+    share = 100 * seconds["monitor"] / seconds["epoch"]
+    print(f"\na monitor, small-cnn, {n:,} images of 28 x 28, a tenth held out, batches of 64:")
+    print(f"  epoch {harness.spread(seconds['epoch'])} s, `end_epoch` {harness.spread(seconds['monitor'])} s")
+    print(f"  share of an epoch: {harness.spread(share)} %")
+
+
 def filled(recorder: ln.Recorder, epochs: int) -> ln.Recorder:
     """Epochs in which every sample is seen: one through `update`, the rest is filled in as a batch would leave it."""
     for epoch in range(epochs):
@@ -155,6 +178,7 @@ def main() -> None:
     harness.describe("Recorder")
     time_updates(rounds)
     time_epoch(max(rounds // 20, 3))
+    time_monitor(max(rounds // 40, 3))
     measure_memory(1_000_000)
     measure_plan(max(rounds // 60, 3))
 

@@ -19,6 +19,7 @@ from labelnoise.audit.recorded import read_training
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("sources", "learners", "records", "seen", "methods", "peers", "grid", "score", "tables", "run")
+NAMES += ("averaged_stop", "windows")
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,37 @@ def test_the_mean_of_the_data_sets_counts_each_once(bench):
     places = {"place": ["wine", "wine", "digits"], "name": "`loss`", "single": [1.0, 2.0, 4.5]}
     table = bench["tables"]._pivot(pd.DataFrame(places), "single", "place", overall="mean")
     assert table.splitlines()[2] == "| `loss` | 1.500 | 4.500 | 3.000 |"
+
+
+def test_windows_around_a_choice_end_with_the_run_and_grow_with_it(bench):
+    of = bench["averaged_stop"].spans(9, 16)  # the tenth epoch of sixteen
+    assert list(of["five"]) == [7, 8, 9, 10, 11] and list(of["fifteen"]) == list(range(2, 16))
+    assert list(of["all up to twice it"]) == list(range(16)) and list(of["all up to it"]) == list(range(10))
+    assert list(of["a half of it to twice it"]) == list(range(5, 16))
+    first = bench["averaged_stop"].spans(0, 16)
+    assert list(first["all but two up to twice it"]) == [0, 1] and list(first["it to twice it"]) == [0, 1]
+    last = bench["averaged_stop"].spans(15, 16)
+    assert all(list(span) for span in last.values()) and list(last["it to twice it"]) == [15]
+
+
+def test_the_regret_of_a_window_is_that_of_its_average_and_each_data_set_counts_once(bench, tmp_path, monkeypatch):
+    learners = bench["learners"].LEARNERS
+    monkeypatch.setitem(learners, "mlp", replace(learners["mlp"], epochs=8))
+    windows, setting = bench["windows"], bench["records"].Setting("breast-cancer", "mlp", "none", "constant", 0)
+    made = windows.trained(setting, tmp_path)
+    for rule in made["returned"].values():
+        assert rule["single epoch"] in made["test"] and rule["five"] in made["average"]
+    assert not made["noisy"] and len(made["test"]) == 8
+    best = 100 * (max(made["test"]) - made["returned"]["held-out loss"]["five"])
+    table = windows.regrets([made]).set_index("what")
+    assert_close(table.loc["held-out loss: five", "regret"], best)
+    names = ("2dplanes_mlp_none_step_seed3", "2dplanes_mlp_none_step_seed4", "fried_mlp_none_step_seed3")
+    lines = [
+        made | {"name": name, "noisy": True, "test": [1.0], "average": [1 - loss], "all": 0.0, "returned": {}}
+        for name, loss in zip(names, (0.01, 0.03, 0.06), strict=True)
+    ]
+    row = windows.summary(windows.regrets(lines)).loc["best average of five (truth known)"]
+    assert_close(row[["mean of data sets", "mean", "worst"]].to_numpy(float), np.array([4, 10 / 3, 6]))
 
 
 def test_methods_see_no_truth(bench):

@@ -460,7 +460,11 @@ sweep --steps 100000000 --grid d=10,20 => one at n=200, m=20, steps=100,000,000,
 sweep --steps 100000000 --grid d=10,20 => ; raise it, or lower n, m, steps or test_draws
 sweep --n-classes 100 --grid d=1000,2000 --memory 20 => raise it, or lower n, m, n_classes, steps or test_draws
 sweep --grid seeds=1,2 => `grid` cannot vary 'seeds', which all cells share; give it as --seeds: Runs of each cell
-sweep --grid activation=1,2 => `grid` cannot vary 'activation', which all cells share; give it as --activation:
+sweep --grid optimizer=adam,momentum => `grid` sweeps numbers, but 'optimizer' is a choice; run a sweep for each, by --
+sweep --grid radius=0.1,0.2 => `grid` varies 'radius' of sharpness-aware only; add --optimizer sharpness-aware
+sweep --grid momentum=0,0.5 --optimizer gradient-flow => (momentum=0.0): `momentum` needs the optimizer gradient-descent
+sweep --grid d=10,20 --optimizer adam => of the patches; choose gradient-descent, momentum, sharpness-aware or gradient-
+simulate --optimizer adam => of the patches; choose gradient-descent, momentum, sharpness-aware or gradient-
 sweep --grid n_snr=1,2 => `grid` knows no parameter 'n_snr'; did you mean 'n_snr2'?
 sweep --grid d=10,20 --variables t1 onset t1 => `variables` must differ from each other, got 't1' twice; list each once
 simulate --config no.toml => no.toml cannot be read (No such file or directory); give the path of one

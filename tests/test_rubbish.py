@@ -34,7 +34,10 @@ METHODS = {
     "KeptWeights.load_state_dict": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_state_dict,
     "KeptWeights.load_average": ln.KeptWeights(torch.nn.Linear(2, 2), ln.Watch(ln.LabelWave())).load_average,
     "Monitor.load_state_dict": ln.Monitor(
-        torch.nn.Linear(2, 2), ln.Recorder(4, 2), torch.utils.data.TensorDataset(torch.zeros(4, 2)), rule=None
+        torch.nn.Linear(2, 2),
+        ln.Recorder(4, 2),
+        torch.utils.data.TensorDataset(torch.zeros(4, 2), torch.zeros(4).long()),
+        rule=None,
     ).load_state_dict,
     "Trajectory.read": ln.Trajectory.read,
 }

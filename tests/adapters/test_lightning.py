@@ -181,6 +181,11 @@ def noise(trained_alone):
     return DataLoader(Subset(data, np.flatnonzero(~OUT).tolist()) if trained_alone else data, 16)
 
 
+def mean_of_trained():
+    """Of the inputs that were trained on, as batch norm takes it: the mean over the batches."""
+    return torch.stack([x[~OUT[index]].mean(0) for index, x, _ in noise(False)]).mean(0)
+
+
 @functools.cache
 def weights_class():
     class Weights(lightning().Callback):
@@ -197,13 +202,44 @@ def weights_class():
 
 def test_a_rule_ends_the_training_and_the_module_holds_the_average(tmp_path):
     recorder, weights, module = Recorder(N, K, held_out=OUT), weights_class()(), module_class()()
+    module.net.insert(0, nn.BatchNorm1d(D))
     watched = callback(recorder, noise(False), rule=RULE, average=3)
     trainer(tmp_path, watched, weights, epochs=30).fit(module, noise(True))
     stop = find_stop(RULE, recorder)
     assert recorder.epochs == stop.stopped + 1 < 30
     window = weights.seen[max(stop.chosen - 1, 0) : stop.chosen + 2]
-    for name, value in module.state_dict().items():
-        assert_close(value, torch.stack([one[name] for one in window]).mean(0), rtol=1e-6, atol=1e-7)
+    for name, value in module.named_parameters():
+        assert_close(value.detach(), torch.stack([one[name] for one in window]).mean(0), rtol=1e-6, atol=1e-7)
+    assert (watched.stop, watched.averaged) == (stop, list(range(max(stop.chosen - 1, 0), stop.chosen + 2)))
+    assert_close(module.net[0].running_mean, mean_of_trained(), rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_may_have_names_and_the_precision_of_the_trainer(tmp_path):
+    class Named(module_class()):
+        def forward(self, inputs):
+            return self.net(inputs["x"])
+
+        def on_train_epoch_end(self):
+            pass
+
+    def batches(trained_alone):
+        named = [(index, {"x": x}, y) for index, x, y in noise(trained_alone)]
+        return DataLoader(named, batch_size=None)
+
+    module, recorder = Named(), Recorder(N, K, held_out=OUT)
+    module.net.insert(0, nn.BatchNorm1d(D))
+    watched = callback(recorder, batches(False), rule=RULE)
+    trainer(tmp_path, watched, epochs=2, precision="64-true").fit(module, batches(True))
+    assert recorder.epochs == 2 and module.net[0].running_mean.dtype == torch.float64
+    assert_close(module.net[0].running_mean, mean_of_trained().double(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_second_fit_goes_on_in_the_record(tmp_path):
+    recorder, module = Recorder(N, K, held_out=OUT), module_class()()
+    watched = callback(recorder, noise(False), rule=HeldOutLoss(9))
+    for epochs in (1, 2):
+        trainer(tmp_path, watched, epochs=1).fit(module, noise(True))
+        assert recorder.epochs == epochs and find_stop(HeldOutLoss(9), recorder).chosen == watched.stop.chosen
 
 
 def test_a_training_that_resumes_stops_as_one_that_was_never_interrupted(tmp_path):
@@ -222,6 +258,19 @@ def test_a_training_that_resumes_stops_as_one_that_was_never_interrupted(tmp_pat
     assert second.epochs == whole.epochs < 30
     for own, same in zip(again.state_dict().values(), module.state_dict().values(), strict=True):
         assert_close(own, same, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("batches", "said"),
+    [
+        (lambda: iter(noise(False)), "`batches` must be gone through once an epoch, got"),
+        (lambda: [batch[1:] for batch in noise(False)], r"`batches` must give \(index, inputs, labels\), got"),
+        (lambda: table()[0], r"`batches` must give \(index, inputs, labels\), got"),
+    ],
+)
+def test_batches_of_another_kind_are_refused(tmp_path, batches, said):
+    with pytest.raises(InputError, match=said):
+        trainer(tmp_path, callback(Recorder(N, K), batches())).fit(module_class()(returns=()), noise(True))
 
 
 def test_a_rule_without_batches_is_refused():

@@ -1,10 +1,11 @@
 """A training loop of one's own: what the monitor records, where it stops, and which weights it leaves."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from helpers import assert_close
 from labelnoise.adapters.torch import Monitor
@@ -49,12 +50,13 @@ def monitor(model, rule=RULE, **options):
     return Monitor(model, Recorder(N, K, held_out=OUT), TensorDataset(*table()), rule=rule, batch_size=25, **options)
 
 
-def test_every_epoch_is_recorded_in_eval_mode_and_the_loop_goes_on_as_it_would_alone():
-    alone, watched, seen = network(), network(), []
+@pytest.mark.parametrize("rule", [None, HeldOutLoss(patience=9)])
+def test_every_epoch_is_recorded_in_eval_mode_and_the_loop_goes_on_as_it_would_alone(rule):
+    alone, watched, seen = network(nn.BatchNorm1d(D)), network(nn.BatchNorm1d(D)), []
     torch.manual_seed(2)
     train(alone, 3)
     torch.manual_seed(2)
-    mine = monitor(watched, rule=None)
+    mine = monitor(watched, rule=rule)
 
     def after():
         assert mine.end_epoch() is False and watched.training
@@ -64,9 +66,9 @@ def test_every_epoch_is_recorded_in_eval_mode_and_the_loop_goes_on_as_it_would_a
         watched.train()
 
     train(watched, 3, after)
-    for own, other in zip(alone.parameters(), watched.parameters(), strict=True):
+    for own, other in zip(alone.state_dict().values(), watched.state_dict().values(), strict=True):
         assert torch.equal(own, other)
-    assert mine.recorder.epochs == 3 and mine.stop is None
+    assert mine.recorder.epochs == 3 and (mine.stop is None) == (rule is None)
     for epoch, logits in enumerate(seen):
         log_p = torch.log_softmax(torch.from_numpy(logits), dim=1).numpy()
         assert_close(mine.recorder.loss[epoch], -log_p[np.arange(N), table()[1]], rtol=1e-4, atol=1e-5)
@@ -144,6 +146,12 @@ def test_inputs_may_be_tensors_by_name():
     assert mine.load_average() == [0]
 
 
+def ended(recorder):
+    recorder.update(np.arange(N), np.zeros((N, K)), table()[1])
+    recorder.end_epoch()
+    return recorder
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -153,8 +161,25 @@ def test_inputs_may_be_tensors_by_name():
             {"recorder": Recorder(N, K)},
             r"`recorder` must have held-out samples, got none; HeldOutLoss\(.*looks at them",
         ),
-        ({"recorder": Recorder(9, K, held_out=OUT[:9])}, f"a place for each of the {N} samples, got 9; make Recorder"),
-        ({"dataset": 3}, "`dataset` must have a length and positions, got 3"),
+        (
+            {"recorder": Recorder(9, K, held_out=OUT[:9])},
+            "a place for each of the 60 samples, got 9; give the data set",
+        ),
+        (
+            {"dataset": 3},
+            "`dataset` must give samples by position, got 3; use for example torch",
+        ),
+        ({"dataset": table()}, r"`dataset` must give \(input, label\), got .* at position 0"),
+        (
+            {"dataset": [(0, table()[0][0])] * N},
+            r"an integer as label, got .* as label of the sample at position 0",
+        ),
+        ({"dataset": pd.DataFrame({"a": [1] * N})}, "`dataset` must give samples by position, got"),
+        ({"dataset": DataLoader(TensorDataset(*table()))}, "`dataset` must give samples by position, got"),
+        (
+            {"recorder": ended(Recorder(N, K, held_out=OUT))},
+            "must have no epochs when a rule begins, got 1; make a",
+        ),
         ({"rule": "loss"}, "`rule` must be a stop rule or None, got 'loss'; use for example HeldOutLoss"),
         ({"average": 4}, "`average` must be odd"),
         ({"batch_size": 0}, "`batch_size` must be"),
@@ -169,11 +194,69 @@ def test_what_does_not_fit_is_refused_at_once(change, said):
 
 def test_what_comes_at_the_wrong_time_is_refused():
     mine = monitor(network())
-    with pytest.raises(InputError, match="`load_average` needs the chosen record, got none"):
+    with pytest.raises(InputError, match="`load_average` needs an epoch, got none; call `end_epoch` after each"):
         mine.load_average()
     with pytest.raises(InputError, match=r"`load_average` needs a rule, got None; give for example rule=HeldOutLoss"):
         monitor(network(), rule=None).load_average()
     with pytest.raises(InputError, match=r"the state must hold what HeldOutLoss.* has seen, got None; go on without"):
         mine.load_state_dict(monitor(network(), rule=None).state_dict())
-    with pytest.raises(InputError, match=r"`dataset` must give \(input, label\), got"):
-        Monitor(network(), Recorder(N, K), table()[0], rule=None).end_epoch()
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            lambda: monitor(network(), rule=HeldOutLoss(9)),
+            r"must be of HeldOutLoss\(patience=9.*, got HeldOut",
+        ),
+        (
+            lambda: monitor(network(), average=3),
+            r"with average=3, got .* average=5; the weights that",
+        ),
+        (lambda: monitor(nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Identity(), nn.Linear(8, K))), "of this network"),
+        (lambda: Monitor(network(), Recorder(N, K, held_out=~OUT), TensorDataset(*table()), RULE), "must name this"),
+    ],
+)
+def test_a_state_of_another_training_is_refused_and_changes_nothing(other, said):
+    mine = monitor(network())
+    train(mine.model, 3, mine.end_epoch)
+    before = other()
+    with pytest.raises(InputError, match=said):
+        before.load_state_dict(mine.state_dict())
+    assert before.recorder.epochs == 0 and before.stop is None
+    before.end_epoch()
+    assert before.stop.chosen == 0
+
+
+@pytest.mark.parametrize("average", [5, "all"])
+def test_weights_that_are_not_finite_are_in_no_average(average):
+    mine = monitor(network(), average=average)
+    train(mine.model, 2, mine.end_epoch)
+    with torch.no_grad():
+        mine.model[0].weight[0, 0] = np.nan
+    mine.end_epoch()
+    assert mine.stop.chosen < 2 and mine.load_average() == list(range(2 if average == 5 else mine.stop.chosen + 1))
+    assert all(torch.isfinite(value).all() for value in mine.model.parameters())
+
+
+def test_held_out_samples_without_an_output_are_said_to_be_so_at_once():
+    X, y = table()
+    X[torch.from_numpy(OUT)] = np.nan
+    mine = Monitor(network(), Recorder(N, K, held_out=OUT), TensorDataset(X, y), RULE)
+    with pytest.raises(InputError, match="must have finite outputs, got none of 20 in the first epoch; HeldOutLoss"):
+        mine.end_epoch()
+
+
+@pytest.mark.parametrize("wrap", [lambda z: (z, None), lambda z: {"logits": z, "other": None}])
+def test_logits_may_be_among_other_outputs(wrap):
+    class Wrapped(nn.Sequential):
+        def forward(self, x):
+            return wrap(super().forward(x))
+
+    model = Wrapped(*network())
+    mine = monitor(model, rule=None)
+    mine.end_epoch()
+    model.eval()
+    with torch.no_grad():
+        own = nn.Sequential(*model)(table()[0]).argmax(1)
+    assert_close(mine.recorder.prediction[0], own.numpy().astype(np.int32))

@@ -8,7 +8,8 @@ pytest.importorskip("skorch")
 import torch
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
-from skorch.dataset import ValidSplit
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
 from torch import nn
 
 from helpers import assert_close
@@ -111,23 +112,28 @@ def test_a_rule_ends_the_training_and_the_net_holds_the_average():
     X, y = table()
     y = np.random.default_rng(1).integers(K, size=N)  # nothing but noise
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(D, 32), nn.ReLU(), nn.BatchNorm1d(32), nn.Linear(32, K), nn.Softmax(dim=1))
+    module = nn.Sequential(nn.BatchNorm1d(D), nn.Linear(D, 32), nn.ReLU(), nn.Linear(32, K), nn.Softmax(dim=1))
     callbacks = [("weights", Weights()), ("recorder", RecorderCallback(rule=RULE, average=3))]
     trained = NeuralNetClassifier(module, max_epochs=40, lr=0.5, batch_size=16, verbose=0, callbacks=callbacks)
     trained.fit(X, y)
     recorder, seen = (dict(trained.callbacks_)[name] for name in ("recorder", "weights"))
     stop = find_stop(RULE, recorder.recorder_)
-    assert recorder.recorder_.epochs == stop.stopped + 1 < 40 and recorder.stopping_.watch.stop == stop
+    assert recorder.recorder_.epochs == stop.stopped + 1 < 40 and recorder.stop_ == stop
+    assert recorder.averaged_ == list(range(max(stop.chosen - 1, 0), stop.chosen + 2))
     window = seen.seen_[max(stop.chosen - 1, 0) : stop.chosen + 2]
     for name, value in trained.module_.named_parameters():
         assert_close(value.detach(), torch.stack([one[name] for one in window]).mean(0), rtol=1e-6, atol=1e-7)
-    assert not torch.equal(trained.module_[2].running_mean, window[-1]["2.running_mean"])  # estimated anew
+    seen = X[~recorder.recorder_.held_out].mean(0)  # its statistics are estimated anew, on what was trained on
+    assert_close(trained.module_[0].running_mean, seen, rtol=1e-4, atol=1e-5)
+    trained.partial_fit(X, y)  # which goes on: the rule has ended
+    assert recorder.recorder_.epochs == stop.stopped + 2 and recorder.stop_.chosen == stop.chosen
 
 
 def test_a_rule_without_held_out_samples_and_what_is_no_rule_are_refused():
     X, y = table()
-    with pytest.raises(InputError, match="`recorder` must have held-out samples, got none"):
-        net(X=X, recorder=RecorderCallback(rule=RULE), train_split=None).fit(X, y)
+    for split in (None, predefined_split(Dataset(X, y))):
+        with pytest.raises(InputError, match="`train_split` must keep samples of the data for validation, got none; H"):
+            net(X=X, recorder=RecorderCallback(rule=RULE), train_split=split).fit(X, y)
     with pytest.raises(InputError, match="`rule` must be a stop rule or None, got 'loss'"):
         net(X=X, recorder=RecorderCallback(rule="loss")).fit(X, y)
 

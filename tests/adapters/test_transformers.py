@@ -6,8 +6,10 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from helpers import assert_close
+from labelnoise.adapters.evaluation import mixed
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import HeldOutLoss
@@ -55,7 +57,8 @@ def seen_class():
             model.eval()
             batch = transformers.default_data_collator(self.data)
             with torch.no_grad():
-                self.logits.append(model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy())
+                outputs = model(batch["input_ids"], attention_mask=batch["attention_mask"])
+            self.logits.append((outputs[0] if isinstance(outputs, tuple) else outputs.logits).numpy())
             model.train(mode)
 
     return Seen
@@ -151,12 +154,44 @@ def test_a_rule_ends_the_training_and_the_model_holds_the_average(tmp_path):
     second = model()
     train(tmp_path / "halves", again, data, trained, epochs=30, net=second, resume=True, **constant)
     assert find_stop(RULE, again) == stop
+    with pytest.raises(InputError, match=f"`output_dir` must hold the record of step {steps}, from which"):
+        train(
+            tmp_path / "elsewhere", Recorder(N, K, held_out=OUT), data, trained, rule=RULE,
+            resume=tmp_path / "whole" / f"checkpoint-{steps}",
+        )  # fmt: skip
     for own, same in zip(second.state_dict().values(), net.state_dict().values(), strict=True):
         assert_close(own, same, rtol=1e-5, atol=1e-7)
 
 
+class Small(nn.Module):
+    """A model of one's own, with batch norm, that returns a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.linear = nn.BatchNorm1d(LENGTH), nn.Linear(LENGTH, K)
+
+    def forward(self, input_ids, attention_mask=None, labels=None):
+        logits = self.linear(self.norm(input_ids.float()))
+        return (
+            {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits} if labels is not None else (logits,)
+        )
+
+
+def test_batch_norm_takes_its_statistics_from_what_was_trained_on(tmp_path):
+    data, net = samples(), Small()
+    trained = [data[at] for at in np.flatnonzero(~OUT)]
+    train(tmp_path, Recorder(N, K, held_out=OUT), data, trained, rule=RULE, net=net)
+    ids = torch.stack([sample["input_ids"] for sample in trained]).float()
+    parts = mixed(np.ones(len(trained), bool), 7)
+    assert_close(net.norm.running_mean, torch.stack([ids[part].mean(0) for part in parts]).mean(0), rtol=1e-3)
+    assert not np.allclose(
+        net.norm.running_mean, torch.stack([s["input_ids"] for s in data]).float().mean(0), rtol=1e-2
+    )
+
+
 def test_data_of_another_size_and_batches_without_labels_are_refused(tmp_path):
-    with pytest.raises(InputError, match=rf"`recorder` must have a place for each of the {N} samples, got 7; make Rec"):
+    with pytest.raises(InputError, match=rf"`recorder` must have a place for each of the {N} samples, got 7; give the"):
         train(tmp_path, Recorder(7, K))
     with pytest.raises(InputError, match="the batches must hold `labels`, got input_ids"):
         train(

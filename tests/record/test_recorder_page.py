@@ -24,7 +24,7 @@ def test_the_loop_runs(capsys):
 
 
 def test_the_other_examples_are_python_and_name_what_there_is():
-    assert len(OTHERS) == 5
+    assert len(OTHERS) == 6
     for example in OTHERS:
         compile(example, "recorder.md", "exec")
         for room, names in re.findall(r"from labelnoise\.(adapters\.\w+) import (.*)", example):

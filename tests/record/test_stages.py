@@ -97,6 +97,8 @@ def test_the_onset_comes_after_t1_even_where_the_window_ended_before():
         ([1], [-1], "no step was made"),
         ([1, NAN, NAN], [-1, NAN, NAN], "the run is not finite from step 1 on"),
         ([-1, -3, -2], [-9, -9, 2.5], "the best, step 2, misses by 2.5"),
+        ([1, 0, -2], [-9, -9, -9], "the best, step 1, leaves a margin of 0"),
+        ([1, 2, -2], [-9, 0, -9], "the best, step 1, leaves a margin of 0"),
     ],
 )
 def test_without_a_stage_one_the_reason_is_said(clean, noisy, reason):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from labelnoise.runs.workers import cores
+
 SCRIPT = """
 import os, time
 from labelnoise.runs.workers import worker_pool
@@ -39,3 +41,13 @@ def test_workers_end_with_a_main_process_that_is_killed(tmp_path):
         time.sleep(0.05)
     os.kill(worker, signal.SIGKILL)
     pytest.fail("the worker outlived its parent")
+
+
+def test_without_affinity_all_cores_count(monkeypatch):
+    """As on macOS and Windows, where a process cannot ask which cores it may use."""
+    assert cores() == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 17)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == 17
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1

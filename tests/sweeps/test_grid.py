@@ -116,7 +116,20 @@ def test_the_fields_of_whatever_pieces_there_are_may_be_swept():
     found = parameters_of(setup)
     swept = set_up(setup, {found["momentum"]: 0.7, found["rate"]: 0.2, found["tau_plus"]: 0.4})
     assert swept.simulation.dynamics.optimizer == Momentum(momentum=0.7) and swept.problem.taus == (0.4, 0.2)
-    assert "momentum" not in PARAMETERS and "rate" not in PARAMETERS
+    assert "nesterov" not in PARAMETERS and "rate" not in PARAMETERS
+
+
+def test_a_momentum_of_zero_is_gradient_descent():
+    def optimizer(dynamics, momentum):
+        setup = Setup(SignalNoise(), SimulateConfig(dynamics=dynamics))
+        swept = set_up(setup, {parameters_of(setup)["momentum"]: momentum})
+        return swept.simulation.dynamics
+
+    look_ahead = Dynamics(optimizer=Momentum(0.3, nesterov=True))
+    assert optimizer(Dynamics(), 0.5).optimizer == Momentum(0.5)
+    assert optimizer(look_ahead, 0.5).optimizer == Momentum(0.5, nesterov=True)
+    for dynamics in (Dynamics(), look_ahead):
+        assert optimizer(dynamics, 0.0) == Dynamics() and not optimizer(dynamics, 0.0).departures
 
 
 def test_what_may_share_a_batch_does():
@@ -128,6 +141,7 @@ def test_what_may_share_a_batch_does():
         "batch_size": 9.0,
         "selection_from": 1.0,
         "fresh_flips": 0.1,
+        "momentum": 0.5,
         "n_classes": 2.0,  # the flips of this problem are those of two classes
     }
     for name, parameter in PARAMETERS.items():

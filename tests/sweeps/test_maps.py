@@ -6,6 +6,7 @@ from matplotlib.contour import ContourSet
 
 from helpers import assert_close
 from labelnoise.runs.places import read_settings
+from labelnoise.sweeps.axes import edges, side_of
 from labelnoise.sweeps.chunks import Store
 from labelnoise.sweeps.dataset import grid_dataset
 from labelnoise.sweeps.execution import Execution, Work, workers_of
@@ -16,7 +17,7 @@ from labelnoise.sweeps.page import pictures_of
 from labelnoise.sweeps.quantities import (
     SHARE,
     STAGES,
-    edges,
+    completed,
     error_quantities,
     nice_levels,
     theory_lines,
@@ -32,7 +33,7 @@ def pictures(folder, grid, **settings):
     config, how = read_settings(table, (SweepRun, Execution))
     with workers_of(Execution(workers=1)) as run:
         result = Work(Store(folder), run, how, None).complete(config.plan())
-    dataset = grid_dataset(config.base, config.axes, result)
+    dataset = completed(grid_dataset(config.base, config.axes, result))
     return {picture.name: picture for picture in pictures_of(dataset, None)}, dataset
 
 
@@ -57,6 +58,57 @@ def test_cells_that_diverged_are_grey_and_hatched(tmp_path):
     assert len(hatched.get_paths()) == 2
     assert "a seed diverged" in [text.get_text() for text in figure_axes[0].figure.legends[0].get_texts()]
     assert np.isnan(SHARE.mean(dataset).sel(lr=1e300)).all()
+
+
+def legend_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def inches_below(figure):
+    """Room below the lowest panel."""
+    return min(panel.get_position().y0 for panel in figure.axes if panel.get_title()) * figure.get_figheight()
+
+
+def test_the_legend_says_why_cells_are_grey(tmp_path):
+    """Not of the table of stages, but of what is drawn: a map of errors may hold T1 in its errors only."""
+    kept = ["stage_one", "test_error_seen", "test_error_seen_at_T1"]
+    shown, dataset = pictures(tmp_path / "a", {"mu_norm": [0.1, 8], "d": [100, 200]}, variables=kept, seeds=4)
+    assert dataset.stage_one.mean("seed").values.tolist()[0] == [0, 0]
+    figure = shown["errors"].draw()
+    assert legend_of(figure)[-1] == "no number: no Stage I" and inches_below(figure) > 0.95
+    shown, _ = pictures(tmp_path / "b", {"mu_norm": [8, 9], "lr": [0.05, 1e300]}, variables=kept, seeds=4)
+    assert legend_of(shown["errors"].draw())[-2:] == ["a seed diverged", "no number: all seeds diverged"]
+    shown, _ = pictures(tmp_path / "c", {"mu_norm": [8, 9], "tau": [0, 0.2]}, seeds=4)
+    assert legend_of(shown["stages"].draw()) == ["no number: no noisy or no clean samples"]
+    shown, _ = pictures(tmp_path / "d", {"n_snr2": [40, 50], "tau": [0.1, 0.2]}, variables=kept[1:2])
+    figure = shown["errors"].draw()
+    assert legend_of(figure) == [] and inches_below(figure) < 0.65
+
+
+def test_what_never_happens_lies_apart_and_is_called_so(tmp_path):
+    grid = {"mu_norm": [2, 4, 8], "selection_from": [2, 4, 8, 20]}
+    shown, dataset = pictures(tmp_path / "a", grid)
+    panel = shown["stages"].draw().axes[0]
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["2", "4", "8", "never"]
+    borders = side_of(dataset, "selection_from").borders
+    assert_close(borders, np.array([2**0.5, 8**0.5, 32**0.5, 128**0.5, 32.0]))
+    assert_close(np.array(panel.get_ylim()), borders[[0, -1]])
+    (gap,) = panel.patches
+    assert_close(np.array([gap.get_y(), gap.get_y() + gap.get_height()]), np.array([128**0.5, 16.0]))
+    assert gap.get_facecolor() == (1, 1, 1, 1) and borders[3] < gap.get_y() + gap.get_height() < panel.get_yticks()[-1]
+    assert shown["stages"].text.endswith(" Never: selection_from at the last step or later.")
+    shown, _ = pictures(tmp_path / "b", {**grid, "selection_from": [2, 4, 8, 19]})
+    panel = shown["stages"].draw().axes[0]
+    assert not panel.patches and "Never" not in shown["stages"].text  # the last step selects
+
+
+def test_axes_end_where_cells_end_and_cells_where_values_end(tmp_path):
+    shown, dataset = pictures(tmp_path / "a", {"n_snr2": [0, 1, 2], "fresh_flips": [0, 0.1, 0.2]}, variables=["loss"])
+    assert side_of(dataset, "n_snr2").borders.tolist() == [0, 0.5, 1.5, 2.5]
+    assert_close(side_of(dataset, "fresh_flips").borders, np.array([0, 0.05, 0.15, 0.25]))
+    shown, dataset = pictures(tmp_path / "b", {"flip_dependence": [0, 0.5, 1], "flip_cosine": [-1, 0, 1]})
+    for panel in shown["errors"].draw().axes[:3]:
+        assert panel.get_xlim() == (0, 1) and panel.get_ylim() == (-1, 1)
 
 
 def test_more_axes_give_cuts_at_the_middle_that_say_so(tmp_path):
@@ -130,6 +182,6 @@ def test_levels_edges_and_intervals():
     assert len(nice_levels(np.array([1e-9, 1e9]))) <= 6
     assert nice_levels(np.array([0.05, 10_100])).tolist() == [0.1, 1, 10, 100, 1000]  # that of 10^4 would be a dot
     assert nice_levels(np.arange(3_001)).tolist() == [100, 1000]  # that of 10 would lie beside that of 100
-    assert_close(edges(np.array([1.0, 2, 4]), False), np.array([0.5, 1.5, 3, 5]))
+    assert_close(edges(np.array([1.0, 2, 4])), np.array([0.5, 1.5, 3, 5]))
     low, high = wilson(np.array([0.5, 0.0]), np.array([10, 10]))
     assert low[0] == pytest.approx(0.2366, abs=1e-4) and high[1] == pytest.approx(0.2775, abs=1e-4)

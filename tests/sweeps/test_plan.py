@@ -1,17 +1,21 @@
 """Cells, seeds and chunks follow from the settings alone."""
 
 import hashlib
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import labelnoise
 from labelnoise.errors import InputError
-from labelnoise.sweeps.chunks import Finished, Store, gather
+from labelnoise.sweeps.chunks import Finished, Store, gather, run_chunk
 from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.sweeps.plan import draw_points
 from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.dynamics import Dynamics
 from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.shown import Shown
 
 SWEEP = SweepRun(
     SignalNoise(n=20, d=300, m=3), SimulateConfig(steps=20, test_draws=9), grid=("d=100,200,300", "m=2,3"), seeds=4
@@ -90,6 +94,24 @@ def test_chunks_are_cut_to_the_memory_and_a_run_beyond_it_is_refused():
         match=r"must hold at least one run, but one at n=400, m=20, steps=20, test_draws=9 takes \d+ MiB, got 1 MiB",
     ):
         replace(large, memory=1).plan()
+
+
+@pytest.mark.parametrize("shown", [Shown(batch_size=20), Shown(fresh_flips=0.1)], ids=["minibatches", "fresh flips"])
+def test_what_is_drawn_ahead_counts_as_memory(shown):
+    """Python's own count of what a chunk takes at most; without the draws twice as many runs would fit."""
+    problem = SignalNoise(n=100, d=400, m=2, mu_norm=5.0, init_std=0.01)
+    simulation = SimulateConfig(steps=4_000, test_draws=0, dynamics=Dynamics(shown=shown))
+    plan = replace(SWEEP, problem=problem, simulation=simulation, grid=("d=400",), seeds=40, memory=40).plan()
+    chunk = plan.chunk(0)
+    run_chunk(
+        replace(chunk, seeds=chunk.seeds[:1], evaluation=chunk.evaluation[:1], values=chunk.values[:1]),
+        labelnoise.__version__,
+    )
+    tracemalloc.start()
+    run_chunk(chunk, labelnoise.__version__)
+    most = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    assert 20 < most < 1.3 * 40
 
 
 @pytest.mark.parametrize("sobol", [False, True])

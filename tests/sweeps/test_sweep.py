@@ -16,10 +16,12 @@ import labelnoise as ln
 from labelnoise.cli import main
 from labelnoise.runs.folders import run_experiment
 from labelnoise.runs.kinds import find_kind
+from labelnoise.runs.places import read_settings
 from labelnoise.runs.reading import read_run
 from labelnoise.sweeps import execution
 from labelnoise.sweeps.chunks import Store
 from labelnoise.sweeps.variables import RECORD, STAGES
+from labelnoise.theory.config import SimulateConfig
 
 TABLE = {
     "n": 20, "d": 300, "m": 2, "lr": 0.05, "steps": 30, "test_draws": 20, "seeds": 3, "chunk": 4,
@@ -84,7 +86,12 @@ def test_the_file_is_what_was_returned_and_the_folder_holds_nothing_else(swept):
     assert sorted(path.name for path in folder.iterdir()) == [
         "checksums.json", "config.json", "summary.json", "sweep.nc"
     ]  # fmt: skip
-    assert json.loads(dataset.settings)["problem"]["n"] == 20 and "numpy" in dataset.source
+    problem = json.loads(dataset.settings)["problem"]
+    assert (problem["n"], problem["d"], problem["m"]) == (20, 300, "set by m")
+    assert (problem["mu_norm"], problem["label_noise"]) == ("set by n_snr2", "set by tau")
+    assert all(name in dataset.source for name in ("compiled engine; ", "numba ", "numpy ", "scipy "))
+    assert "torch" not in dataset.source and "pandas" not in dataset.source
+
     run = read_run(folder)
     assert (run.summary["cells"], run.summary["runs"], run.summary["diverged"]) == ([6], 18, 0)
     assert ln.sweep(run.config, folder).identical(dataset)  # read, not run
@@ -279,9 +286,35 @@ def test_input_that_is_refused_is_one_sentence_and_leaves_nothing(words, message
 
 def test_dynamics_that_the_engine_cannot_hold_are_refused(tmp_path):
     table = {**TABLE, "simulation": {"dynamics": {"optimizer": {"kind": "Adam"}}}}
-    with pytest.raises(ln.InputError, match="Adam"):
+    with pytest.raises(ln.InputError, match="Adam .*; choose gradient-descent, momentum"):
         ln.sweep(table, tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_file_names_the_engines_that_trained_its_runs(tmp_path):
+    noise = {"problem": {"label_noise": {"kind": "Symmetric", "rate": 0.1}}, "optimizer": "gradient-descent"}
+    table = {**TABLE, **noise, "grid": {"one_patch": [0, 1], "momentum": [0, 0.5]}, "variables": ["loss"]}
+    dataset = ln.sweep(table, tmp_path / "a", workers=1)
+    assert "compiled and span engine; " in dataset.source
+    settings = json.loads(dataset.settings)
+    assert settings["simulation"]["dynamics"]["optimizer"] == "set by momentum"
+    assert settings["problem"]["label_noise"]["rate"] == 0.1 and settings["problem"]["one_patch"] == "set by one_patch"
+
+
+def test_optimisers_are_compared_by_sweeps_of_equal_draws(tmp_path):
+    """What the refusal of a grid of optimisers says; and momentum 0 is gradient descent, to the bit."""
+    table = {**TABLE, "grid": {"d": [100, 200]}, "variables": ["loss"]}
+    plain = ln.sweep(table, tmp_path / "plain", workers=1)
+    heavy = ln.sweep({**table, "optimizer": "momentum:0.5"}, tmp_path / "heavy", workers=1)
+    assert (plain.run_seed == heavy.run_seed).all() and (plain.loss != heavy.loss).all()
+    swept = ln.sweep({**table, "grid": {"momentum": [0, 0.5], "d": 200}}, tmp_path / "swept", workers=1)
+    for momentum, optimizer in ((0, "gradient-descent"), (0.5, "momentum:0.5")):
+        cell = swept.sel(momentum=momentum, seed=1)
+        problem = ln.SignalNoise(n=TABLE["n"], d=200, m=TABLE["m"], mu_norm=float(cell.mu_norm))
+        how = read_settings({"optimizer": optimizer}, (SimulateConfig,))[0].dynamics
+        draw = problem.sample(seed=int(cell.run_seed))
+        run = ln.simulate(draw, lr=float(cell.lr), steps=int(cell.steps), test_draws=0, dynamics=how)
+        assert run.table["loss"][-1] == float(cell.loss)
 
 
 def test_a_table_needs_a_grid_and_yes_lifts_the_limits(tmp_path, monkeypatch):

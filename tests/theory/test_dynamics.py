@@ -242,8 +242,11 @@ def test_shown_is_the_same_however_it_is_asked_for():
 def test_adam_leaves_the_span_and_runs_on_vectors():
     draw = PROBLEM.sample(seed=0, vectors=True)
     how = Dynamics(optimizer=Adam())
-    with pytest.raises(InputError, match="leave the span"):
-        simulate(draw, dynamics=how)
+    for given, remedy in ((draw, ""), (PROBLEM.sample(seed=0), "draw with sample(seed, vectors=True) and ")):
+        for engine in ("auto", "compiled", "span"):
+            with pytest.raises(InputError) as refusal:
+                simulate(given, dynamics=how, engine=engine)
+            assert str(refusal.value).endswith(f"of the patches; {remedy}use simulate(..., engine='dense')")
     run = simulate(draw, lr=0.01, steps=30, engine="dense", dynamics=how)
     assert run.status == "ok" and run.table["loss"][-1] < run.table["loss"][0]
 

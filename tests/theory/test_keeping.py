@@ -83,6 +83,20 @@ def test_a_disk_without_room_is_refused_before_the_first_step(monkeypatch, tmp_p
         simulate(PROBLEM.sample(seed=0), **OPTIONS, record_in=tmp_path)
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["a folder is named", "no folder is named"])
+def test_what_goes_to_the_disk_is_not_counted_against_memory(named, monkeypatch, tmp_path):
+    monkeypatch.setattr("labelnoise.arrays.free_memory", lambda: 600_000)
+    long = {**OPTIONS, "steps": 5_000, "record_every": 1, "test_draws": 0, "record_in": tmp_path if named else None}
+    refused = []
+    for record in ((), ("rho",)):
+        with pytest.raises(
+            InputError, match="1.2 MB of it are 5,002 records a run: raise record_every, now 1$"
+        ) as error:
+            simulate(PROBLEM.sample(seed=0), **{**long, "record": record})
+        refused.append(str(error.value))
+    assert refused[0] == refused[1]
+
+
 def test_a_disk_that_fills_up_gives_one_sentence(tmp_path):
     """A real limit on the size of files stands for the full disk: the system refuses the room."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -109,6 +123,19 @@ def test_the_room_is_taken_before_the_first_number_is_written(tmp_path, monkeypa
         InputError, match=r"^records of 1.15 kB could not be kept in .* \(No space left on device\); make room"
     ):
         simulate(PROBLEM.sample(seed=0), **{**OPTIONS, "record": ("output",)}, record_in=tmp_path)
+
+
+def test_without_fallocate_the_file_is_made_as_large(tmp_path, monkeypatch):
+    """As on macOS."""
+    sizes, truncate = [], os.truncate
+    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.setattr(os, "truncate", lambda file, size: (sizes.append(size), truncate(file, size)))
+    memory, disk = (
+        simulate(PROBLEM.sample(seed=0), **{**OPTIONS, "record": ("output",)}, record_in=place)
+        for place in (None, tmp_path)
+    )
+    assert sizes == [6 * 24 * 8] and is_on_disk(disk.values["output"])
+    assert np.array_equal(memory.values["output"], disk.values["output"])
 
 
 @pytest.mark.parametrize("value", ["nowhere/at/all", __file__, 3, ""])

@@ -1,8 +1,8 @@
-"""What the adapters of torch's libraries share: how a data set is gone through, states as tensors, and refusals."""
+"""What the adapters of torch's libraries share: how data are gone through in eval mode, states as tensors, refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +49,19 @@ def check_size(recorder: Recorder, dataset: Any) -> None:
     """Refuse a data set of another size than the recorder."""
     if (n := len(dataset)) != recorder.n_samples:
         raise InputError(
-            f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; "
-            f"make Recorder({n}, ...)"
+            f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; give the data set of "
+            f"all samples, held-out ones included, or make Recorder({n}, ...)"
         )
+
+
+def logits_of(outputs: Any) -> Any:
+    """The logits among what a model returns: its output, or the first one; in a mapping, the one of that name."""
+    outputs = getattr(outputs, "logits", outputs)
+    if isinstance(outputs, Mapping):
+        if "logits" not in outputs:
+            raise InputError(f"the model must return `logits`, got {', '.join(map(str, outputs))}; name them so")
+        return outputs["logits"]
+    return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def in_order(n: int, size: int) -> list[np.ndarray]:
@@ -69,13 +79,18 @@ def mixed(trained: Bool[np.ndarray, " n"], size: int) -> list[np.ndarray]:
     return np.array_split(order, -(-len(order) // size)) if order.size else []
 
 
-def to_device(inputs: Any, device: Any) -> Any:
-    """Return inputs on a device: a tensor, or tensors in dicts, lists and tuples."""
+def of_each_tensor(change: Callable[[Any], Any], inputs: Any) -> Any:
+    """Return inputs with each tensor changed, also those in dicts, lists and tuples."""
     if isinstance(inputs, Mapping):
-        return {name: to_device(value, device) for name, value in inputs.items()}
+        return {name: of_each_tensor(change, value) for name, value in inputs.items()}
     if isinstance(inputs, list | tuple):
-        return [to_device(value, device) for value in inputs]
-    return inputs.to(device) if hasattr(inputs, "to") else inputs
+        return [of_each_tensor(change, value) for value in inputs]
+    return change(inputs) if hasattr(inputs, "device") else inputs
+
+
+def to_device(inputs: Any, device: Any) -> Any:
+    """Return inputs on a device."""
+    return of_each_tensor(lambda tensor: tensor.to(device), inputs)
 
 
 def as_tensors(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.adapters.evaluation import absent_library, as_tensors, check_recorder, evaluating
+from labelnoise.adapters.evaluation import (
+    absent_library,
+    as_tensors,
+    check_recorder,
+    evaluating,
+    logits_of,
+    of_each_tensor,
+)
 from labelnoise.errors import InputError, described
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.stopping import Stop
 
 try:
     import torch
@@ -28,6 +37,7 @@ except ModuleNotFoundError as absent:
 from labelnoise.adapters.stopping import Stopping, check_rule
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool
     from lightning.pytorch import LightningModule, Trainer
 
     from labelnoise.training.config import Average
@@ -43,7 +53,8 @@ class RecorderCallback(Callback):
         recorder: of all samples.
         batches: goes through the samples once an epoch, and gives (index, inputs, labels): the network is evaluated on
             them in eval mode after each epoch. None records what the training steps return, in train mode: a dict
-            with `index`, `logits` and `labels` beside `loss`.
+            with `index`, `logits` and `labels` beside `loss`. With a rule and batch norm in an order that mixes the
+            classes.
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
         average: records around the chosen one whose weights the module holds in the end, an odd number; 1 for that one
             alone, "all" for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
@@ -66,13 +77,31 @@ class RecorderCallback(Callback):
         check_rule(rule, average, recorder)
         if rule is not None and batches is None:
             raise InputError("`batches` must be given with a rule, got None; it looks at all samples in eval mode")
+        if batches is not None and (not isinstance(batches, Iterable) or iter(batches) is batches):
+            raise InputError(
+                f"`batches` must be gone through once an epoch, got {described(batches)}; give a DataLoader of (index, "
+                "inputs, labels)"
+            )
         self.rule, self.average = rule, average
         self._stopping: Stopping | None = None
         self._recorded = -1
 
+    @property
+    def stop(self) -> Stop | None:
+        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
+        return self._stopping.watch.stop if self._stopping else None
+
+    @property
+    def averaged(self) -> list[int] | None:
+        """The epochs, from 0, whose average the module holds; None while it is trained."""
+        return self._stopping.averaged if self._stopping else None
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the rule begin, before a checkpoint is read."""
-        if self.rule is not None and stage == "fit":
+        """Let the rule begin, before a checkpoint is read; it goes on where the same module is trained on."""
+        if stage != "fit":
+            return
+        self._recorded = -1
+        if self.rule is not None and (self._stopping is None or self._stopping.model is not pl_module):
             self._stopping = Stopping(pl_module, self.recorder, self.rule, self.average)
 
     def on_train_batch_end(
@@ -99,8 +128,10 @@ class RecorderCallback(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average of the weights around the stop into the module."""
-        if self._stopping and self._stopping.watch.records:
-            self._stopping.load_average(self._trained_inputs(pl_module, self._stopping.held_out))
+        if self._stopping and self.stop:
+            inputs = self._trained_inputs(trainer, pl_module, self._stopping.held_out)
+            with evaluating(pl_module), trainer.precision_plugin.forward_context():  # the modes are Lightning's
+                self._stopping.load_average(inputs)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the record and what the rule goes by, for checkpoints."""
@@ -111,32 +142,40 @@ class RecorderCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.recorder.load_state_dict(state_dict["recorder"])
-        self._recorded = state_dict["recorded"]
         if self._stopping:
             self._stopping.load_state_dict(state_dict.get("stopping"))
+        self.recorder.load_state_dict(state_dict["recorder"])
+        self._recorded = state_dict["recorded"]
 
     def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Once an epoch."""
         if self._recorded == trainer.current_epoch:
             return
         if self.batches is not None:
-            with evaluating(pl_module):
-                for index, inputs, labels in self._on_device(pl_module):
-                    self.recorder.update(index, pl_module(inputs), labels)
+            with evaluating(pl_module), trainer.precision_plugin.forward_context():
+                for index, inputs, labels in self._on_device(trainer, pl_module):
+                    self.recorder.update(index, logits_of(pl_module(inputs)), labels)
         epoch = self.recorder.end_epoch()
         self._recorded = trainer.current_epoch
         if self._stopping and self._stopping.observe(epoch):
             trainer.should_stop = True
 
-    def _on_device(self, pl_module: LightningModule) -> Iterator[tuple[Any, Any, Any]]:
-        """The batches where the module lies."""
-        for batch in self.batches or ():
-            yield pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+    def _on_device(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[tuple[Any, Any, Any]]:
+        """The batches where the module lies, inputs in its precision."""
+        for batch in () if self.batches is None else self.batches:
+            if not isinstance(batch, list | tuple) or len(batch) != 3:
+                raise InputError(
+                    f"`batches` must give (index, inputs, labels), got {described(batch)}; use for example "
+                    "DataLoader(TensorDataset(torch.arange(len(x)), x, y), 512)"
+                )
+            index, inputs, labels = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+            yield index, trainer.precision_plugin.convert_input(inputs), labels
 
-    def _trained_inputs(self, pl_module: LightningModule, held_out: np.ndarray) -> Iterator[Any]:
+    def _trained_inputs(
+        self, trainer: Trainer, pl_module: LightningModule, held_out: Bool[np.ndarray, " n"]
+    ) -> Iterator[Any]:
         """Inputs of two or more samples that were trained on."""
-        for index, inputs, _ in self._on_device(pl_module):
+        for index, inputs, _ in self._on_device(trainer, pl_module):
             trained = torch.as_tensor(~held_out, device=index.device)[index]
             if trained.sum() > 1:
-                yield inputs[trained]
+                yield of_each_tensor(itemgetter(trained), inputs)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.adapters.evaluation import absent_library
+from labelnoise.adapters.evaluation import absent_library, mixed
+from labelnoise.errors import InputError
 from labelnoise.record.recorder import BUDGET, Recorder
 from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.stopping import Stop
 
 try:
     import torch
@@ -21,7 +23,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stopping, check_rule
+from labelnoise.adapters.stopping import HELD_OUT, Stopping, check_rule
 
 if TYPE_CHECKING:
     from labelnoise.training.config import Average
@@ -30,16 +32,17 @@ if TYPE_CHECKING:
 class RecorderCallback(Callback):
     """Record every epoch, in eval mode, in the order of the data that `fit` was given; with a rule, stop in time.
 
-    After `fit`, `recorder_` is the record. Its held-out samples are those that the net's `train_split` kept for
-    validation, a fifth by skorch's default. A net with `NLLLoss`, skorch's default, gives probabilities, one with
-    another criterion logits. A net that goes on (`warm_start`, `partial_fit`) goes on in the same record.
+    After `fit`, `recorder_` is the record, `stop_` what the rule said, `averaged_` the epochs, from 0, of the average
+    that the net holds. Held-out samples are those that the net's `train_split` keeps for validation, a fifth by
+    default. A net with `NLLLoss`, skorch's default, gives probabilities, one with another criterion logits. A net that
+    goes on (`warm_start`, `partial_fit`) goes on in the same record.
 
     Args:
         n_classes: number of classes; None counts the net's `classes_`.
         history: whether every epoch is kept, as in `Recorder`.
         budget: bytes of history in memory, as in `Recorder`.
-        rule: says where to stop, as `HeldOutLoss()` does; None records only. It looks at the epochs of one call of
-            `fit` or `partial_fit`.
+        rule: says where to stop, as `HeldOutLoss()` does; None records only. It ends an epoch before callbacks that
+            stand behind this one, so let it be the last. Of a net that goes on it goes on, too.
         average: records around the chosen one whose weights the net holds in the end, an odd number; 1 for that one
             alone, "all" for all up to it.
 
@@ -63,11 +66,14 @@ class RecorderCallback(Callback):
         check_rule(self.rule, self.average)
         self.recorder_: Recorder | None = None
         self.stopping_: Stopping | None = None
+        self.stop_: Stop | None = None
+        self.averaged_: list[int] | None = None
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Let the rule begin again."""
-        self.stopping_ = None
+        """Refuse a rule where nothing is held out."""
+        if self.rule is not None and HELD_OUT & set(self.rule.needs) and net.train_split is None:
+            raise _nothing_held_out(self.rule)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Evaluate, record, and end the training where the rule says so, in the way of skorch's own callbacks."""
@@ -81,17 +87,16 @@ class RecorderCallback(Callback):
             update = recorder.update_proba if isinstance(net.criterion_, nn.NLLLoss) else recorder.update
             update(index, logits, labels.to(torch.int64))
         epoch = recorder.end_epoch()
-        if self.rule is None:
-            return
-        self.stopping_ = self.stopping_ or Stopping(net.module_, recorder, self.rule, self.average)
-        self._trained = dataset_train
-        if self.stopping_.observe(epoch):
-            raise KeyboardInterrupt
+        if self.stopping_:
+            self._trained, ended = dataset_train, self.stopping_.observe(epoch)
+            self.stop_ = self.stopping_.watch.stop
+            if ended:
+                raise KeyboardInterrupt
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Put the average of the weights around the stop into the net."""
-        if self.stopping_:
-            self.stopping_.load_average(_inputs(net, self._trained))
+        if self.stopping_ and self.stop_:
+            self.averaged_ = self.stopping_.load_average(_inputs(net, self._trained))
             del self._trained
 
     def _start(self, net: Any, trained: Any, n: int) -> Recorder:
@@ -101,12 +106,25 @@ class RecorderCallback(Callback):
             held_out = np.ones(n, bool)
             held_out[np.asarray(trained.indices)] = False
         n_classes = len(net.classes_) if self.n_classes is None else self.n_classes
-        return Recorder(n, n_classes, held_out=held_out, history=self.history, budget=self.budget)
+        recorder = Recorder(n, n_classes, held_out=held_out, history=self.history, budget=self.budget)
+        if self.rule is not None:
+            if held_out is None and HELD_OUT & set(self.rule.needs):
+                raise _nothing_held_out(self.rule)
+            self.stopping_ = Stopping(net.module_, recorder, self.rule, self.average)
+        return recorder
 
 
-def _inputs(net: Any, dataset: Any) -> Iterator[Any]:
-    """Inputs of two or more samples that were trained on."""
-    for batch in net.get_iterator(dataset, training=True):
-        inputs, labels = unpack_data(batch)
-        if len(labels) > 1:
-            yield to_tensor(inputs, device=net.device)
+def _nothing_held_out(rule: StopRule) -> InputError:
+    return InputError(
+        f"`train_split` must keep samples of the data for validation, got none; {rule!r} looks at them: give for "
+        "example train_split=ValidSplit(10)"
+    )
+
+
+def _inputs(net: Any, trained: Any) -> Iterator[Any]:
+    """Inputs of what was trained on, mixed, two or more at once."""
+    for part in mixed(np.ones(len(trained), bool), net.batch_size):
+        for batch in net.get_iterator(Subset(trained, part.tolist()), training=False):
+            inputs, labels = unpack_data(batch)
+            if len(labels) > 1:
+                yield to_tensor(inputs, device=net.device)

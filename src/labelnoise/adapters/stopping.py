@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,49 +38,81 @@ class Stopping:
 
     Args:
         model: the network that is trained.
-        recorder: of its training; epochs that it has ended before are not looked at.
+        recorder: of its training, from the first epoch on.
         rule: says where to stop.
         average: records around the chosen one whose weights are averaged, as in `KeptWeights`.
 
     Raises:
-        InputError: as `check_rule`.
+        InputError: as `check_rule`, or a recorder that holds epochs of which the rule has not seen the weights.
     """
 
     def __init__(self, model: nn.Module, recorder: Recorder, rule: StopRule, average: Average) -> None:
         check_rule(rule, average, recorder)
+        if recorder.epochs:
+            raise InputError(
+                f"`recorder` must have no epochs when a rule begins, got {recorder.epochs}; make a new one, or go on "
+                "from the state of both"
+            )
         held_out = recorder.held_out
-        self.held_out = np.zeros(recorder.n_samples, bool) if held_out is None else held_out
+        self.model, self.held_out = model, np.zeros(recorder.n_samples, bool) if held_out is None else held_out
         self.watch = Watch(rule)
+        self.averaged: list[int] | None = None
+        """The epochs, from 0, whose average the network holds; None while it is trained."""
         self._recorder, self._kept = recorder, KeptWeights(model, self.watch, average)
 
     def observe(self, epoch: EpochRecord) -> bool:
-        """Take the epoch that the recorder has just ended; return whether the training ends with it."""
+        """Take the epoch that the recorder has just ended; return whether the training ends with it.
+
+        Raises:
+            InputError: it is the first one, and no held-out sample has a finite output in it.
+        """
+        unseen = epoch.prediction[self.held_out] < 0
+        if not self.watch.records and unseen.size and unseen.all():
+            raise InputError(
+                f"held-out samples must have finite outputs, got none of {unseen.size} in the first epoch; "
+                f"{self.watch.rule!r} looks at them: let the pass after each epoch go through all samples"
+            )
         observe_record(self.watch, epoch.loss, epoch.prediction, self._recorder.given, self.held_out)
         self._kept.take()
+        self.averaged = None
         return self.watch.ended
 
-    def load_average(self, batches: Iterable[Any]) -> list[int]:
+    def load_average(self, batches: Iterable[Any], call: Callable[[Any], object] | None = None) -> list[int]:
         """Put the average around the chosen epoch into the network, in eval mode; return its epochs, from 0.
 
         Args:
             batches: inputs that were trained on, for the statistics of batch norm; not looked at without it.
+            call: how the network is given one of them; None calls it with the batch alone.
         """
-        return self._kept.load_average(batches)
+        self.averaged = self._kept.load_average(batches, call)
+        return self.averaged
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it as tensors and plain values: for checkpoints."""
-        return {"watch": as_tensors(self.watch.state_dict()), "weights": self._kept.state_dict()}
+        watch = as_tensors(self.watch.state_dict())
+        return {"settings": self._settings, "watch": watch, "weights": self._kept.state_dict()}
 
     def load_state_dict(self, state: Any) -> None:
         """Go on from what `state_dict` returned.
 
         Raises:
-            InputError: it is anything else, or None, as where the training was begun without a rule.
+            InputError: it is of another rule or average, of another network, or None, as where the training was begun
+                without a rule.
         """
-        if not isinstance(state, Mapping) or not {"watch", "weights"} <= state.keys():
+        if not isinstance(state, Mapping) or not {"settings", "watch", "weights"} <= state.keys():
             raise InputError(
                 f"the state must hold what {self.watch.rule!r} has seen, got {described(state)}; go on without a rule, "
                 "or start again"
             )
+        if state["settings"] != self._settings:
+            raise InputError(
+                f"the state must be of {self._settings}, got {state['settings']}; the weights that another rule may "
+                "choose were not kept: go on with that one"
+            )
         self.watch.load_state_dict(state["watch"])
         self._kept.load_state_dict(state["weights"])
+
+    @property
+    def _settings(self) -> str:
+        """What tells which weights are kept."""
+        return f"{self.watch.rule!r} with average={self._kept.average!r}"

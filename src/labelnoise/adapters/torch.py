@@ -18,6 +18,7 @@ from labelnoise.adapters.evaluation import (
     check_size,
     evaluating,
     in_order,
+    logits_of,
     mixed,
     to_device,
 )
@@ -28,7 +29,7 @@ from labelnoise.record.stopping import Stop
 
 try:
     from torch import Generator, nn
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, IterableDataset
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
@@ -56,8 +57,9 @@ class Monitor:
         batch_size: samples that are evaluated at once.
 
     Raises:
-        InputError: an argument of another kind, a data set of another size than the recorder, or a rule that looks at
-            held-out samples where there are none.
+        InputError: an argument of another kind, a data set of another size than the recorder or of anything else than
+            inputs with labels, a rule that looks at held-out samples where there are none, or a recorder that holds
+            epochs already.
 
     Example:
         ``monitor = Monitor(model, Recorder(len(data), n_classes, held_out=mask), data)``, after each epoch
@@ -69,29 +71,31 @@ class Monitor:
         model: nn.Module,
         recorder: Recorder,
         dataset: Dataset[tuple[Any, Any]],
-        *,
         rule: StopRule | None = DEFAULT,
         average: Average = 5,
+        *,
         batch_size: int = 512,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"`model` must be a torch module, got {described(model)}; give the one of your loop")
         self.model, self.recorder, self.dataset = model, check_recorder(recorder), dataset
+        _check_dataset(dataset)
+        check_size(recorder, dataset)
         check_rule(rule, average, recorder)
         check_integer("batch_size", batch_size, 1, 512)
         self.batch_size = int(batch_size)
-        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-            raise InputError(
-                f"`dataset` must have a length and positions, got {described(dataset)}; use for example "
-                "torch.utils.data.TensorDataset(x, y)"
-            )
-        check_size(recorder, dataset)
-        self._stopping = None if rule is None else Stopping(model, recorder, rule, average)
+        self.rule, self.average = rule, average
+        self._stopping = self._begin()
 
     @property
     def stop(self) -> Stop | None:
-        """What the rule says of the epochs so far; None before the first, and without a rule."""
+        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
         return self._stopping.watch.stop if self._stopping else None
+
+    @property
+    def averaged(self) -> list[int] | None:
+        """The epochs, from 0, whose average the network holds; None before `load_average`."""
+        return self._stopping.averaged if self._stopping else None
 
     def end_epoch(self) -> bool:
         """Evaluate all samples in eval mode, record them as an epoch, and return whether the training should end.
@@ -102,7 +106,7 @@ class Monitor:
         parts = in_order(self.recorder.n_samples, self.batch_size)
         with evaluating(self.model):
             for index, (inputs, labels) in zip(parts, self._batches(parts), strict=True):
-                self.recorder.update(index, self.model(inputs), labels)
+                self.recorder.update(index, logits_of(self.model(inputs)), labels)
         epoch = self.recorder.end_epoch()
         return self._stopping is not None and self._stopping.observe(epoch)
 
@@ -112,10 +116,12 @@ class Monitor:
         The statistics of batch norm are estimated anew on the samples that were trained on.
 
         Raises:
-            InputError: there is no rule, or no epoch yet.
+            InputError: there is no rule, no epoch yet, or batch norm and no sample that is not held out.
         """
         if self._stopping is None:
             raise InputError("`load_average` needs a rule, got None; give for example rule=HeldOutLoss()")
+        if self.stop is None:
+            raise InputError("`load_average` needs an epoch, got none; call `end_epoch` after each")
         parts = mixed(~self._stopping.held_out, self.batch_size)
         return self._stopping.load_average(inputs for inputs, _ in self._batches(parts))
 
@@ -127,26 +133,47 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from what `state_dict` returned.
+        """Go on from what `state_dict` returned, in a new monitor.
 
         Raises:
-            InputError: it is anything else, or of other data or of another network.
+            InputError: it is anything else, or of other data, another network, rule or average. Nothing is changed
+                then.
         """
         if not isinstance(state, Mapping) or not {"recorder", "stopping"} <= state.keys():
             raise InputError(f"the state must be that of a Monitor, got {described(state)}; save its state_dict()")
+        stopping = self._begin()
+        if stopping:
+            stopping.load_state_dict(state["stopping"])
         self.recorder.load_state_dict(state["recorder"])
-        if self._stopping:
-            self._stopping.load_state_dict(state["stopping"])
+        self._stopping = stopping
+
+    def _begin(self) -> Stopping | None:
+        """The rule before the first epoch, if there is one."""
+        return None if self.rule is None else Stopping(self.model, self.recorder, self.rule, self.average)
 
     def _batches(self, parts: Iterable[np.ndarray]) -> Iterator[tuple[Any, Any]]:
-        """Inputs and labels at these positions, on the network's device."""
+        """Inputs and labels at these positions, inputs on the network's device."""
         device = next((tensor.device for tensor in self.model.parameters()), "cpu")
         places = [part.tolist() for part in parts]
-        for batch in DataLoader(
-            self.dataset, batch_sampler=places, generator=Generator()
-        ):  # not the loop's own numbers
-            if not isinstance(batch, list | tuple) or len(batch) != 2:
-                raise InputError(
-                    f"`dataset` must give (input, label), got {described(batch)}; wrap it in one that does"
-                )
-            yield to_device(batch[0], device), batch[1]
+        own = Generator()  # a loader without one draws a number of the loop's
+        for inputs, labels in DataLoader(self.dataset, batch_sampler=places, generator=own):
+            yield to_device(inputs, device), labels
+
+
+def _check_dataset(dataset: Any) -> None:
+    """Refuse what does not give (input, label) by position, by a look at its first sample."""
+    remedy = "use for example torch.utils.data.TensorDataset(x, y) with all samples, held-out ones included"
+    sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not sized or isinstance(dataset, IterableDataset | DataLoader) or not len(dataset):
+        raise InputError(f"`dataset` must give samples by position, got {described(dataset)}; {remedy}")
+    try:
+        sample = dataset[0]
+    except (KeyError, IndexError, TypeError):  # a table, whose columns have names
+        raise InputError(f"`dataset` must give samples by position, got {described(dataset)}; {remedy}") from None
+    if not isinstance(sample, list | tuple) or len(sample) != 2:
+        raise InputError(f"`dataset` must give (input, label), got {described(sample)} at position 0; {remedy}")
+    if np.ndim(sample[1]) or isinstance(sample[1], str):
+        raise InputError(
+            f"`dataset` must give (input, label) with an integer as label, got {described(sample[1])} as label of the "
+            f"sample at position 0; {remedy}"
+        )

@@ -18,12 +18,14 @@ from labelnoise.adapters.evaluation import (
     check_size,
     evaluating,
     in_order,
+    logits_of,
     mixed,
     to_device,
 )
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.stopping import Stop
 from labelnoise.runs.files import read_arrays, write_arrays
 
 try:
@@ -72,18 +74,37 @@ class RecorderCallback(TrainerCallback):
         self.rule, self.average = rule, average
         self._stopping: Stopping | None = None
 
+    @property
+    def stop(self) -> Stop | None:
+        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
+        return self._stopping.watch.stop if self._stopping else None
+
+    @property
+    def averaged(self) -> list[int] | None:
+        """The epochs, from 0, whose average the model holds; None while it is trained."""
+        return self._stopping.averaged if self._stopping else None
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Go on from the record beside the checkpoint that the Trainer goes on from."""
-        if self.rule is not None:
-            self._stopping = Stopping(kwargs["model"], self.recorder, self.rule, self.average)
-        folder = _folder(args, state)
-        if state.global_step and (folder / FILE).is_file():
-            self.recorder.load_state_dict(read_arrays(folder / FILE, "resume from another checkpoint"))
-            if self._stopping:
-                path = folder / STOPPING
-                self._stopping.load_state_dict(read_tensors(path) if path.is_file() else None)
+        """Go on from the record beside the checkpoint that the Trainer goes on from.
+
+        Raises:
+            InputError: `output_dir` holds no record of that checkpoint, or of another rule.
+        """
+        model, folder, stopping = kwargs["model"], _folder(args, state), self._stopping
+        if self.rule is not None and (stopping is None or stopping.model is not model):
+            self._stopping = Stopping(model, self.recorder, self.rule, self.average)
+        if not state.global_step:
+            return
+        if not (folder / FILE).is_file():
+            raise InputError(
+                f"`output_dir` must hold the record of step {state.global_step}, from which the Trainer goes on, got "
+                f"none at {folder / FILE}; go on in the folder in which the training was begun with this callback"
+            )
+        if self._stopping:
+            self._stopping.load_state_dict(read_tensors(folder / STOPPING) if (folder / STOPPING).is_file() else None)
+        self.recorder.load_state_dict(read_arrays(folder / FILE, "resume from another checkpoint"))
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -94,7 +115,7 @@ class RecorderCallback(TrainerCallback):
         parts = in_order(self.recorder.n_samples, args.eval_batch_size)
         with evaluating(model):
             for index, (inputs, labels) in zip(parts, self._batches(loader, parts, args.device), strict=True):
-                self.recorder.update(index, model(**inputs).logits, labels)
+                self.recorder.update(index, logits_of(model(**inputs)), labels)
         epoch = self.recorder.end_epoch()
         if self._stopping and self._stopping.observe(epoch):
             control.should_training_stop = True
@@ -103,10 +124,11 @@ class RecorderCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Put the average of the weights around the stop into the model."""
-        if self._stopping and self._stopping.watch.records:
+        if self._stopping and self.stop:
             parts = mixed(~self._stopping.held_out, args.eval_batch_size)
             batches = self._batches(kwargs["train_dataloader"], parts, args.device)
-            self._stopping.load_average(inputs for inputs, _ in batches)
+            model = kwargs["model"]
+            self._stopping.load_average((inputs for inputs, _ in batches), lambda inputs: model(**inputs))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the record, and what the rule goes by, beside the checkpoint."""

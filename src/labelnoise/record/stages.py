@@ -81,7 +81,8 @@ def find_stages(
         return Stages(None, None, None, None, convergence, reason)
     t1 = 1 + int(np.nanargmax(gap[1:]))
     if not gap[t1] > 0:
-        reason = f"no step separates clean from noisy samples (the best, step {t1}, misses by {-gap[t1]:.3g})"
+        short = f"misses by {-gap[t1]:.3g}" if gap[t1] else "leaves a margin of 0"
+        reason = f"no step separates clean from noisy samples (the best, step {t1}, {short})"
         return Stages(None, None, None, None, convergence, reason)
     columns = stage_columns(clean[None], noisy[None], gamma[None], rho_bar[None])
     step = {name: int(values[0]) for name, values in columns.items() if not np.isnan(values[0])}

@@ -6,7 +6,7 @@ import importlib.metadata
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("labelnoise", "numpy", "scipy", "pandas", "torch", "scikit-learn")
+PACKAGES = ("labelnoise", "numpy", "scipy", "pandas", "numba", "torch", "scikit-learn")
 
 
 def versions() -> dict[str, str]:

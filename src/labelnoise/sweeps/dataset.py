@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -114,12 +115,38 @@ def _write_group(dataset: xarray.Dataset, path: str, group: str | None) -> None:
     dataset.to_netcdf(path, mode=mode, group=group, engine="h5netcdf", encoding=encoding)
 
 
-def provenance(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the attributes of the file: what made it, from the content of `config.json`."""
-    words = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+def provenance(config: Mapping[str, Any], axes: Sequence[Axis], engines: Sequence[str]) -> dict[str, str]:
+    """Return the attributes of the file: what made it.
+
+    Args:
+        config: the content of `config.json`.
+        axes: what was swept; the settings that it replaced say so.
+        engines: names of the engines that trained the runs.
+    """
+    versions, packages = config["versions"], {name for engine in engines for name in ENGINE_PACKAGES[engine]}
+    words = ", ".join(f"{name} {versions[name]}" for name in sorted(packages & versions.keys()))
+    settings = json.loads(to_json(config["settings"]))
+    for axis in axes:
+        _mark(settings, axis.parameter)
     return {
         "title": "A sweep of the two-layer model with label noise",
-        "source": f"labelnoise sweep; {words}",
-        "settings": to_json(config["settings"]),
+        "source": f"labelnoise {versions['labelnoise']} sweep, {' and '.join(engines)} engine; {words}",
+        "settings": to_json(settings),
         "git_commit": config["git_commit"] or "",
     }
+
+
+ENGINE_PACKAGES = {"compiled": ("numba", "numpy", "scipy"), "span": ("numpy", "scipy")}
+"""What each engine computes with."""
+
+
+def _mark(settings: dict[str, Any], parameter: Parameter) -> None:
+    """Put words in the place of a setting that a parameter sets, or of what would hold it: its value was not used."""
+    *path, last = parameter.sets
+    table, above, name = settings, settings, last
+    for name in path:
+        above, table = table, table[name]
+        if not isinstance(table, dict):
+            return
+    at, key = (table, last) if last in table else (above, name)
+    at[key] = f"set by {parameter.name}"

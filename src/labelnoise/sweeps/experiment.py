@@ -144,7 +144,7 @@ class SweepRun:
             main = dataset.grid_dataset(self.base, axes, result)
         else:
             main = dataset.point_dataset(self.base, axes, plan.cells, result)
-        main.attrs = dataset.provenance(folder.config)
+        main.attrs = dataset.provenance(folder.config, axes, plan.engines)
         inner = dataset.point_dataset(self.base, axes, *refined) if refined else None
         dataset.write_dataset(folder.path / dataset.FILE, main, inner)
         folder.finish(_summary(result, refined[1] if refined else None))

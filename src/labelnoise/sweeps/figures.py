@@ -8,19 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import PatchCollection, QuadMesh
 from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.path import Path
 from matplotlib.patheffects import AbstractPathEffect, withStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from xarray import DataArray, Dataset
 
 from labelnoise.report.drawing import ALL, CLEAN, FRESH, NOISY, PERTURBED, SEEN, SIGNAL, dots
-from labelnoise.sweeps.dataset import POINT, SEED
-from labelnoise.sweeps.grid import is_geometric
+from labelnoise.sweeps.axes import Side, between, label_of, scale_of, side_of, write_axes
+from labelnoise.sweeps.dataset import SEED
 from labelnoise.sweeps.quantities import (
     ERRORS,
     SHARE,
@@ -28,9 +27,9 @@ from labelnoise.sweeps.quantities import (
     THEORY,
     Quantity,
     diverged,
-    edges,
     error_quantities,
     theory_lines,
+    why_missing,
     wilson,
 )
 
@@ -115,7 +114,7 @@ def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
         _band(bottom, x, at_t1.of(dataset), COLOURS[kind], f"{ERRORS[kind]}, at T1", "--")
     if kinds:
         bottom.set(ylabel="test error")
-    bottom.set(xlabel=_label(dataset[axis]), xscale=_scale(dataset[axis]))
+    bottom.set(xlabel=label_of(dataset[axis]), xscale=scale_of(dataset[axis]))
     for panel in panels:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -131,7 +130,7 @@ def points_figure(dataset: Dataset, pairs: Sequence[tuple[str, ...]], quantities
             values = quantity.mean(dataset).values
             known = np.isfinite(values)
             x = dataset[pair[0]].values
-            panel.set(xlabel=_label(dataset[pair[0]]), xscale=_scale(dataset[pair[0]]), title=quantity.title)
+            panel.set(xlabel=label_of(dataset[pair[0]]), xscale=scale_of(dataset[pair[0]]), title=quantity.title)
             if len(pair) == 1:
                 panel.plot(x, values, ".", color=SIGNAL)
                 continue
@@ -140,19 +139,29 @@ def points_figure(dataset: Dataset, pairs: Sequence[tuple[str, ...]], quantities
             low, high = quantity.limits
             dots_ = panel.scatter(x[known], y[known], c=values[known], s=18, cmap=SEQUENTIAL, vmin=low, vmax=high)
             figure.colorbar(dots_, ax=panel, pad=0.02)
-            panel.set(ylabel=_label(dataset[pair[1]]), yscale=_scale(dataset[pair[1]]))
+            panel.set(ylabel=label_of(dataset[pair[1]]), yscale=scale_of(dataset[pair[1]]))
     return figure
+
+
+LEFT, RIGHT, TOP, BOTTOM, LEGEND = 0.9, 1.0, 0.35, 0.6, 0.4
+"""Inches around the panels, and what a legend below them takes."""
 
 
 def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
     """Panels with room for a colour bar beside each, at fixed places: to find a layout for twelve takes seconds."""
-    width, height = 4.3 * columns, 3.1 * rows + 1.1
-    figure = Figure(figsize=(width, height))
-    places = {"left": 0.7 / width, "right": 1 - 1.0 / width, "bottom": 0.95 / height, "top": 1 - 0.35 / height}
+    figure = Figure(figsize=(4.1 * columns + 0.4, 3.1 * rows + 0.75))
     panels = figure.subplots(
-        rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw={**places, "wspace": 0.32, "hspace": 0.18}
+        rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw={"wspace": 0.32, "hspace": 0.18}
     )
+    _place(figure)
     return figure, panels
+
+
+def _place(figure: Figure, legend: float = 0.0) -> None:
+    """Put the panels where the margins leave them room; only a legend needs some below them."""
+    width, height = figure.get_figwidth(), figure.get_figheight() + legend
+    figure.set_figheight(height)
+    figure.subplots_adjust(LEFT / width, (BOTTOM + legend) / height, 1 - RIGHT / width, 1 - TOP / height)
 
 
 def _colour_bar(figure: Figure, panel: Axes, mesh: Any) -> None:
@@ -171,7 +180,7 @@ def _mesh(
 ) -> Any:
     """Colour each cell by a quantity, grey where it has none, hatched where a seed diverged."""
     x, y = axes
-    borders = [edges(dataset[axis].values, is_geometric(dataset[axis].values)) for axis in axes]
+    borders = [side_of(dataset, axis).borders for axis in axes]
     panel.set_facecolor(MISSING)
     panel.grid(False)
     values = np.ma.masked_invalid(quantity.mean(dataset).transpose(y, x).values)
@@ -194,46 +203,36 @@ def _norm(values: np.ma.MaskedArray, quantity: Quantity) -> Normalize:
 
 
 def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str], refined: bool = False) -> None:
-    """Lines of equal theory on every panel, names of the axes, and what lines, grey and hatches mean."""
-    x, y = axes
-    panels[0, 0].set(xscale=_scale(dataset[x]), yscale=_scale(dataset[y]))  # shared; before lines find their labels
+    """Lines of equal theory on every panel, its axes, and what lines, grey and hatches mean."""
+    x, y = (side_of(dataset, axis) for axis in axes)
+    panels[0, 0].set(xscale=x.scale, yscale=y.scale)  # shared; before lines find their labels
     legend: list[Any] = []
     for dash, (name, (values, levels)) in zip(DASHES, theory_lines(dataset, axes).items(), strict=False):
         for panel in panels.flat:
-            _contour(panel, dataset[x], dataset[y], values.transpose(y, x).values, levels, dash)
+            _contour(panel, x, y, values.transpose(*axes[::-1]).values, levels, dash)
         legend.append(Line2D([], [], color="k", linestyle=dash, linewidth=0.9, label=f"{THEORY[name][0]} = const"))
     if refined:
         legend.append(Line2D([], [], marker="s", color="none", markeredgecolor="k", label="cells of the refinement"))
     if bool((diverged(dataset) > 0).any()):
         legend.append(Patch(facecolor="white", edgecolor="k", hatch=HATCH, label="a seed diverged"))
-    if bool(dataset.t1.notnull().any()) and bool(dataset.t1.isnull().all(SEED).any()):
-        legend.append(Patch(facecolor=MISSING, label="no number: no Stage I, or all diverged"))
+    meshes = [mesh for panel in panels.flat for mesh in panel.collections if isinstance(mesh, QuadMesh)]
+    if any(np.ma.is_masked(mesh.get_array()) for mesh in meshes):
+        legend.append(Patch(facecolor=MISSING, label=f"no number: {' or '.join(why_missing(dataset))}"))
     if legend:
         figure.legend(handles=legend, loc="lower center", ncols=len(legend))
+        _place(figure, LEGEND)
     for panel in panels[-1]:
-        panel.set(xlabel=_label(dataset[x]))
+        panel.set(xlabel=x.label)
     for row in panels:
-        row[0].set(ylabel=_label(dataset[y]))
+        row[0].set(ylabel=y.label)
     for panel in panels.flat:
-        _label_ticks(panel.xaxis, dataset[x])
-        _label_ticks(panel.yaxis, dataset[y])
-
-
-def _label_ticks(axis: Any, values: DataArray) -> None:
-    """On a logarithmic axis of less than two decades, some of the values in place of powers of ten."""
-    if _scale(values) != "log":
-        return
-    axis.set_minor_formatter(NullFormatter())
-    if values.max() < 100 * values.min():
-        some = values.values[:: -(-values.size // 6)]
-        axis.set_major_locator(FixedLocator(some.tolist()))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        write_axes(panel, x, y)
 
 
 def _contour(
     panel: Axes,
-    x: DataArray,
-    y: DataArray,
+    x: Side,
+    y: Side,
     values: np.ndarray,
     levels: np.ndarray,
     dash: Literal["solid", "dashed"],
@@ -244,11 +243,11 @@ def _contour(
     """
     known = np.ma.log10(np.ma.masked_less_equal(values, 0)).filled(np.nan)
     for axis in (0, 1):
-        known = np.apply_along_axis(_between, axis, known)
+        known = np.apply_along_axis(between, axis, known)
     known = np.ma.masked_invalid(known)
     halo: list[AbstractPathEffect] = [withStroke(linewidth=2.4, foreground="w")]
     drawn = panel.contour(
-        _finer(x), _finer(y), known, levels=np.log10(levels), colors="k", linestyles=dash, linewidths=0.9
+        x.finer(), y.finer(), known, levels=np.log10(levels), colors="k", linestyles=dash, linewidths=0.9
     )
     drawn.set_path_effects(halo)
     labels = panel.clabel(drawn, fmt=words_of_level, fontsize=7)
@@ -256,17 +255,6 @@ def _contour(
         label.set_path_effects(halo)
     borne, lines = {label.get_text() for label in labels}, zip(drawn.levels, drawn.get_paths(), strict=True)
     drawn.set_paths([path if words_of_level(level) in borne else NO_LINE for level, path in lines])  # too short for it
-
-
-def _between(values: np.ndarray) -> np.ndarray:
-    """Values (k,) and those in between (8 (k - 1) + 1,)."""
-    at = np.arange(8 * (values.size - 1) + 1) / 8
-    return np.interp(at, np.arange(values.size), values)
-
-
-def _finer(axis: DataArray) -> np.ndarray:
-    """The values of an axis and those in between, as it is spaced."""
-    return np.exp(_between(np.log(axis.values))) if _scale(axis) == "log" else _between(axis.values.astype(float))
 
 
 def words_of_level(logarithm: float) -> str:
@@ -284,16 +272,3 @@ def _band(panel: Axes, x: np.ndarray, values: DataArray, colour: str, label: str
         warnings.simplefilter("ignore", RuntimeWarning)  # where no seed has a number, there is no band
         low, high = (values.quantile(share, SEED) for share in (0.1, 0.9))
     panel.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-def _scale(values: DataArray) -> str:
-    ordered = np.unique(values.values)
-    if POINT in values.dims:  # drawn in between: those of a logarithmic interval fill their decades evenly
-        ordered = np.quantile(values.values, np.linspace(0, 1, 9))
-    return "log" if is_geometric(ordered) else "linear"
-
-
-def _label(values: DataArray) -> str:
-    symbol, unit = values.attrs.get("symbol"), values.attrs.get("units", "1")
-    words = f"${symbol}$" if symbol else str(values.name).replace("_", " ")
-    return words if unit == "1" else f"{words} ({unit}s)"

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from labelnoise.errors import InputError, did_you_mean, is_number
 from labelnoise.runs.places import Flag
+from labelnoise.runs.settings import dashed
 from labelnoise.sweeps.parameters import Parameter, overlap, plain
+from labelnoise.theory.dynamics import PIECES
+from labelnoise.theory.optimizers import Adam
 
 MOST_VALUES = 100_000
 """Most values of one parameter."""
@@ -115,12 +118,7 @@ def _read_word(word: str, parameters: Mapping[str, Parameter], flags: Callable[[
         raise InputError(f"`grid` takes words such as d=100,200 or d=100:1000:100, got {word!r}; correct it")
     parameter = parameters.get(name.replace("-", "_"))
     if parameter is None:
-        for flag in flags():
-            if flag.name == name.replace("_", "-"):
-                raise InputError(
-                    f"`grid` cannot vary {name!r}, which all cells share; give it as --{flag.name}: {flag.help}"
-                )
-        raise InputError(f"`grid` knows no parameter {name!r}{did_you_mean(name.replace('-', '_'), parameters)}")
+        raise _unknown(name.replace("-", "_"), parameters, flags)
     scale, _, rest = text.partition(":")
     if scale in ("log", "lin"):
         return _spaced(word, parameter, scale == "log", rest.split(":"))
@@ -135,6 +133,25 @@ def _read_word(word: str, parameters: Mapping[str, Parameter], flags: Callable[[
     count = int((high - low) / step) + 1 if high >= low else 0
     _check_count(word, count)
     return _axis(word, parameter, [float(low + at * step) for at in range(count)])
+
+
+def _unknown(name: str, parameters: Mapping[str, Parameter], flags: Callable[[], Iterable[Flag]]) -> InputError:
+    """The refusal of what may not be swept: a choice, a setting that is no number, or one of another choice."""
+    if get_args(PIECES.get(name)):
+        return InputError(
+            f"`grid` sweeps numbers, but {name!r} is a choice; run a sweep for each, by --{name}, with equal grid, "
+            "seed and seeds: then equal cells have equal draws"
+        )
+    for flag in flags():
+        if flag.name == name.replace("_", "-"):
+            return InputError(
+                f"`grid` cannot vary {name!r}, which all cells share; give it as --{flag.name}: {flag.help}"
+            )
+    for piece, kind in PIECES.items():
+        for choice in get_args(kind):
+            if name in {field.name for field in fields(choice)} and choice is not Adam:
+                return InputError(f"`grid` varies {name!r} of {dashed(choice)} only; add --{piece} {dashed(choice)}")
+    return InputError(f"`grid` knows no parameter {name!r}{did_you_mean(name, parameters)}")
 
 
 def _spaced(word: str, parameter: Parameter, log: bool, texts: list[str]) -> Axis:

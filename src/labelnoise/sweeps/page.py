@@ -11,6 +11,7 @@ from xarray import DataArray, Dataset
 
 from labelnoise.runs.pages import Page, Picture, Section, Table, panel_of
 from labelnoise.runs.reading import Run
+from labelnoise.sweeps.axes import side_of
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
 from labelnoise.sweeps.figures import DASHES, errors_map, points_figure, stages_curve, stages_map
@@ -83,7 +84,7 @@ def pictures_of(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
     for x, y in list(combinations(axes, 2))[:MOST_MAPS]:
         others = [axis for axis in axes if axis not in (x, y)]
         cut, words = _cut(dataset, others)
-        words = _lines(cut, (x, y)) + words
+        words = _lines(cut, (x, y)) + _never(cut, (x, y)) + words
         near = _cut_points(refined, cut, others)
         end = "" if len(axes) == 2 else f"-{x}-{y}"
         stages, errors = partial(stages_map, cut, (x, y), near), partial(errors_map, cut, (x, y), kinds)
@@ -115,6 +116,12 @@ def _lines(cut: Dataset, axes: tuple[str, str]) -> str:
     """The words that say which quantities have lines on a map."""
     shown = [f"{THEORY[name][1]} ({dash})" for name, dash in zip(theory_lines(cut, axes), DASHES, strict=False)]
     return f" Lines of equal {' and '.join(shown)} bear its value." if shown else ""
+
+
+def _never(cut: Dataset, axes: tuple[str, str]) -> str:
+    """The words that say what never means on a map."""
+    late = [axis for axis in axes if side_of(cut, axis).late]
+    return f" Never: {' and '.join(late)} at the last step or later." if late else ""
 
 
 def _cut_points(refined: Dataset | None, cut: Dataset, others: Sequence[str]) -> Dataset | None:

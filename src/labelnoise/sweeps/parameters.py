@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Symmetric
 from labelnoise.runs.places import Flag, flags_of
+from labelnoise.runs.settings import words_of
 from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.optimizers import GradientDescent, Momentum
 from labelnoise.theory.problem import SignalNoise
 
 
@@ -93,7 +95,6 @@ SYMBOLS = {
     "lr": r"\eta",
     "zeta_std": r"\sigma_\zeta",
     "weight_decay": r"\lambda",
-    "momentum": r"\beta",
     "batch_size": r"\vert B\vert",
     "fresh_flips": r"\tau_\mathrm{fresh}",
     "rate": r"\tau",
@@ -171,6 +172,19 @@ def _set_n_snr2(setup: Setup, n_snr2: float) -> Setup:
     return _set_signal(setup, math.sqrt(n_snr2 / setup.problem.n))
 
 
+def _set_momentum(setup: Setup, momentum: float) -> Setup:
+    """Heavy ball or Nesterov, as the setup has it; gradient descent at 0."""
+    dynamics = setup.simulation.dynamics
+    if not isinstance(dynamics.optimizer, GradientDescent | Momentum):
+        raise InputError(
+            f"`momentum` needs the optimizer gradient-descent or momentum, got {words_of(dynamics.optimizer)}; leave "
+            "one of them out"
+        )
+    nesterov = isinstance(dynamics.optimizer, Momentum) and dynamics.optimizer.nesterov
+    optimizer = Momentum(momentum, nesterov) if momentum else GradientDescent()
+    return setup._replace(simulation=replace(setup.simulation, dynamics=replace(dynamics, optimizer=optimizer)))
+
+
 def _check_positive(name: str, value: float) -> None:
     if not value > 0:
         raise InputError(f"`{name}` must be > 0, got {value:g}; use for example {name}=20")
@@ -197,6 +211,10 @@ DERIVED = {
             "d_over_n2", "d/n^2", "Dimension over samples squared", "", DIMENSION,
             lambda s, v: _set_d(s, v * s.problem.n**2), 1,
         ),
+        Parameter(
+            "momentum", r"\beta", "Momentum, 0 for gradient descent", "",
+            ("simulation", "dynamics", "optimizer", "momentum"), _set_momentum, 1, mixes=False,
+        ),
         Parameter("snr", r"\mathrm{SNR}", "Signal-to-noise ratio", "", SIGNAL, _set_signal, 2),
         Parameter("n_snr2", r"n\,\mathrm{SNR}^2", "n SNR^2", "", SIGNAL, _set_n_snr2, 2),
         Parameter(
@@ -209,4 +227,4 @@ DERIVED = {
         ),
     )
 }  # fmt: skip
-"""Numbers that set a field from the others, and the flip rates, which replace the model of label noise."""
+"""Numbers that set a field from the others, and those that replace a model of label noise or an optimiser."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from labelnoise.arrays import stream
 from labelnoise.errors import InputError
 from labelnoise.sweeps.grid import Axis, rounded
 from labelnoise.sweeps.parameters import Parameter, Setup, parameters_of, plain, set_up
-from labelnoise.theory.cells import check_cell, memory_of, work_of
+from labelnoise.theory.cells import check_cell, drawn_memory_of, engine_of, memory_of, work_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -77,6 +78,14 @@ class Plan:
     def chunks(self) -> int:
         """Number of chunks."""
         return len(self.bounds) - 1
+
+    @property
+    def engines(self) -> list[str]:
+        """Names of the engines by which a machine like this one trains the runs."""
+        parameters = [parameters_of(self.base)[name] for name in self.names]
+        ends = np.unique(np.concatenate([self.cells.argmin(0), self.cells.argmax(0)]))
+        setups = [set_up(self.base, dict(zip(parameters, self.cells[at], strict=True))) for at in ends]
+        return sorted({engine_of(*setup) for setup in setups})
 
     def chunk(self, at: int) -> Chunk:
         """Return the chunk at a position."""
@@ -185,19 +194,25 @@ def make_plan(
 
 
 def _chunk_size(setup: Setup, chunk: int | None, memory: float) -> int:
-    needed = memory_of(*setup) / MIB
-    if needed > memory:
+    """The most runs of a batch that fit into so many MiB."""
+
+    def needed(runs: int) -> float:
+        """MiB of a batch."""
+        return (runs * memory_of(*setup) + drawn_memory_of(*setup, runs)) / MIB
+
+    most = chunk or max(min(int(WORK / work_of(*setup)), MOST_RUNS), 1)
+    size = bisect_right(range(1, most + 1), memory, key=needed)
+    if not size:
         problem, config = setup
         sizes = {"n": problem.n, "m": problem.m}
         sizes |= {"n_classes": problem.n_classes} if problem.n_classes > 2 else {}
         sizes |= {"steps": config.steps, "test_draws": config.test_draws}
         at = ", ".join(f"{name}={size:,}" for name, size in sizes.items())
         raise InputError(
-            f"`memory` must hold at least one run, but one at {at} takes {needed:,.0f} MiB, got {memory:g} MiB; raise "
-            f"it, or lower {', '.join(list(sizes)[:-1])} or test_draws"
+            f"`memory` must hold at least one run, but one at {at} takes {needed(1):,.0f} MiB, got {memory:g} MiB; "
+            f"raise it, or lower {', '.join(list(sizes)[:-1])} or test_draws"
         )
-    most = chunk or min(int(WORK / work_of(*setup)), MOST_RUNS)
-    return max(min(most, int(memory / needed)), 1)
+    return size
 
 
 def _check_cells(base: Setup, parameters: Sequence[Parameter], cells: np.ndarray) -> None:

@@ -80,6 +80,22 @@ def diverged(dataset: Dataset) -> DataArray:
     return (dataset.ok == 0).mean(SEED)
 
 
+def why_missing(dataset: Dataset) -> list[str]:
+    """Return why cells of the maps have no number, in words."""
+    whole, staged = (dataset.ok == 1).any(SEED), dataset.stage_one.notnull()
+    reached = whole & False
+    for name in dataset.data_vars:
+        if name == "t1" or str(name).endswith(SUFFIX):
+            reached = reached | dataset[name].notnull().any(SEED)
+    undecided = staged.any() & whole & ~staged.any(SEED)
+    reasons = {
+        "no Stage I": reached.any() & (whole & ~reached & ~undecided).any(),
+        "no noisy or no clean samples": undecided.any(),
+        "all seeds diverged": (~whole).any(),
+    }
+    return [words for words, holds in reasons.items() if bool(holds)]
+
+
 THEORY: Mapping[str, tuple[str, str, Callable[[Dataset], DataArray]]] = {
     "n_snr2": (
         r"$n\,\mathrm{SNR}^2$", "n SNR^2",
@@ -146,14 +162,6 @@ def nice_levels(values: np.ndarray) -> np.ndarray:
                     kept.append(at)
             return levels[kept[::-1]]
     return np.zeros(0)
-
-
-def edges(values: np.ndarray, geometric: bool) -> np.ndarray:
-    """Return the borders (k + 1,) of the cells around k >= 2 values: half-way between them, as the axis is spaced."""
-    points = np.log(values) if geometric else np.asarray(values, dtype=float)
-    middle = (points[1:] + points[:-1]) / 2
-    borders = np.concatenate([[2 * points[0] - middle[0]], middle, [2 * points[-1] - middle[-1]]])
-    return np.exp(borders) if geometric else borders
 
 
 TIMES: Mapping[str, tuple[str, Callable[[Dataset], DataArray]]] = {

@@ -10,11 +10,15 @@ import numpy as np
 
 from labelnoise.errors import InputError
 from labelnoise.record.stages import stage_columns
+from labelnoise.theory.compiled import BUDGET, not_covered
 from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.draws import Draw
 from labelnoise.theory.loop import History, train
+from labelnoise.theory.optimizers import check_in_span
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
 from labelnoise.theory.sampling import sample_runs
+from labelnoise.theory.shown import BLOCK, KEPT_BLOCKS
 from labelnoise.theory.simulation import simulate
 
 Columns = dict[str, np.ndarray]
@@ -120,6 +124,16 @@ def memory_of(problem: SignalNoise, config: SimulateConfig) -> float:
     return 8.0 * (inner + 10 * filters * q + 4 * filters * config.test_draws + 8 * (config.steps + 1))
 
 
+def drawn_memory_of(problem: SignalNoise, config: SimulateConfig, runs: int) -> float:
+    """Bytes that a batch of so many runs takes for the minibatches and fresh flips that are drawn ahead and kept."""
+    shown, n = config.dynamics.shown, problem.n
+    numbers = float(runs * n * config.steps)
+    ahead = min(numbers, BUDGET)
+    weights = 2 * 8 * ahead if shown.batch_size is not None else 0.0  # drawn, and packed for the kernels
+    flips = 2 * ahead + 8 * min(numbers, KEPT_BLOCKS * BLOCK * n) if shown.fresh_flips else 0.0
+    return weights + flips
+
+
 def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
     """Floating-point operations that cost as much as one run, to a factor of three: draw, steps and test errors."""
     q, filters = problem.n + problem.n_classes, problem.filters
@@ -130,5 +144,15 @@ def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
 
 def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
     """Refuse dynamics that the engine cannot hold, before any run, on a problem of almost no size."""
-    tiny = replace(problem, n=2, d=2 + problem.n_classes, m=1).sample(seed=0)
-    simulate(tiny, lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)
+    check_in_span(config.dynamics.optimizer)
+    simulate(_tiny(problem), lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)
+
+
+def engine_of(problem: SignalNoise, config: SimulateConfig) -> str:
+    """Return the name of the engine by which `run_cells` trains such a run on this machine."""
+    return "span" if not_covered((_tiny(problem),), config, None, "float64") else "compiled"
+
+
+def _tiny(problem: SignalNoise) -> Draw:
+    """A draw of the same kind of problem, of almost no size."""
+    return replace(problem, n=2, d=2 + problem.n_classes, m=1).sample(seed=0)

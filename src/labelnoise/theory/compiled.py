@@ -73,8 +73,8 @@ def _advance(training: Training[State], series: np.ndarray, finite: np.ndarray) 
     packed[-1].reshape(-1)[runs:] = False  # what fills the last group is no run
     groups = len(packed[-1])
     track = np.full((groups, steps, len(TRACKED), lanes), np.nan), np.zeros((groups, steps, lanes), bool)
-    kept = packed if training.staged else [*packed[:6], *packed[:2], *packed[6:]]  # nothing is written to the best
-    _spread(train_groups, groups, (*_fixed(bank, lanes), *_codes(now, steps, lanes), training.staged, *kept, *track))
+    trained = packed if training.staged else [*packed[:6], *packed[:2], *packed[6:]]  # nothing is written to the best
+    _spread(train_groups, groups, (*_fixed(bank, lanes), *_codes(now, steps, lanes), training.staged, *trained, *track))
     seen, whole_at = (unpack(array, lanes, runs) for array in track)
     series[:], finite[:] = np.moveaxis(seen[..., 0], 2, 0), whole_at[..., 0]
     arrays = [unpack(array, lanes, runs) for array in packed]

@@ -104,9 +104,9 @@ def step(state: State) -> State:
     return replace(state, parameters=tuple(parameters), memories=tuple(memories), step=state.step + 1)
 
 
-def merge(kept: State, state: State, runs: np.ndarray) -> State:
-    """Return the networks of `state` for these runs (R,), those of `kept` for the others; to be looked at only."""
-    pairs = zip(kept.parameters, state.parameters, runs, strict=True)
+def merge(before: State, state: State, runs: np.ndarray) -> State:
+    """Return the networks of `state` for these runs (R,), those of `before` for the others; to be looked at only."""
+    pairs = zip(before.parameters, state.parameters, runs, strict=True)
     return replace(state, parameters=tuple(new if chosen else old for old, new, chosen in pairs))
 
 
@@ -130,8 +130,8 @@ def view(state: State) -> View:
 
     def weight_gram(orthogonal: bool) -> np.ndarray:
         pairs = zip(runs, weights, strict=True)
-        kept = [w - w @ torch.linalg.pinv(run.mu) @ run.mu if orthogonal else w for run, w in pairs]
-        return stack([w @ w.T for w in kept])
+        across = [w - w @ torch.linalg.pinv(run.mu) @ run.mu if orthogonal else w for run, w in pairs]
+        return stack([w @ w.T for w in across])
 
     return View(
         xp=np,

@@ -13,6 +13,7 @@ from labelnoise.theory import compiled, dense, span
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import TRACKED, View, tracked
+from labelnoise.theory.optimizers import LEAVES_SPAN, Adam
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -64,8 +65,8 @@ class Steps(Protocol[State]):
     def view(self, state: State) -> View:
         """Show the networks to the observables."""
 
-    def merge(self, kept: State, state: State, runs: Bool[np.ndarray, " R"]) -> State:
-        """Return the networks of `state` for these runs, those of `kept` for the others; to be looked at only."""
+    def merge(self, before: State, state: State, runs: Bool[np.ndarray, " R"]) -> State:
+        """Return the networks of `state` for these runs, those of `before` for the others; to be looked at only."""
 
 
 class Stepwise(Generic[State]):
@@ -113,6 +114,9 @@ def find_engine(
     options = ("auto", *ENGINES)
     if name not in options:
         raise InputError(f"`engine` knows no {name!r}{did_you_mean(str(name), options)}")
+    if isinstance(config.dynamics.optimizer, Adam) and name != "dense":
+        vectors = "" if all(draw.vectors for draw in draws) else "draw with sample(seed, vectors=True) and "
+        raise InputError(f"{LEAVES_SPAN}; {vectors}use simulate(..., engine='dense')")
     reason = compiled.not_covered(draws, config, device, dtype) if name in ("auto", "compiled") else ""
     if name == "compiled" and reason:
         raise InputError(f"`engine='compiled'` does not cover this: {reason}; leave `engine` out")

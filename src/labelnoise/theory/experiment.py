@@ -23,6 +23,7 @@ from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.limits import of_all_classes
+from labelnoise.theory.optimizers import check_in_span
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import HELD_OUT, zeta_std
 from labelnoise.theory.scales import conditions, stage_one_scale
@@ -57,6 +58,7 @@ class SimulateRun:
         for seed in self.seeds:
             stream(seed, "data")  # refuses a seed that is none
         check_integer("n_holdout", self.n_holdout, 0, 200)
+        check_in_span(self.simulation.dynamics.optimizer)
 
     def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
         """Simulate all seeds as one batch and write history.csv, samples.npz and summary.json."""

@@ -67,8 +67,8 @@ def find_folder(kept: float, others: float, remedy: str, record_in: str | Path |
 
     Args:
         kept: bytes of the recorded arrays.
-        others: bytes of everything else.
-        remedy: what makes less of everything.
+        others: bytes of everything else, which memory has to hold.
+        remedy: what makes less of that.
         record_in: a folder for the records.
 
     Raises:
@@ -79,8 +79,8 @@ def find_folder(kept: float, others: float, remedy: str, record_in: str | Path |
         if not Path(record_in).is_dir():
             raise InputError(f"`record_in` must be a folder, got {str(record_in)!r}; make it, or leave it out")
     free = arrays.free_memory()
-    if others > free or (record_in is None and kept + others <= free):
-        arrays.check_memory(kept + others, remedy)
+    arrays.check_memory(others, remedy)  # records may go to the disk, the rest may not
+    if record_in is None and kept + others <= free:
         return None
     folder = _usual_folder() if record_in is None else Path(record_in)
     room = shutil.disk_usage(folder).free

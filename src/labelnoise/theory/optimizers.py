@@ -72,6 +72,23 @@ class Adam:
 Optimizer = GradientDescent | Momentum | SharpnessAware | GradientFlow | Adam
 
 
+LEAVES_SPAN = "Adam moves each coordinate by its own size, so weights leave the span of the patches"
+"""Why only the dense engine trains by Adam."""
+
+
+def check_in_span(optimizer: Optimizer) -> None:
+    """Refuse, of a command that trains in the span of the patches, an optimiser that leaves it.
+
+    Raises:
+        InputError: names those that do not.
+    """
+    if isinstance(optimizer, Adam):
+        raise InputError(
+            f"{LEAVES_SPAN}; choose gradient-descent, momentum, sharpness-aware or gradient-flow (from Python, "
+            "explicit vectors can be trained by Adam: simulate with engine='dense')"
+        )
+
+
 @dataclass(frozen=True)
 class Constant:
     """The learning rate as it is."""

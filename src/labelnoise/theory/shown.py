@@ -16,6 +16,8 @@ from labelnoise.errors import InputError, check_integer, is_number
 
 BLOCK = 64
 """Steps whose fresh flips are drawn at once."""
+KEPT_BLOCKS = 1024
+"""Blocks whose uniform numbers are kept for the steps to come: one a run of a batch that goes step by step."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _order(seed: int, epoch: int, n: int) -> np.ndarray:
     return stream(seed, "batches", epoch).permutation(n)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT_BLOCKS)
 def _uniform(seed: int, block: int, n: int) -> np.ndarray:
     """Uniform numbers (BLOCK, n) of a block of steps."""
     return stream(seed, "fresh_flips", block).random((BLOCK, n))

@@ -145,10 +145,9 @@ def _folder(
     table = 8.0 * runs * records * 30
     others = 8.0 * runs * (batch + 4 * config.steps) + table
     remedy = "lower n, m, steps, test_draws or the number of runs"
-    if kept + table > (kept + others) / 2:
+    if table > others / 2:
         remedy += (
-            f"; {amount(kept + table)} of it are {int(records):,} records a run: raise record_every, now "
-            f"{config.record_every}, or name fewer arrays in `record`"
+            f"; {amount(table)} of it are {int(records):,} records a run: raise record_every, now {config.record_every}"
         )
     return find_folder(kept, others, remedy, record_in)
 

@@ -24,7 +24,7 @@ from labelnoise.theory.bank import Bank, build_bank, summed
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import View
-from labelnoise.theory.optimizers import Adam, GradientFlow, Momentum, SharpnessAware
+from labelnoise.theory.optimizers import GradientFlow, Momentum, SharpnessAware
 from labelnoise.theory.outputs import cross_entropy_slope, margin
 
 EVALUATIONS = 100_000
@@ -72,15 +72,7 @@ def init(draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, dev
         config: how to train.
         device: None for NumPy, else a torch device.
         dtype: "float64", or "float32" for statistics (outputs move by up to 2e-4).
-
-    Raises:
-        InputError: an optimiser that leaves the span.
     """
-    if isinstance(config.dynamics.optimizer, Adam):
-        raise InputError(
-            "Adam moves each coordinate by its own size, so weights leave the span of the patches; use "
-            "simulate(..., engine='dense')"
-        )
     bank = build_bank(draws, config.dynamics.second_layer, device, dtype)
     system = System(
         bank, config, to_device(rates[:, None, None], device, dtype), tuple(draw.seed or 0 for draw in draws)
@@ -112,14 +104,14 @@ def step(state: State) -> State:
     return _at(state, state.coefficients - rates * moves[0], state.scale - rates * moves[1], velocity)
 
 
-def merge(kept: State, state: State, runs: np.ndarray) -> State:
-    """Return the networks of `state` for these runs (R,), those of `kept` for the others; to be looked at only."""
+def merge(before: State, state: State, runs: np.ndarray) -> State:
+    """Return the networks of `state` for these runs (R,), those of `before` for the others; to be looked at only."""
     if runs.all():
         return state  # states are never written to again
     xp = state.system.bank.xp
     mask = xp.asarray(runs, device=state.output.device)
     names = ("coefficients", "scale", "products", "output")
-    pairs = [(getattr(state, name), getattr(kept, name)) for name in names]
+    pairs = [(getattr(state, name), getattr(before, name)) for name in names]
     chosen = [xp.where(mask.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in pairs]
     return replace(state, **dict(zip(names, chosen, strict=True)))
 

@@ -7,7 +7,7 @@ mean. Batch norm's statistics are no average of anything, so they are estimated 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -69,8 +69,20 @@ def is_averaged(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
+def are_finite(weights: Weights) -> bool:
+    """Whether all weights are finite numbers: those of a training that diverged are not."""
+    return all(bool(torch.isfinite(value).all()) for value in weights.values() if is_averaged(value))
+
+
+def are_alike(weights: Weights, own: Weights) -> bool:
+    """Whether weights have the names and shapes that a network's own have."""
+    return weights.keys() == own.keys() and all(
+        getattr(weights[name], "shape", None) == getattr(value, "shape", None) for name, value in own.items()
+    )
+
+
 @torch.no_grad()
-def refresh_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
+def refresh_batch_norm(model: nn.Module, batches: Iterable[Any], call: Callable[[Any], object] | None = None) -> None:
     """Estimate the running statistics of batch norm anew, as means over these batches; nothing else is changed.
 
     Only batch norm is put into train mode, so no dropout is drawn. The network is left in eval mode. A network without
@@ -78,8 +90,8 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
 
     Args:
         model: the network.
-        batches: inputs of the network, each as for a training batch of two or more, in an order that mixes the classes;
-            a mapping holds arguments by name.
+        batches: inputs of the network, each as for a training batch of two or more, in an order that mixes the classes.
+        call: how the network is given a batch; None calls it with the batch alone.
     """
     model.eval()
     layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
@@ -92,7 +104,7 @@ def refresh_batch_norm(model: nn.Module, batches: Iterable[Any]) -> None:
         layer.train()
     try:
         for batch in batches:
-            model(**batch) if isinstance(batch, Mapping) else model(batch)
+            (call or model)(batch)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

@@ -5,7 +5,7 @@ Of the records around a choice each is copied; of all records up to it a running
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, islice
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ from labelnoise.errors import InputError, described
 from labelnoise.record.watching import Watch
 from labelnoise.training.averaging import (
     Weights,
+    are_alike,
+    are_finite,
     average_weights,
     copy_of,
     is_averaged,
@@ -30,7 +32,10 @@ class WeightStore(Protocol):
     """What is held in memory of the weights so far, so that the average of the chosen record can be had."""
 
     def take(self, weights: Weights, watch: Watch) -> None:
-        """Take the weights at the last record that the watch observed; forget what is of no further use."""
+        """Take the weights at the last record that the watch observed; forget what is of no further use.
+
+        Weights that are not finite are passed over: they would spoil any average, and no rule chooses them.
+        """
 
     def averaged(self, chosen: int) -> list[int]:
         """Return the records in the average of a chosen one; none where nothing was taken at that."""
@@ -41,8 +46,8 @@ class WeightStore(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Return all that is held: for checkpoints."""
 
-    def load_state_dict(self, state: Any, names: Iterable[str]) -> None:
-        """Take over what `state_dict` returned, of a network with weights of these names.
+    def load_state_dict(self, state: Any, own: Weights) -> None:
+        """Take over what `state_dict` returned, of a network with weights of the same names and shapes.
 
         Raises:
             InputError: it is anything else. Nothing is changed then.
@@ -68,7 +73,8 @@ class CopiesAround:
 
     def take(self, weights: Weights, watch: Watch) -> None:
         """Copy the weights; forget those around which none may be chosen any more."""
-        self.copies[watch.records - 1] = copy_of(weights)
+        if are_finite(weights):
+            self.copies[watch.records - 1] = copy_of(weights)
         needed = wanted(watch, self.records)
         self.copies = {at: copy for at, copy in self.copies.items() if at in needed}
 
@@ -86,9 +92,9 @@ class CopiesAround:
         """Return the copies by record."""
         return {str(at): weights for at, weights in self.copies.items()}
 
-    def load_state_dict(self, state: Any, names: Iterable[str]) -> None:
+    def load_state_dict(self, state: Any, own: Weights) -> None:
         """Take over copies, or refuse what is none."""
-        if not _are_copies(state, set(names)):
+        if not _are_copies(state, own):
             raise InputError(f"the state must hold weights of this network by record, got {described(state)}; save it")
         self.copies = {int(at): dict(weights) for at, weights in state.items()}
 
@@ -108,6 +114,8 @@ class MeanSoFar:
 
     def take(self, weights: Weights, watch: Watch) -> None:
         """Let the weights into the mean; what is no floating-point tensor is taken from the last."""
+        if not are_finite(weights):
+            return
         new, seen = copy_of(weights), self.records
         if seen:
             for name, value in new.items():
@@ -130,13 +138,12 @@ class MeanSoFar:
         """Return all of it."""
         return {"records": self.records, "mean": self.mean, "at": {str(at): mean for at, mean in self.at.items()}}
 
-    def load_state_dict(self, state: Any, names: Iterable[str]) -> None:
+    def load_state_dict(self, state: Any, own: Weights) -> None:
         """Take over a mean, or refuse what is none."""
         parts: Any = state if isinstance(state, Mapping) else {}
-        names = set(names)
         records, mean, at = (parts.get(name) for name in ("records", "mean", "at"))
-        sound = isinstance(records, int) and isinstance(mean, Mapping) and _are_copies(at, names)
-        if not sound or (records and set(mean) != names):
+        sound = isinstance(records, int) and isinstance(mean, Mapping) and _are_copies(at, own)
+        if not sound or (records and not are_alike(mean, own)):
             raise InputError(
                 f"the state must hold the mean of this network's weights so far, got {described(state)}; save it"
             )
@@ -144,10 +151,10 @@ class MeanSoFar:
         self.at = {int(record): dict(weights) for record, weights in at.items()}
 
 
-def _are_copies(state: Any, names: set[str]) -> bool:
-    """Whether a state holds weights of these names by record."""
+def _are_copies(state: Any, own: Weights) -> bool:
+    """Whether a state holds, by record, weights as a network has them."""
     return isinstance(state, Mapping) and all(
-        str(at).isdigit() and isinstance(weights, Mapping) and set(weights) == names for at, weights in state.items()
+        str(at).isdigit() and isinstance(weights, Mapping) and are_alike(weights, own) for at, weights in state.items()
     )
 
 
@@ -181,12 +188,13 @@ class KeptWeights:
             raise InputError("`take` needs an observed record, got none; call the watch's `observe` first")
         self._store.take(self.model.state_dict(), self.watch)
 
-    def load_average(self, batches: Iterable[Any] = ()) -> list[int]:
+    def load_average(self, batches: Iterable[Any] = (), call: Callable[[Any], object] | None = None) -> list[int]:
         """Put the average around the chosen record into the network, in eval mode; return its records, from 0.
 
         Args:
             batches: inputs by which `refresh_batch_norm` estimates the statistics of batch norm; not looked at where
                 there is none.
+            call: how the network is given one of them; None calls it with the batch alone.
 
         Raises:
             InputError: nothing was taken at the chosen record, or there are no batches for batch norm.
@@ -201,7 +209,7 @@ class KeptWeights:
             raise InputError("`batches` must hold inputs for batch norm, got none; give those of the training")
         self.model.load_state_dict(self._store.average(stop.chosen))
         if refreshed:
-            refresh_batch_norm(self.model, chain(first, inputs))
+            refresh_batch_norm(self.model, chain(first, inputs), call)
         self.model.eval()
         return records
 
