@@ -66,6 +66,8 @@ def test_a_first_line_of_values_is_told(here, capsys):
     with pytest.raises(ln.InputError) as refusal:
         read_labelled(here / "t.csv", "lable", "", ())
     assert "looks like values" not in f"{refusal.value}"
+    pd.DataFrame({"a": CLASS, "b": CLASS, "c": CLASS}).to_csv("t.csv", index=False, header=False)
+    assert "looks like values (no, no.1, no.2)" in read_labelled(here / "t.csv", "no", "", ()).notes[0]
     pixels = pd.DataFrame(rng.integers(0, 17, (N, 64))).assign(label=CLASS)  # names 0 to 63 are names
     pixels.to_csv("t.csv", index=False)
     assert not any("values" in note for note in read_labelled(here / "t.csv", "label", "", ()).notes)
