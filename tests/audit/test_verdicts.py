@@ -1,5 +1,7 @@
 """Rates, decisions and the list of suspects, on records whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -506,3 +508,17 @@ def test_undecided_audits_give_no_matrix_and_the_mean_margin_is_of_what_was_seen
         half.end_epoch()
         halves.append(read_training(half, part))
     assert (judge(halves).margin == 1).all()
+
+
+def test_a_network_that_errs_a_lot_is_said_to_count_its_own_errors():
+    """Of ten classes the network takes every second sample of half of them for the next class."""
+    said = {}
+    for hard in (0, 9):
+        rng = np.random.default_rng(0)
+        true, given = labels(1000, 10, 0.2)
+        predicted = np.where((true < hard) & (rng.random(1000) < 0.5), (true + 1) % 10, true)
+        basis = Basis(predicted, np.zeros(1000), predicted, np.full(1000, 0.8), np.ones(1000, bool), ())
+        said[hard] = learning_of(basis, given, 10)
+    assert said[0].doubt == "" and said[0].fitted > 0.7
+    assert said[9].fitted < 0.55 and "it errs a lot" in said[9].doubt and "likely too high" in said[9].doubt
+    assert replace(said[9], held_out=49).doubt == replace(said[9], chance=0.5).doubt == ""
