@@ -10,7 +10,6 @@ import labelnoise as ln
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import held_out_masks
-from labelnoise.audit.trainers import image_training
 from made_records import f1
 
 
@@ -240,9 +239,3 @@ def test_kinds_of_samples():
     assert read_material(np.zeros((20, 4, 4, 3), np.uint8)).samples.shape == (20, 3, 4, 4)
     many = pd.DataFrame({"name": [f"n{i:03}" for i in range(300)] * 2})
     assert read_material(many).samples["name"].dtype == float
-
-
-def test_few_images_are_trained_on_in_small_batches_and_fewer_epochs():
-    assert [image_training(n) for n in (20, 400, 600, 1599, 1600, 50_000)] == [
-        (20, 8), (20, 8), (20, 12), (20, 31), (30, 32), (30, 32)
-    ]  # fmt: skip

@@ -21,11 +21,9 @@ DEAR = 5_000_000
 FEW_IMAGES = 2_000
 """Images up to which three trainings are the default: a tenth of them says too little of the rate."""
 BATCHES = 50
-"""Batches of a pass over few vectors or images; of many, each holds 200 or 32."""
+"""Batches of a pass over few vectors; of many, each holds 200."""
 STAGES, PASSES, EPOCHS = 60, {"text": 6, "dense": 12, "dear": 6}, 30
 """Boosting stages of a table, passes over texts, few vectors and many, epochs over images."""
-SHORT_EPOCHS = 20
-"""Epochs over so few images that their batches are small: more steps than 30 of large ones, in less time."""
 LEAF = 20
 """Samples of a leaf of a tree, at least; of fewer than 100 rows a fifth, or a tree of 30 rows could split nothing."""
 BOOSTED = 20
@@ -79,7 +77,7 @@ def _default(material: Material, labels: GivenLabels) -> Trainer:
     """The model for this kind of sample."""
     if material.kind == "image":
         few = material.n <= FEW_IMAGES
-        words = f"small-cnn, {image_training(material.n)[0]} epochs"
+        words = f"small-cnn, {EPOCHS} epochs"
         return Trainer(words, 3 if few else FOLDS["image"], _network(material, labels, None))
     if material.kind == "text":
         words = f"TF-IDF and a linear model, {PASSES['text']} passes"
@@ -90,12 +88,6 @@ def _default(material: Material, labels: GivenLabels) -> Trainer:
     passes = PASSES["dear" if dear else "dense"]
     words = f"a perceptron of one hidden layer, {passes} passes"
     return Trainer(words, 1 if dear else FOLDS[material.kind], _perceptron(material, labels, passes))
-
-
-def image_training(n: int) -> tuple[int, int]:
-    """Return epochs and batch size of small-cnn on n images: of few, large batches are too few steps to learn."""
-    batch = int(np.clip(n // BATCHES, 8, 32))
-    return (EPOCHS if batch == 32 else min(EPOCHS, SHORT_EPOCHS)), batch
 
 
 def _boosting(material: Material, labels: GivenLabels) -> Train:
@@ -254,8 +246,7 @@ def _network(material: Material, labels: GivenLabels, model: Any) -> Train:
                 "small-cnn", n_classes=k, in_channels=samples.shape[1], image_size=samples.shape[2:], seed=seed
             )
         )
-        epochs, batch = (EPOCHS, 32) if model is not None else image_training(material.n)
-        config = TrainConfig(epochs=epochs, batch_size=batch, seed=seed)
+        config = TrainConfig(epochs=EPOCHS, seed=seed)
         if model is not None and (outputs := check_training(network, data, config)) != k:
             raise InputError(
                 f"`model` must return one logit a class ({k}: {', '.join(labels.names[:5])}{', ...' * (k > 5)}), got "
