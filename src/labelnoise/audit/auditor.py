@@ -92,8 +92,8 @@ def audit_samples(
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     notes += _single_notes(labels)
-    told = telling_notes(material, labels, seed)  # first of all: it may undo the rest
-    return Audit(replace(verdict, notes=(*told, *verdict.notes, *notes)), material, labels, words, tested)
+    telling = telling_notes(material, labels, seed)  # first of all: it may undo the rest
+    return Audit(replace(verdict, notes=(*telling, *verdict.notes, *notes)), material, labels, words, tested)
 
 
 def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed: Any) -> None:

@@ -109,13 +109,13 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
         )
     margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
     given = recorder.given
-    found, known, reason = end_of_stage_one(loss, mask & (given >= 0))
+    end, known, reason = end_of_stage_one(loss, mask & (given >= 0))
     if stop is not None:
-        check_integer("stop", stop, 1, found)
+        check_integer("stop", stop, 1, end)
         if stop > recorder.epochs:
             raise InputError(f"`stop` must be at most the number of epochs ({recorder.epochs}), got {stop}; lower it")
-        found, known, reason = int(stop), True, f"epoch {stop}, as it was given"
-    return RecordedTraining(margin, loss, prediction, given, recorder.n_classes, mask, found, known, reason)
+        end, known, reason = int(stop), True, f"epoch {stop}, as it was given"
+    return RecordedTraining(margin, loss, prediction, given, recorder.n_classes, mask, end, known, reason)
 
 
 def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:

@@ -84,6 +84,6 @@ def compare_verdicts(first: Verdict, second: Verdict, planted: Bool[np.ndarray, 
     if not planted.any():
         return SelfTest(0, 0, np.nan, np.nan)
     trusted = judged & ~first.flagged
-    found = int(second.flagged[planted].sum())
+    recovered = int(second.flagged[planted].sum())
     precision = float(average_precision_score(planted[trusted], second.score[trusted]))
-    return SelfTest(int(planted.sum()), found, found / int(planted.sum()), precision)
+    return SelfTest(int(planted.sum()), recovered, recovered / int(planted.sum()), precision)

@@ -224,8 +224,8 @@ def _folder(path: Path, config: AuditRun) -> AuditSource:
     notes: list[str] = []
     if (path / "train").is_dir():
         path, notes = path / "train", ["only the folder train was audited, since test labels are corrected by hand"]
-    images, labels, files, found = read_pictures(path)
-    return AuditSource(labels, images, images=images, files=files, notes=(*notes, *found), arguments=FOLDERS)
+    images, labels, files, of_pictures = read_pictures(path)
+    return AuditSource(labels, images, images=images, files=files, notes=(*notes, *of_pictures), arguments=FOLDERS)
 
 
 FOLDERS = {"`X`": "the images", "`y`": "the folders of the classes"}

@@ -201,10 +201,10 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
     if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
         return None
     texts = [value for value in column if not (value is None or value is pd.NA or value != value)]
-    found = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
-    if not texts or None in found:
+    dates = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
+    if not texts or None in dates:
         return None
-    parts = [(int(match[2]), match[3], int(match[4])) for match in found if match and match[2]]
+    parts = [(int(match[2]), match[3], int(match[4])) for match in dates if match and match[2]]
     days = [any(part[at] > 12 for part in parts) for at in (0, 2)]  # type: ignore[operator]
     if all(days) or len(parts) not in (0, len(texts)):  # years first and last: no column of one form
         return None

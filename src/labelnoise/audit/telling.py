@@ -40,20 +40,21 @@ def telling_notes(material: Material, labels: GivenLabels, seed: int) -> list[st
         labels: their given labels.
         seed: of the samples that are looked at.
     """
-    told = _told(material, labels.positions, seed) if material.kind in ("table", "dense") else {}
-    if not told:
+    shares = _telling_shares(material, labels.positions, seed) if material.kind in ("table", "dense") else {}
+    if not shares:
         return []
-    which = ", ".join(f"{name} {share:.1%}" for name, share in list(told.items())[:LISTED])
-    which += ", ..." * (len(told) > LISTED)
+    first = next(iter(shares))
+    which = ", ".join(f"{name} {share:.1%}" for name, share in list(shares.items())[:LISTED])
+    which += ", ..." * (len(shares) > LISTED)
     return [
         f"columns that alone tell nearly every given label ({which}): where such a column "
         "is made from the label (a copy, a code, filled in later), the model reads wrong labels off it too, and this "
-        f"audit misses them; leave it out (--ignore {next(iter(told))}; in Python drop it from `X`) and audit again; a "
+        f"audit misses them; leave it out (--ignore {first}; in Python drop it from `X`) and audit again; a "
         "good feature of easy data looks the same and may stay"
     ]
 
 
-def _told(material: Material, given: np.ndarray, seed: int) -> dict[str, float]:
+def _telling_shares(material: Material, given: np.ndarray, seed: int) -> dict[str, float]:
     """Columns that tell the labels, and the share of them that each tells."""
     from sklearn.tree import DecisionTreeClassifier
 
@@ -63,14 +64,14 @@ def _told(material: Material, given: np.ndarray, seed: int) -> dict[str, float]:
     made, tested = rows[::2], rows[1::2]
     usual = np.bincount(given[made]).argmax()
     least = max(TELLS, 1 - LEFT * float((given[tested] != usual).mean()))
-    told = {}
+    shares = {}
     for name, column in _columns(material):
         tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES * int(given.max() + 1), random_state=0)
         tree.fit(column[made, None], given[made])
         share = float((tree.predict(column[tested, None]) == given[tested]).mean())
         if share >= least:
-            told[name] = share
-    return told
+            shares[name] = share
+    return shares
 
 
 def _columns(material: Material) -> Iterator[tuple[str, np.ndarray]]:

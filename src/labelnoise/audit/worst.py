@@ -74,10 +74,10 @@ def _looks(source: AuditSource, position: int, fields: list[str]) -> dict[str, A
 
 def _nearest(source: AuditSource, other: int) -> dict[str, Any]:
     """Where the nearest sample with another label stands in the data, and its text, where it is one."""
-    found: dict[str, Any] = {"nearest": int(other) if source.index is None else int(source.index[other])}
+    nearest: dict[str, Any] = {"nearest": int(other) if source.index is None else int(source.index[other])}
     if source.rows is not None and source.rows.shape[1] == 1:
-        found["text"] = str(source.rows.iloc[other, 0])[:LONGEST]
-    return found
+        nearest["text"] = str(source.rows.iloc[other, 0])[:LONGEST]
+    return nearest
 
 
 def _telling(source: AuditSource) -> list[str]:
@@ -119,12 +119,12 @@ def _neighbours(source: AuditSource, verdict: Verdict, at: np.ndarray) -> list[t
     else:
         distances = _distances(encoded(material), at)
     distances[np.arange(at.size), at] = np.inf
-    found = []
+    neighbours = []
     for row, own in zip(distances, verdict.given[at], strict=True):
         nearest = np.argsort(row, kind="stable")[: min(NEIGHBOURS, row.size - 1)]
         other = np.where(verdict.given == own, np.inf, row)
-        found.append((verdict.given[nearest], int(np.argmin(other))))
-    return found
+        neighbours.append((verdict.given[nearest], int(np.argmin(other))))
+    return neighbours
 
 
 def _distances(vectors: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -82,15 +82,15 @@ def run_on_cluster(client: Any, plan: Plan, missing: Sequence[int], tell: Tell) 
 
 def _next(client: Any, done: SimpleQueue[Any], tell: Tell) -> Any:
     """The next future that is done; what is submitted to a scheduler that is gone never is."""
-    told = 0.0
+    last_said = 0.0
     while True:
         try:
             return done.get(timeout=1)
         except Empty:
             if client.status in ("closing", "closed"):
                 raise CancelledError("its connection ended") from None
-            if time.monotonic() - told > PATIENCE and not client.nthreads():
-                told = time.monotonic()
+            if time.monotonic() - last_said > PATIENCE and not client.nthreads():
+                last_said = time.monotonic()
                 tell(f"waiting for a worker of {client.scheduler.address}")
 
 

@@ -70,7 +70,7 @@ class Meter:
 
     def __init__(self, progress: Progress | None, total: int, kept: int) -> None:
         self.progress, self.total, self.done, self.made = progress, total, kept, 0
-        self.start = self.told = time.monotonic()
+        self.start = self.shown = time.monotonic()
         if progress and kept:
             progress(kept, total, f"{kept:,} runs were there already")
 
@@ -86,8 +86,8 @@ class Meter:
             return
         now = time.monotonic()
         words = ""
-        if now - self.told >= self.EVERY or self.done == self.total:
-            self.told, rate = now, self.made / max(now - self.start, 1e-9)
+        if now - self.shown >= self.EVERY or self.done == self.total:
+            self.shown, rate = now, self.made / max(now - self.start, 1e-9)
             words = f"{rate:,.3g} runs a second"
             if self.done < self.total:
                 words += f", {duration((self.total - self.done) / rate)} left"

@@ -54,8 +54,8 @@ class Parameter:
 def parameters_of(setup: Setup) -> dict[str, Parameter]:
     """Return every parameter that may be swept around a setup, by name."""
     fields = [*flags_of(setup.problem, ("problem",)), *flags_of(setup.simulation, ("simulation",))]
-    found = {parameter.name: parameter for parameter in map(_field, fields) if parameter}
-    return found | DERIVED
+    parameters = {parameter.name: parameter for parameter in map(_field, fields) if parameter}
+    return parameters | DERIVED
 
 
 def set_up(base: Setup, values: Mapping[Parameter, float]) -> Setup:

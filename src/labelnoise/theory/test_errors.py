@@ -101,11 +101,11 @@ def sampled_errors(
     for some in _parts(noise):
         normal, patch, score = _stacked([noise[run] for run in some])
         signals = to_numpy(view.h_signals)[some]
-        found: dict[str, np.ndarray] = {}
+        columns: dict[str, np.ndarray] = {}
         if "perturbed" in kinds:
             own = root[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
             perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi)[some], patch[:, None], axis=2)
-            found |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
+            columns |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
         if "fresh" in kinds or "given_fresh" in kinds:
             own = np.where(off[some, None, None], rest[bool(off.any())][some], rest[bool(off.all())][some])
             fresh = own * noise_std[some, None, None] @ normal
@@ -115,9 +115,9 @@ def sampled_errors(
                 fresh += (noise_std[some, None] * along[some])[..., None] * score[:, None]
             output = _test_outputs(view, signals, fresh)
             wrong = _mistakes(output)
-            found |= _estimates("fresh", wrong) if "fresh" in kinds else {}
-            found["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in some], taus[some], score)
-        for name, values in found.items():
+            columns |= _estimates("fresh", wrong) if "fresh" in kinds else {}
+            columns["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in some], taus[some], score)
+        for name, values in columns.items():
             table.setdefault(name, np.empty(len(draws)))[some] = values
     return table
 

@@ -83,13 +83,13 @@ def read_attribution(path: Path) -> Attribution:
         facts = read_json(path / FACTS)
         if facts.pop("arrays", None) not in (None, digest_file(path / ARRAYS)):  # None: before checksums
             raise InputError(f"{ARRAYS} does not belong to {FACTS}")
-        found = Attribution(facts, **read_arrays(path / ARRAYS))
+        attribution = Attribution(facts, **read_arrays(path / ARRAYS))
         stops = facts.get("stops")
         if not (isinstance(facts.get("text"), str) and isinstance(stops, dict) and set(stops) <= set(RULES)):
             raise InputError(f"{FACTS} lacks what it should say")
-        if set(found.shown_epoch) != set(stops.values()):
+        if set(attribution.shown_epoch) != set(stops.values()):
             raise InputError(f"{FACTS} says other stopping points than {ARRAYS}")
-        return found
+        return attribution
     except (OSError, ValueError, TypeError) as error:  # of these InputError is one
         raise InputError(
             f"the attribution in {path} is damaged ({error}); make it again with `labelnoise explain {path}`"
