@@ -214,7 +214,15 @@ def test_the_regret_of_a_window_is_that_of_its_average_and_each_data_set_counts_
     learners = bench["learners"].LEARNERS
     monkeypatch.setitem(learners, "mlp", replace(learners["mlp"], epochs=8))
     windows, setting = bench["windows"], bench["records"].Setting("breast-cancer", "mlp", "none", "constant", 0)
+    asked, measure = [], windows._worth
+
+    def worth(*arguments):
+        of_mean = measure(*arguments)
+        return lambda epochs: asked.append(list(epochs)) or of_mean(epochs)
+
+    monkeypatch.setattr(windows, "_worth", worth)
     made = windows.trained(setting, tmp_path)
+    assert asked[-9:-1] == [[at for at in range(c - 2, c + 3) if 0 <= at < 8] for c in range(8)]  # averages of five
     for rule in made["returned"].values():
         assert rule["single epoch"] in made["test"] and rule["five"] in made["average"]
     assert not made["noisy"] and len(made["test"]) == 8
