@@ -19,7 +19,6 @@ from labelnoise.adapters.evaluation import (
 from labelnoise.errors import InputError, described
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
-from labelnoise.record.stopping import Stop
 
 try:
     import torch
@@ -34,7 +33,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -46,7 +45,7 @@ KEYS = ("index", "logits", "labels")
 """What a training step returns beside its loss, where there are no batches to evaluate."""
 
 
-class RecorderCallback(Callback):
+class RecorderCallback(Stoppable, Callback):
     """Record every training epoch; with a rule, stop in time and leave the averaged weights in the module.
 
     Args:
@@ -83,18 +82,7 @@ class RecorderCallback(Callback):
                 "inputs, labels)"
             )
         self.rule, self.average = rule, average
-        self._stopping: Stopping | None = None
         self._recorded = -1
-
-    @property
-    def stop(self) -> Stop | None:
-        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
-        return self._stopping.watch.stop if self._stopping else None
-
-    @property
-    def averaged(self) -> list[int] | None:
-        """The epochs, from 0, whose average the module holds; None while it is trained."""
-        return self._stopping.averaged if self._stopping else None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the rule begin, before a checkpoint is read; it goes on where the same module is trained on."""

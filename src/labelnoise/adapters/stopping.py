@@ -13,6 +13,7 @@ from labelnoise.errors import InputError, described
 from labelnoise.record.history import EpochRecord
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.stopping import Stop
 from labelnoise.record.watching import Watch, observe_record
 from labelnoise.training.config import Average, check_average
 from labelnoise.training.kept_weights import KeptWeights
@@ -116,3 +117,19 @@ class Stopping:
     def _settings(self) -> str:
         """What tells which weights are kept."""
         return f"{self.watch.rule!r} with average={self._kept.average!r}"
+
+
+class Stoppable:
+    """What an adapter says of its rule."""
+
+    _stopping: Stopping | None = None
+
+    @property
+    def stop(self) -> Stop | None:
+        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
+        return self._stopping.watch.stop if self._stopping else None
+
+    @property
+    def averaged(self) -> list[int] | None:
+        """The epochs, from 0, whose average the network holds; None while it is trained, and without a rule."""
+        return self._stopping.averaged if self._stopping else None

@@ -25,7 +25,6 @@ from labelnoise.adapters.evaluation import (
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import HeldOutLoss, StopRule
-from labelnoise.record.stopping import Stop
 
 try:
     from torch import Generator, nn
@@ -33,7 +32,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -44,7 +43,7 @@ DEFAULT = HeldOutLoss()
 """The rule of a monitor."""
 
 
-class Monitor:
+class Monitor(Stoppable):
     """Record, stop and average in a training loop of one's own: one call after each epoch.
 
     Args:
@@ -86,16 +85,6 @@ class Monitor:
         self.batch_size = int(batch_size)
         self.rule, self.average = rule, average
         self._stopping = self._begin()
-
-    @property
-    def stop(self) -> Stop | None:
-        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
-        return self._stopping.watch.stop if self._stopping else None
-
-    @property
-    def averaged(self) -> list[int] | None:
-        """The epochs, from 0, whose average the network holds; None before `load_average`."""
-        return self._stopping.averaged if self._stopping else None
 
     def end_epoch(self) -> bool:
         """Evaluate all samples in eval mode, record them as an epoch, and return whether the training should end.

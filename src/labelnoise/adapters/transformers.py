@@ -25,7 +25,6 @@ from labelnoise.adapters.evaluation import (
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
-from labelnoise.record.stopping import Stop
 from labelnoise.runs.files import read_arrays, write_arrays
 
 try:
@@ -33,7 +32,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
 from labelnoise.training.checkpoints import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ FILE, STOPPING = "recorder.npz", "stopping.pt"
 """The record beside each checkpoint, and what a rule has seen with the weights that it may choose."""
 
 
-class RecorderCallback(TrainerCallback):
+class RecorderCallback(Stoppable, TrainerCallback):
     """Record every epoch, in eval mode; with a rule, stop in time and leave the averaged weights in the model.
 
     Args:
@@ -72,17 +71,6 @@ class RecorderCallback(TrainerCallback):
         self.recorder, self.dataset, self.collator = check_recorder(recorder), dataset, collator
         check_rule(rule, average, recorder)
         self.rule, self.average = rule, average
-        self._stopping: Stopping | None = None
-
-    @property
-    def stop(self) -> Stop | None:
-        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
-        return self._stopping.watch.stop if self._stopping else None
-
-    @property
-    def averaged(self) -> list[int] | None:
-        """The epochs, from 0, whose average the model holds; None while it is trained."""
-        return self._stopping.averaged if self._stopping else None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
