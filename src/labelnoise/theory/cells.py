@@ -62,7 +62,8 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
     Raises:
         InputError: runs that cannot be trained together, or a setting that the engine cannot hold.
     """
-    if len({group_of(cell.problem, cell.config) for cell in cells}) != 1:
+    setups = {(id(cell.problem), id(cell.config)): (cell.problem, cell.config) for cell in cells}  # runs share them
+    if len({group_of(*setup) for setup in setups.values()}) != 1:
         raise InputError(
             "`cells` must agree in n, m, bias, kind of problem and all settings but lr to run as one batch; split them"
         )

@@ -32,7 +32,7 @@ looks at no other. A test says what it must be."""
 compiled = partial(njit, cache=True, nogil=True, error_model="numpy")
 
 
-@compiled()
+@compiled(forceinline=True)
 def add_activated(kind, setting, readout, products, k, start, total):
     """H_k += start_k; total += a s(H_k)."""
     if kind == 0:
@@ -118,7 +118,7 @@ def read_out(kind, setting, readout, products, start, own, by_patch, output):
         output[i] = by_patch[i] + by_patch[own[i]]
 
 
-@compiled()
+@compiled(forceinline=True)
 def follow_relu(readout, products, k, pulls, coefficients, rate):
     """What `pull_filter` and `move_filter` do for the ReLU by plain descent, in one loop."""
     for p in range(pulls.size):
@@ -245,8 +245,9 @@ def train_group(
     for t in range(len(rates)):
         shown, flipped = weights[t % weights.shape[0]], flips[t % flips.shape[0]]
         select = t >= selection_from
-        for p in range(size):
-            rate[p] = rates[t, p % lanes]
+        for p in range(0, size, lanes):
+            for lane in range(lanes):
+                rate[p + lane] = rates[t, lane]
         pull_patches(loss, output, y_given, own, shown, flipped, select, pulls)
         if radius > 0:
             ascend(lanes, activation, setting, readout, products, pulls, kernel, radius, whole_gradient, ascended)

@@ -154,15 +154,19 @@ def _bartlett_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[
     rests = np.array([problem.d - axes for problem in problems])
     start = 0
     for where, generators, scales in blocks:
-        block = rows[:, where]
-        count = block.shape[1]
-        squares, above = np.zeros(block.shape[:2]), _above(start, count, others)
+        block, count = rows[:, where], where.stop - where.start
+        widths = np.minimum(rests, start + count)
+        normals, squares = np.empty((len(rows), count * (axes + start + count))), np.zeros(block.shape[:2])
         freedom = (rests[:, None] - np.arange(start, start + count)).astype(float)  # at once: a row takes microseconds
-        for run, (rng, width) in enumerate(zip(generators, np.minimum(rests, start + count).tolist(), strict=True)):
-            block[run, :, :axes] = rng.standard_normal((count, axes))
-            block[run, :, axes : axes + width] = rng.standard_normal((count, width))
+        for run, (rng, width) in enumerate(zip(generators, widths.tolist(), strict=True)):
+            rng.standard_normal(out=normals[run, : count * (axes + width)])
             squares[run, : max(width - start, 0)] = rng.chisquare(freedom[run, : max(width - start, 0)])
-        np.copyto(block[..., axes:], 0.0, where=above)
+        for width in set(widths.tolist()):
+            runs = np.flatnonzero(widths == width) if (widths != width).any() else slice(None)
+            first, rest = np.split(normals[runs, : count * (axes + width)], [count * axes], axis=1)
+            block[runs, :, :axes] = first.reshape(-1, count, axes)
+            block[runs, :, axes : axes + width] = rest.reshape(-1, count, width)
+        np.copyto(block[..., axes:], 0.0, where=_above(start, count, others))
         row = np.arange(count)
         block[:, row, axes + start + row] = np.sqrt(squares)
         block *= np.array(scales)[:, None, None]
