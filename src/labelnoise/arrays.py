@@ -50,8 +50,17 @@ def streams(seeds: Sequence[int], name: str) -> Iterator[np.random.Generator]:
     Raises:
         InputError: as `stream`.
     """
-    for words in _hashed([_checked(seed) for seed in seeds], STREAMS.index(name)):
-        yield np.random.Generator(np.random.PCG64(_Words(words)))
+    for words in stream_words(seeds, name):
+        yield np.random.Generator(np.random.PCG64(_Words(words)))  # type: ignore[arg-type]  # NumPy takes any such class
+
+
+def stream_words(seeds: Sequence[int], name: str) -> np.ndarray:
+    """Return (R, 4) of uint64: what the generators of the stream `name` of R seeds start from.
+
+    Raises:
+        InputError: as `stream`.
+    """
+    return _hashed([_checked(seed) for seed in seeds], STREAMS.index(name))
 
 
 class _Words(ISeedSequence):
