@@ -19,7 +19,6 @@ from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
 from labelnoise.theory.sampling import sample_runs
 from labelnoise.theory.shown import BLOCK, KEPT_BLOCKS
-from labelnoise.theory.simulation import simulate
 
 Columns = dict[str, np.ndarray]
 """Values (R,) over runs, by name."""
@@ -145,6 +144,8 @@ def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
 
 def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
     """Refuse dynamics that the engine cannot hold, before any run, on a problem of almost no size."""
+    from labelnoise.theory.simulation import simulate  # loads pandas, which no worker of a sweep needs
+
     check_in_span(config.dynamics.optimizer)
     simulate(_tiny(problem), lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)
 

@@ -25,7 +25,7 @@ ACTIVATIONS = {ReLU: 0, LeakyReLU: 1, PowerReLU: 2, Softplus: 3}
 LOSSES = {Logistic: 0, Exponential: 1, Squared: 2, Hinge: 3}
 """The code of each loss."""
 
-INLINED = "98581610150423eb"
+INLINED = "f54c83902dbd0939"
 """Digest of the other sources that are compiled in: Numba compiles anew when the content of this file changes, and
 looks at no other. A test says what it must be."""
 
@@ -116,6 +116,15 @@ def read_out(kind, setting, readout, products, start, own, by_patch, output):
         add_activated(kind, setting, readout[k], products, k, start, by_patch)
     for i in range(output.size):
         output[i] = by_patch[i] + by_patch[own[i]]
+
+
+@compiled()
+def read_patches(first, last, kind, setting, readout, factors, patches, outputs):
+    """outputs = a s(F P) of the runs `first` to `last`; F (R, 2m, r), P (R or 1, r, N), outputs (R, N)."""
+    products, nothing = np.empty((readout.size, patches.shape[2])), np.zeros((readout.size, patches.shape[2]))
+    for run in range(first, last):
+        np.dot(factors[run], patches[run % len(patches)], products)
+        read_out(kind, setting, readout, products, nothing, np.empty(0, np.int64), outputs[run], np.empty(0))
 
 
 @compiled(forceinline=True)
