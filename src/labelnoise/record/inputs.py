@@ -74,13 +74,17 @@ def as_mask(name: str, values: Any, remedy: str = "give y_given != y_true") -> n
     return array.astype(bool)
 
 
-def read_held_out(values: Any, n: int) -> np.ndarray | None:
-    """A mask (n,) of held-out samples; None where it names none.
+def read_held_out(values: Any, n: int) -> np.ndarray:
+    """A mask (n,) of the samples that are not trained on, a copy; None holds none out.
 
     Raises:
         InputError: it is no mask, or one of another length.
     """
+    if values is None:
+        return np.zeros(n, bool)
     mask = as_mask("held_out", values, "give true for each sample that is not trained on")
     if mask.shape != (n,):
-        raise InputError(f"`held_out` must have shape ({n},), got {mask.shape}; give one truth value a sample")
-    return mask.copy() if mask.any() else None
+        raise InputError(
+            f"`held_out` must hold a truth value a sample ({n}), got shape {mask.shape}; take the mask of these data"
+        )
+    return mask.copy()
