@@ -20,7 +20,6 @@ from labelnoise.arrays import stream, torch_stream
 from labelnoise.devices import repeatable
 from labelnoise.errors import InputError
 from labelnoise.images.data import Data
-from labelnoise.record.inputs import read_held_out
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.training import averaging, checkpoints, processes, retention
@@ -98,8 +97,7 @@ def fit(
     in_memory = rule is not None and not group.rank and (path is None or average == "all")
     store = weight_store(average) if in_memory else None
     with torch_stream(config.seed, "batches"), repeatable():
-        mask = None if held_out is None else read_held_out(held_out, len(data.y_given))
-        run = TrainingState.start(model, data, config, outputs, mask, rule, average, store)
+        run = TrainingState.start(model, data, config, outputs, held_out, rule, average, store)
         _resume(run, path)
         status = _advance(run, path, progress)
         if path:
