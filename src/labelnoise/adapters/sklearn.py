@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_integer, described
-from labelnoise.record.inputs import on_host, read_held_out
+from labelnoise.record.inputs import read_held_out
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:

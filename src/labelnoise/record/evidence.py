@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, described
-from labelnoise.record.inputs import as_mask, as_numbers, on_host
+from labelnoise.record.inputs import as_mask, as_numbers
 from labelnoise.record.means import MixedLoss, mean_known
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What callers hand in, read once: arrays, lists, pandas objects and torch tensors, also those with gradients."""
+"""What callers hand in, as numbers, series and masks, or a refusal."""
 
 from __future__ import annotations
 
@@ -6,31 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from labelnoise.arrays import Array
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
-
-
-def plain(values: Any) -> Array:
-    """Values as a tensor outside any gradient, on its device, or as a NumPy array: of objects where they fit none."""
-    if hasattr(values, "detach"):
-        return values.detach()
-    if isinstance(values, list | tuple):
-        values = [on_host(value) if hasattr(value, "detach") else value for value in values]
-    try:
-        return np.asarray(values)
-    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, or of tensors with gradients
-        return np.array(None)
-
-
-def on_host(values: Any) -> np.ndarray:
-    """Values as a NumPy array; half precision that NumPy lacks becomes float32."""
-    values = plain(values)
-    if isinstance(values, np.ndarray):
-        return values
-    narrow = values.is_floating_point() and values.element_size() < 4
-    return np.asarray((values.float() if narrow else values).cpu())
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
