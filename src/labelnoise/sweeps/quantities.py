@@ -18,7 +18,6 @@ from labelnoise.theory.cells import AT_T1
 class Quantity:
     """A number of each run that a map shows as its mean over the seeds."""
 
-    name: str
     title: str
     of: Callable[[Dataset], DataArray]
     """() of the dataset with `seed` among its dimensions; NaN for seeds that do not count."""
@@ -38,13 +37,11 @@ def _window(dataset: Dataset) -> DataArray:
     return (dataset.window_end - dataset.window_start + 1) / dataset.stage_one_scale
 
 
-SHARE = Quantity(
-    "stage_one", "share of seeds with a Stage I", lambda dataset: dataset.stage_one.where(dataset.ok == 1), (0, 1)
-)
+SHARE = Quantity("share of seeds with a Stage I", lambda dataset: dataset.stage_one.where(dataset.ok == 1), (0, 1))
 STAGES = (
     SHARE,
-    Quantity("t1", "T1 over its scale", lambda dataset: dataset.t1 / dataset.stage_one_scale, (0, None)),
-    Quantity("window", "length of the window over the scale", _window, (0, None)),
+    Quantity("T1 over its scale", lambda dataset: dataset.t1 / dataset.stage_one_scale, (0, None)),
+    Quantity("length of the window over the scale", _window, (0, None)),
 )
 ERRORS = {
     "seen": "seen noise",
@@ -59,9 +56,9 @@ def error_quantities(kind: str) -> tuple[Quantity, Quantity, Quantity]:
     """Return the test error of a kind at T1 and at the last step, and how much lower it is at T1."""
     name = f"test_error_{kind}"
     return (
-        Quantity(f"{kind}_t1", "at T1", lambda dataset: dataset[name + AT_T1], (0, None)),
-        Quantity(f"{kind}_end", "at the last step", lambda dataset: dataset[name], (0, None)),
-        Quantity(f"{kind}_gain", "gain of stopping at T1", lambda dataset: dataset[name] - dataset[name + AT_T1]),
+        Quantity("at T1", lambda dataset: dataset[name + AT_T1], (0, None)),
+        Quantity("at the last step", lambda dataset: dataset[name], (0, None)),
+        Quantity("gain of stopping at T1", lambda dataset: dataset[name] - dataset[name + AT_T1]),
     )
 
 
