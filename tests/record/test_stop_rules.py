@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import assert_close
+from helpers import assert_close, evidence_of
 from labelnoise.errors import InputError
-from labelnoise.record.evidence import Evidence
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import (
     STOP_RULES,
@@ -46,7 +45,7 @@ def evidence(loss=None, fitted=None, changes=None, n=100):
     losses = np.zeros((records, 0)) if loss is None else np.array(loss, float).reshape(records, -1)
     fits = np.zeros((records, 0), bool) if fitted is None else np.array(fitted, bool).reshape(records, -1)
     shares = np.full(records, np.nan) if changes is None else np.array(changes, float)
-    return Evidence(losses.astype(np.float32), fits, shares, n)
+    return evidence_of(losses.astype(np.float32), fits, shares, n)
 
 
 def run(seed, records=40):
