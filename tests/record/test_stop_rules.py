@@ -304,3 +304,11 @@ def test_a_record_with_a_mask_of_its_own_needs_no_other():
             recorder.end_epoch()
     assert find_stop(LOSS, with_mask) == find_stop(LOSS, without, held_out)
     assert find_stop(LOSS, with_mask, ~held_out) == find_stop(LOSS, without, ~held_out)  # the one given counts
+
+
+def test_a_watch_that_has_seen_nothing_has_a_state_and_goes_on_from_it():
+    fresh, filled = Watch(LOSS), Watch(LOSS)
+    filled.observe(loss=[0.5])
+    assert fresh.evidence.records == 0 and fresh.evidence.mean_loss.shape == (0,)
+    filled.load_state_dict(fresh.state_dict())
+    assert (filled.records, filled.stop, filled.candidates()) == (0, None, set())
