@@ -197,9 +197,28 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array.detach().cpu()) if hasattr(array, "detach") else np.asarray(array)
 
 
-def as_array(values: Any) -> np.ndarray:
-    """Return what a caller gave as a NumPy array; where it fits none, an array () that holds None."""
+def plain(values: Any) -> Array:
+    """Return what a caller gave as a tensor outside any gradient, on its device, or as a NumPy array.
+
+    Lists may hold tensors. Where rows are of different lengths it is an array () that holds None.
+    """
+    if hasattr(values, "detach"):
+        return values.detach()
+    if isinstance(values, list | tuple):
+        values = [on_host(value) if hasattr(value, "detach") else value for value in values]
     try:
-        return to_numpy(values)
-    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):
         return np.array(None)
+
+
+def on_host(values: Any) -> np.ndarray:
+    """Return what a caller gave as a NumPy array, floats that NumPy lacks as float32; what fits none holds None."""
+    values = plain(values)
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        return values.cpu().numpy()
+    except (TypeError, RuntimeError):  # sparse, quantised, or bfloat16
+        narrow = values.is_floating_point() and values.element_size() < 4
+        return on_host(values.float()) if narrow else np.array(None)
