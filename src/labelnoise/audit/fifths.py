@@ -20,8 +20,9 @@ PARTS = 5
 """Parts of each predicted class, from the surest to the least sure."""
 QUANTILES = (0.2, 0.4, 0.6)
 """Of the parts' shares of contradicted labels: lower end, rate and upper end, where the network errs little."""
-LITTLE, MUCH = 0.25, 0.7
-"""Share of contradicted labels up to which they are taken for wrong ones, and from which on for errors."""
+LITTLE, MUCH, MUCH_HELD_OUT = 0.25, 0.7, 0.5
+"""Share of contradicted labels up to which they are taken for wrong ones, and from which on for errors of the network;
+among held-out samples errors are more frequent."""
 Z = 1.645
 """Standard errors on each side of a 90 % interval."""
 
@@ -43,17 +44,27 @@ def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float,
         early: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
         given: (n,) given labels.
     """
-    every = [_shares(*one, given) for one in early]
+    every = [contradicted_shares(*one, given) for one in early]
     mean = np.nanmean([share for share, _ in every], axis=0)
     shares, number = mean[np.isfinite(mean)], max(count for _, count in every)
     low, middle, high = np.quantile(shares, QUANTILES)
-    first, second = shares[0], shares[min(1, shares.size - 1)]
-    line = min(max(2 * first - second, 0), middle)
-    errs = np.clip((shares.mean() - LITTLE) / (MUCH - LITTLE), 0, 1)
-    rate, upper = (1 - errs) * middle + errs * line, (1 - errs) * high + errs * max(line, second)
+    errs, line = errors_of(shares, MUCH)
+    line = min(line, middle)
+    rate, upper = (1 - errs) * middle + errs * line, (1 - errs) * high + errs * max(line, shares[:2][-1])
     most, one = max(round(3 / PARTS * number), 1), max(round(number / PARTS), 1)
     least = min(_ends(low, most)[0], _ends(line, one)[0], surest(early, given))
     return float(rate), least, _ends(upper, most)[1]
+
+
+def errors_of(shares: Float[np.ndarray, " parts"], much: float) -> tuple[float, float]:
+    """Return how far contradicted labels are to be taken for the network's errors, w of `fifths`, and the line l.
+
+    Args:
+        shares: of contradicted labels, the surest part first.
+        much: mean share from which on w is 1.
+    """
+    errs = np.clip((shares.mean() - LITTLE) / (much - LITTLE), 0, 1)
+    return float(errs), max(float(2 * shares[0] - shares[:2][-1]), 0.0)
 
 
 def surest(views: Sequence[Early], given: Int[np.ndarray, " n"]) -> float:
@@ -104,8 +115,10 @@ def _ends(share: float, n: int) -> tuple[float, float]:
     return wilson(round(float(share) * n), n)
 
 
-def _shares(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, int]:
-    """Shares of contradicted labels (5,), NaN of an empty part, and the number of samples."""
+def contradicted_shares(
+    predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"], given: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " parts"], int]:
+    """Return the shares of contradicted labels of the five parts, NaN of an empty one, and the number of samples."""
     seen = (predicted >= 0) & (given >= 0)
     contradicted = predicted[seen] != given[seen]
     part = np.minimum((PARTS * places(predicted[seen], sure[seen])).astype(int), PARTS - 1)

@@ -2,8 +2,8 @@
 
 A network may err on a sample, or its given label may be wrong; the two cannot be told apart. But where the network is
 most sure of a held-out sample it hardly errs, and there the share of other labels is the share of wrong ones (the
-anchor points of Patrini et al. 2017). Where few samples are held out, all vote by what was predicted before memorising
-began, in five parts from the surest to the least sure (`labelnoise.audit.fifths`).
+anchor points of Patrini et al. 2017), less what its errors add where it errs a lot. Where few samples are held out, all
+vote by what was predicted before memorising began, in five parts (`labelnoise.audit.fifths`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.audit.fifths import PARTS, fifths, ranks, surest
+from labelnoise.audit.fifths import (
+    MUCH_HELD_OUT,
+    PARTS,
+    contradicted_shares,
+    errors_of,
+    fifths,
+    ranks,
+    surest,
+)
 from labelnoise.audit.frequencies import wrong_labels
 
 if TYPE_CHECKING:
@@ -107,31 +115,48 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     """Rates of the anchors among held-out samples, intervals by bootstrap over these."""
     n_classes, share = frequency.size, float(np.clip(ANCHORS / given.size, *ANCHOR_SHARES))
     transition, anchors = _anchored(predicted, sure, given, share, n_classes)
+    wrong = wrong_labels(transition, frequency)
+    rate, _ = _without_errors(predicted, sure, given, float(wrong.sum()))
+    factor = rate / wrong.sum() if wrong.any() else 1.0
     generator, tail = stream(seed, "bootstrap"), (1 - LEVEL) / 2
-    wrongs, matrices = [], []
+    wrongs, lines, matrices = [], [], []
     for _ in range(RESAMPLES):
         again = generator.integers(given.size, size=given.size)
-        matrix, _ = _anchored(predicted[again], sure[again], given[again], share, n_classes)
+        sample = predicted[again], sure[again], given[again]
+        matrix, _ = _anchored(*sample, share, n_classes)
         wrongs.append(wrong_labels(matrix, frequency))
+        lines.append(_without_errors(*sample, float(wrongs[-1].sum()))[1])
         if n_classes <= WIDEST:
-            matrices.append(matrix)
-    wrong = wrong_labels(transition, frequency)
-    low, high = np.quantile(np.sum(wrongs, axis=1), (tail, 1 - tail))
+            matrices.append(_less_wrong(matrix, factor))
+    high = np.quantile(np.sum(wrongs, axis=1), 1 - tail)
+    less = _less_wrong(transition, factor)
     ends = np.quantile(matrices, (tail, 1 - tail), axis=0) if matrices else np.full((2, *transition.shape), np.nan)
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
     return Rates(
-        rate=float(wrong.sum()),
-        low=min(float(low), surest([(predicted, sure)], given)),
+        rate=rate,
+        low=min(float(np.quantile(lines, tail)), surest([(predicted, sure)], given)),
         high=max(float(high), room),
-        transition=transition,
+        transition=less,
         transition_low=ends[0],
         transition_high=ends[1],
-        wrong=wrong,
+        wrong=factor * wrong,
         wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
-        factors=class_factors(transition),
+        factors=class_factors(less),
         anchors=anchors,
         reason=f"the {anchors:,} of {given.size:,} held-out samples of which the model is most sure",
     )
+
+
+def _without_errors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, rate: float) -> tuple[float, float]:
+    """The rate of the anchors without what errors of the network add to it, as `fifths` does it; and the line."""
+    shares, _ = contradicted_shares(predicted, sure, given)
+    errs, line = errors_of(shares[np.isfinite(shares)], MUCH_HELD_OUT)
+    return (1 - errs) * rate + errs * min(line, rate), min(line, rate)
+
+
+def _less_wrong(transition: np.ndarray, factor: float) -> np.ndarray:
+    """P(given | true) with a factor times the wrong labels."""
+    return factor * transition + (1 - factor) * np.eye(len(transition))
 
 
 def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequency: np.ndarray) -> Rates:
