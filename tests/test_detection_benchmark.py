@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 import labelnoise as ln
 from helpers import assert_close
-from labelnoise.audit.fifths import wilson
+from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.judging import judge
 from labelnoise.audit.recorded import read_training
 

@@ -8,8 +8,8 @@ import pytest
 import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
+from labelnoise.audit.contradiction import fifths, surest, wilson
 from labelnoise.audit.decisions import DECISIONS
-from labelnoise.audit.fifths import fifths, surest, wilson
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of
