@@ -123,7 +123,7 @@ def test_the_average_in_a_loop_of_ones_own(average):
     around = {
         1: (chosen, chosen + 1),
         5: (chosen - 2, chosen + 3),
-        "onward": (chosen - 2, chosen + 9),
+        "onward": (chosen - 2, chosen + 7),
         "all": (0, chosen + 1),
     }
     assert watch.ended and chosen > 2 and records == list(range(*around[average]))[: last - around[average][0]]

@@ -55,7 +55,7 @@ class RecorderCallback(Stoppable, Callback):
             with `index`, `logits` and `labels` beside `loss`. With a rule and batch norm in an order that mixes the
             classes.
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
-        average: of which epochs the weights are averaged that the module holds in the end: "onward" for eleven, the
+        average: of which epochs the weights are averaged that the module holds in the end: "onward" for nine, the
             first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
             for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
 

@@ -43,7 +43,7 @@ class RecorderCallback(Callback):
         budget: bytes of history in memory, as in `Recorder`.
         rule: says where to stop, as `HeldOutLoss()` does; None records only. It ends an epoch before callbacks that
             stand behind this one, so let it be the last. Of a net that goes on it goes on, too.
-        average: of which epochs the weights are averaged that the net holds in the end: "onward" for eleven, the first
+        average: of which epochs the weights are averaged that the net holds in the end: "onward" for nine, the first
             of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all" for all
             up to it.
 

@@ -51,7 +51,7 @@ class Monitor(Stoppable):
         recorder: of as many samples as the data set has; its held-out ones are not trained on.
         dataset: gives (input, label) at each position, without augmentation; labels are the given ones.
         rule: says where to stop, as `HeldOutLoss(patience=20)` does; None records only.
-        average: of which epochs the weights are averaged: "onward" for eleven, the first of them two before the chosen
+        average: of which epochs the weights are averaged: "onward" for nine, the first of them two before the chosen
             one; an odd number for so many around it, 1 for that one alone; "all" for all up to it, with the rule
             `RunningMean`.
         batch_size: samples that are evaluated at once.

@@ -21,7 +21,7 @@ from labelnoise.training.config import Average
 
 Weights = Mapping[str, Any]
 """What a network's `state_dict` returns."""
-BEFORE, ONWARD = 2, 11
+BEFORE, ONWARD = 2, 9
 """Records before the chosen one at which the average onward begins, and how many it has."""
 
 

@@ -64,7 +64,7 @@ class TrainRun:
     """What --stop goes by: held-out loss or accuracy, changes of the training predictions, the running mean of all
     predictions, or the median of the first three."""
     average: Average = "onward"
-    """Whose weights --stop averages: onward (eleven records, the first of them two before the chosen one), an odd
+    """Whose weights --stop averages: onward (nine records, the first of them two before the chosen one), an odd
     number of records around it, 1 for that epoch alone, or all up to it, with the stop rule running-mean."""
     seeds: tuple[int, ...] = ()
     """Seeds to train side by side on the cores, a run each in one folder, in place of --seed; none for that one."""
