@@ -156,13 +156,27 @@ def test_kept_weights_go_on_from_their_state(average):
         assert torch.equal(one, two)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [(0, range(9)), (2, range(9)), (3, range(1, 10)), (9, range(7, 16)), (14, range(12, 16))]
+)
+def test_a_sum_is_of_nine_records_from_the_second_before_the_choice(chosen, expected):
+    """Of powers of two, so that a sum tells its members."""
+    watch, store = Watch(HeldOutLoss(smooth=1)), SumsOnward()
+    for at in range(16):
+        watch.observe(loss=1.0 + abs(at - chosen))
+        store.take({"w": torch.tensor([2.0**at])}, watch)
+    assert watch.stop.chosen == chosen and store.averaged(chosen) == list(expected)
+    assert store.average(chosen)["w"] * len(expected) == sum(2.0**at for at in expected)
+    assert set(store.sums) == set(store.summed) == {chosen, 15}
+
+
 def test_a_sum_of_coarse_numbers_is_a_fine_one_and_counts_are_those_of_the_choice():
     watch, store = Watch(HeldOutLoss(smooth=1)), SumsOnward()
     for at, loss in enumerate([0.9, 0.5, 0.1, 0.8, 0.9]):
         watch.observe(loss=loss)
-        store.take({"w": torch.tensor([256.0 + 2 * at], dtype=torch.bfloat16), "count": torch.tensor(at)}, watch)
+        store.take({"w": torch.tensor([1 + at / 128], dtype=torch.bfloat16), "count": torch.tensor(at)}, watch)
     assert watch.stop.chosen == 2 and store.averaged(2) == [0, 1, 2, 3, 4]
-    assert store.average(2)["w"].tolist() == [260.0] and int(store.average(2)["count"]) == 2
+    assert store.average(2)["w"].tolist() == [1 + 2 / 128] and int(store.average(2)["count"]) == 2
 
 
 def test_a_state_of_sums_is_taken_over():
