@@ -176,7 +176,8 @@ def test_a_sum_of_coarse_numbers_is_a_fine_one_and_counts_are_those_of_the_choic
         watch.observe(loss=loss)
         store.take({"w": torch.tensor([1 + at / 128], dtype=torch.bfloat16), "count": torch.tensor(at)}, watch)
     assert watch.stop.chosen == 2 and store.averaged(2) == [0, 1, 2, 3, 4]
-    assert store.average(2)["w"].tolist() == [1 + 2 / 128] and int(store.average(2)["count"]) == 2
+    assert store.average(2)["w"].dtype == torch.float32 and store.average(2)["w"].tolist() == [1 + 2 / 128]
+    assert int(store.average(2)["count"]) == 2
 
 
 def test_a_state_of_sums_is_taken_over():
