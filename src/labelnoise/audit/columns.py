@@ -74,7 +74,7 @@ def _is_name(column: pd.Series[Any]) -> bool:
     if not _distinct(column) or as_dates(column) is not None:
         return False
     numbers = as_numbers(column)
-    return numbers is None or bool((numbers[0].dropna() % 1 == 0).all())
+    return numbers is None or not (numbers[0] % 1 > 0).any()
 
 
 def _is_number_of_row(column: pd.Series[Any]) -> bool:
@@ -118,8 +118,8 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
         return None
 
 
-def as_numbers(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
-    """Return a column of nearly all numbers as such, NaN elsewhere, and what stands elsewhere in words.
+def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:
+    """Return a column of words of which nearly all are numbers as such, NaN elsewhere, and in words what stands there.
 
     An empty cell counts for neither. Texts that all are numbers are left words: somebody made texts of them.
 
@@ -128,12 +128,14 @@ def as_numbers(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
     """
     if not pd.api.types.is_object_dtype(column.dtype) and not pd.api.types.is_string_dtype(column.dtype):
         return None
-    known = column.dropna().astype(str)
-    numbers = pd.to_numeric(known, errors="coerce")
+    known = column.notna().to_numpy()
+    words = column[known].astype(str)
+    numbers = pd.to_numeric(words, errors="coerce").to_numpy(dtype=float)
     are = np.isfinite(numbers)
-    others = known[~are]
-    if not NUMBERS <= are.mean() < 1:
+    if not are.size or not NUMBERS <= are.mean() < 1:
         return None
-    counts = others.value_counts()
+    values = np.full(len(column), np.nan)
+    values[known] = np.where(are, numbers, np.nan)
+    counts = words[~are].value_counts()
     which = ", ".join(map(repr, counts.index[:LISTED])) + ", ..." * (len(counts) > LISTED)
-    return numbers.where(are).reindex(column.index), f"{len(others):,} of {len(known):,}: {which}"
+    return values, f"{np.count_nonzero(~are):,} of {are.size:,}: {which}"

@@ -197,7 +197,7 @@ def _column(name: str, column: pd.Series[Any]) -> _Column:
     if (dates := as_dates(column)) is not None:
         return _Column(name, _as_numbers(dates), "dates")
     if (numbers := as_numbers(column)) is not None:
-        return _Column(name, numbers[0].to_numpy(dtype=float), "numbers", f"{name} ({numbers[1]})")
+        return _Column(name, numbers[0], "numbers", f"{name} ({numbers[1]})")
     codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
     if len(words) > MOST_CATEGORIES:
         return _Column(name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks")
