@@ -114,7 +114,8 @@ def test_a_table_of_texts_says_what_became_of_its_columns(here, capsys):
     said = capsys.readouterr().err
     assert said == (
         "labelnoise: t.csv must have a column to learn from beside 'label', got none: columns whose every value "
-        "differs are taken for names and left out: ticket, text; to learn from texts, give their column alone (--text text); "
+        "differs are taken for names and left out: ticket, text; to learn from texts, give their column alone "
+        "(--text text); "
         "columns of one value, which say nothing: lang\n"
     )
     suspects, notes = audited(text="text")
