@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, described
-from labelnoise.record.inputs import on_host
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
@@ -92,7 +92,10 @@ def shown(name: str) -> str:
 
 
 def spelling_notes(labels: GivenLabels) -> list[str]:
-    """Return a note on classes that differ only in spaces or case, if there are such: they are never merged."""
+    """Return a note on classes that differ only in spaces or case, if there are such.
+
+    They are never merged: `US` and `us` may be two classes, and nobody would see that they became one.
+    """
     alike: dict[str, list[str]] = {}
     for name, count in zip(labels.names, labels.counts, strict=True):
         alike.setdefault(" ".join(name.split()).casefold(), []).append(f"{name!r} ({count:,})")
