@@ -121,8 +121,8 @@ def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
 def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:
     """Return a column of words of which nearly all are numbers as such, NaN elsewhere, and in words what stands there.
 
-    An empty cell in place of such a word would have made the column numbers, and among words 10 comes before 9. An empty
-    cell counts for neither. Texts that all are numbers are left words: somebody made texts of them.
+    With empty cells in place of such words the column would be numbers; as words, 10 comes before 9. An empty cell
+    counts for neither. Texts that all are numbers are left words: somebody made texts of them.
 
     Returns:
         None for any other column, also for one of categories.
