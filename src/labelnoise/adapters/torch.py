@@ -51,8 +51,9 @@ class Monitor(Stoppable):
         recorder: of as many samples as the data set has; its held-out ones are not trained on.
         dataset: gives (input, label) at each position, without augmentation; labels are the given ones.
         rule: says where to stop, as `HeldOutLoss(patience=20)` does; None records only.
-        average: records around the chosen one whose weights are averaged, an odd number; 1 for that one alone, "all"
-            for all up to it, with the rule `RunningMean`.
+        average: of which epochs the weights are averaged: "onward" for nine, the first of them two before the chosen
+            one; an odd number for so many around it, 1 for that one alone; "all" for all up to it, with the rule
+            `RunningMean`.
         batch_size: samples that are evaluated at once.
 
     Raises:
@@ -71,7 +72,7 @@ class Monitor(Stoppable):
         recorder: Recorder,
         dataset: Dataset[tuple[Any, Any]],
         rule: StopRule | None = DEFAULT,
-        average: Average = 5,
+        average: Average = "onward",
         *,
         batch_size: int = 512,
     ) -> None:
