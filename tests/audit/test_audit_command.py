@@ -108,7 +108,7 @@ def test_texts_and_names_that_only_tell_rows_apart(here):
     frame.to_csv("texts.csv", index=False)
     ln.run_experiment(AuditRun(data="texts.csv", label="label", text="text"), "texts")
     page = ln.write_report("texts").read_text()
-    assert "the goal of match" in page and "row-1" not in page
+    assert "the goal of match" in page and "row-1" in page  # the id is shown, and not learnt from
     frame["n"] = true + rng.normal(0, 0.1, 120)
     frame.to_csv("names.csv", index=False)
     ln.run_experiment(AuditRun(data="names.csv", label="label", folds=2), "names")

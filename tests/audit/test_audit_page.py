@@ -1,6 +1,7 @@
 """The list of suspects on a narrow screen: a row is a card, and nothing is scrolled sideways."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import labelnoise as ln
 from browser import BROWSER, measure
 from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
+from labelnoise.audit.page import _notes
 from labelnoise.runs.reading import read_run
 from test_auditor import flipped
 
@@ -95,3 +97,30 @@ def test_what_is_asked_for_follows_from_what_was_found(tmp_path, monkeypatch, ra
     ln.run_experiment(AuditRun(data="once.npz"), "out")
     text = ln.write_report("out").read_text()
     assert lead in text and all(word in text for word in words) and not any(word in text for word in absent)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="there is no browser to measure with")
+def test_the_list_and_the_matrix_of_long_names_fit_1200_pixels(pages, tmp_path):
+    for page in pages:
+        found = measure(page, 1_200, tmp_path)
+        assert len(found["tables"]) > 5 and all(contents <= frame for contents, frame in found["tables"]), found
+
+
+def test_long_names_of_classes_may_break_at_their_underscores(pages):
+    text = pages[0].read_text()
+    broken = NAMES[0].replace("_", "_<wbr>")
+    assert f'<span class="name">{broken}</span>' in text and f"<th>{broken}</th>" in text
+    style = text.split("<style>")[1].split("@media")[0]
+    assert "overflow-wrap: anywhere" in re.findall(r"^\.name \{(.*?)\}", style, re.MULTILINE)[0]
+
+
+def test_notes_have_quotes_in_place_of_backticks():
+    run = SimpleNamespace(summary={"notes": ["mixture of `logits` and `given` labels", "no `end"]})
+    (table,) = _notes(run)
+    assert table.rows == (("1", "mixture of “logits” and “given” labels"), ("2", "no `end"))
+
+
+def test_the_number_says_how_often_its_interval_holds(pages):
+    quote = pages[0].read_text().split("<dt>Estimated wrong labels</dt>")[1].split("</div>")[0]
+    assert re.search(r"90 % interval \d+ to \d+ \(held the true number in 85 to 93 % of audits .*detection.md\)", quote)

@@ -81,6 +81,19 @@ def test_clean_labels_replace_the_flagged_ones_only(people):
         ln.LabelAuditor().clean_labels()
 
 
+def test_what_fit_makes_is_asked_for_before_it(people):
+    from sklearn.exceptions import NotFittedError
+
+    made = [name for name in vars(people[-1]) if name.endswith("_") and not name.endswith("in_")]
+    assert "suspects_" in made
+    for name in made:
+        with pytest.raises(NotFittedError, match=f"not fitted yet, so that it has no `{name}`; call `fit"):
+            getattr(ln.LabelAuditor(), name)
+    assert not hasattr(ln.LabelAuditor(), "suspects_") and not hasattr(ln.LabelAuditor(), "n_features_in_")
+    with pytest.raises(AttributeError, match="'LabelAuditor' object has no attribute 'suspect_'"):
+        ln.LabelAuditor().suspect_  # noqa: B018
+
+
 def test_texts():
     rng = np.random.default_rng(0)
     true = rng.integers(3, size=300)
@@ -189,6 +202,9 @@ X = np.random.default_rng(0).normal(size=(40, 3)) + 2.0 * Y[:, None]
         (lambda a: a.set_params(folds=0).fit(X, Y), "`folds` must be an integer >= 1"),
         (lambda a: a.set_params(folds=21).fit(X, Y), "at most the size of the largest class \\(20\\)"),
         (lambda a: a.set_params(score="aums").fit(X, Y), "did you mean 'aum'"),
+        (lambda a: a.set_params(score="zzz").fit(X, Y), "moving-loss, last-loss, got 'zzz'; choose one of these$"),
+        (lambda a: a.set_params(decision=3).fit(X, Y), "one of counted, .*, got 3; choose one of these$"),
+        (lambda a: a.fit(X[:, 0], Y), r"got float64 \(40,\)\. Reshape your data: one row a sample, as by X.reshape"),
         (lambda a: a.set_params(model=LogisticRegression).fit(X, Y), "must be a classifier of scikit-learn"),
         (lambda a: a.set_params(random_state=-1).fit(X, Y), "`seed` must be an integer >= 0"),
     ],

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 import labelnoise as ln
+from labelnoise.audit.columns import as_dates
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import training_seed
 from labelnoise.audit.sources import read_source
-from labelnoise.audit.tables import as_dates, as_labels, read_label_file, read_labelled
+from labelnoise.audit.tables import as_labels, read_label_file, read_labelled
 from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
 
@@ -37,10 +38,11 @@ def test_columns_that_number_the_rows_are_left_out_with_a_note(here):
     )  # fmt: skip
     table = read(here)
     assert list(table.samples) == ["x", "idea", "year", "paid", "valid"]
-    (note,) = table.notes
+    note, hint = table.notes
+    assert hint.startswith("columns that may name the rows: row, back, userId")
     assert note.endswith("left out: row, back, userId, sample_index, ID, Unnamed: 0") and "whole numbers" in note
     pd.DataFrame({"id": np.arange(N), "label": CLASS}).to_csv("t.csv", index=False)
-    with pytest.raises(ln.InputError, match=r"must have a column beside 'label' \(columns of whole numbers .*: id\)"):
+    with pytest.raises(ln.InputError, match=r"to learn from beside 'label', got none: columns of whole numbers .*: id"):
         read(here)
 
 
@@ -54,7 +56,7 @@ def test_data_frames_lose_the_same_columns_as_files_with_the_same_note(here):
     assert [note.split(": ")[1] for note in notes] == ["person", "id"] and set(notes) <= set(summary["notes"])
     assert list(auditor.audit_.material.samples) == ["x"] and auditor.n_features_in_ == 3
     assert list(read_material(columns.head(20)).samples) == ["x"]
-    with pytest.raises(ln.InputError, match=r"`X` must have a column that is not .* \(columns of whole .* out: id\)"):
+    with pytest.raises(ln.InputError, match=r"`X` must have a column that is not .* \(columns of whole .* out: id"):
         read_material(columns[["id"]])
 
 
@@ -161,7 +163,7 @@ def test_columns_of_one_name_are_told_apart_as_before():
         ("t.csv --label label --labels y.npy", "`labels` says nothing of a table"),
         ("x.npy --labels y.npy --label a", "`label` must name a column of a .csv file of labels, got 'a' beside y.npy"),
         ("x.npz --folds 3", "`folds` needs data to train on, got the record of a training"),
-        ("one.csv --label label", "the columns of one.csv must have a column that is not constant"),
+        ("one.csv --label label", "got none: columns of one value, which say nothing: x"),
         ("same.csv --label label", "the column 'label' must hold two classes or more, got 1 class, 7"),
         ("images", "the folders of the classes must hold two classes or more"),
     ],

@@ -67,6 +67,7 @@ def test_the_command_line_gives_what_fits(kind, text, value):
         (int | str, 0.5, "must be a whole number or a text, got 0.5; correct it"),
         (int | Literal["all"], "al", "must be a whole number or all, got 'al'; correct it"),
         (Literal["sgd", "adam"], "sdg", "must be one of sgd, adam, got 'sdg'; did you mean 'sgd'"),
+        (Literal["sgd", "adam"], "foo", "must be one of sgd, adam, got 'foo'; choose one of these$"),
         (tuple[int, ...], 3, "must be a list, got 3; put it in brackets"),
         (tuple[int, ...], ["a"], "must be a whole number, got 'a'; correct it"),
         (Path, "", "must be a path, got ''; write one like"),

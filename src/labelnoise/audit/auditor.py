@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import Verdict, check_name, judge
-from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
+from labelnoise.audit.labels import LISTED, GivenLabels, check_lengths, read_labels, shown, spelling_notes
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
@@ -92,8 +93,9 @@ def audit_samples(
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     notes += _single_notes(labels)
-    telling = telling_notes(material, labels, seed)  # first of all: it may undo the rest
-    return Audit(replace(verdict, notes=(*telling, *verdict.notes, *notes)), material, labels, words, tested)
+    telling = telling_notes(material, labels, seed)  # first of all, as spellings: they may undo the rest
+    first = (*spelling_notes(labels), *telling)
+    return Audit(replace(verdict, notes=(*first, *verdict.notes, *notes)), material, labels, words, tested)
 
 
 def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed: Any) -> None:
@@ -110,8 +112,8 @@ def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed:
 
 def _single_notes(labels: GivenLabels) -> list[str]:
     """What is to be said of classes of one sample."""
-    singles = [name for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
-    which = ", ".join(singles[:5]) + (", ..." if len(singles) > 5 else "")
+    singles = [shown(name) for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
+    which = ", ".join(singles[:LISTED]) + ", ..." * (len(singles) > LISTED)
     return [f"classes of one sample, whose label cannot be checked ({len(singles)}): {which}"] * bool(singles)
 
 
@@ -120,6 +122,13 @@ def _part(progress: Progress | None, at: int, parts: int) -> Progress | None:
     if progress is None or parts == 1:
         return progress
     return lambda done, total, name="": progress(at * total + done, parts * total, name)
+
+
+FITTED = (
+    "suspects_", "flagged_", "noise_rate_", "noise_rate_interval_", "transition_", "classes_", "notes_", "self_test_",
+    "audit_",
+)  # fmt: skip
+"""Attributes that `fit` makes."""
 
 
 class LabelAuditor(BaseEstimator):
@@ -213,6 +222,16 @@ class LabelAuditor(BaseEstimator):
         self.notes_ = list(audit.verdict.notes)
         self.self_test_ = audit.self_test
         return self
+
+    if not TYPE_CHECKING:  # a checker is to know the attributes that there are
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse an attribute that `fit` makes, where it was not called, by NotFittedError, an AttributeError."""
+            if name in FITTED:
+                raise NotFittedError(
+                    f"this LabelAuditor is not fitted yet, so that it has no `{name}`; call `fit(X, y)` first"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def clean_labels(self) -> np.ndarray:
         """Return the given labels (n,), those of the suspects replaced by the suggested ones.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -43,6 +43,9 @@ class AuditRun:
     """Column (of an .npz file, array) of the given labels."""
     text: str = ""
     """Column of texts to learn from; without it, all columns of a table but the label."""
+    id: str = ""
+    """Column that names the rows, such as the number of a ticket: not learnt from, it stands beside each suspect.
+    Without it, the one column that only tells rows apart, if there is one."""
     ignore: tuple[str, ...] = ()
     """Columns to leave out, such as identifiers."""
     labels: str = ""
@@ -115,12 +118,19 @@ def _judge(config: AuditRun, source: AuditSource, progress: Progress | None, kep
                     f"`{name}` needs data to train on, got the record of a training; leave it out, or audit the data "
                     "themselves"
                 )
-        verdict = judge(source.trainings, score, config.decision, config.seed)
+        verdict = _doubted(judge(source.trainings, score, config.decision, config.seed), source.first)
         return _Judged(verdict, list(source.class_names), source.model, None)
     how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
     with in_words(source.arguments):
         audit = audit_samples(source.samples, source.labels, *how)
     return _Judged(audit.verdict, audit.labels.names, audit.model, audit.self_test)
+
+
+def _doubted(verdict: Verdict, first: tuple[str, ...]) -> Verdict:
+    """A verdict with the notes that may undo it in front; where nothing is decided, the first is the likely cause."""
+    cause = f"; likelier here: {first[0].partition(':')[0]}" if first else ""
+    notes = (note + cause if note == verdict.rates.reason else note for note in verdict.notes)
+    return replace(verdict, notes=(*first, *notes))
 
 
 def _write(config: AuditRun, folder: RunFolder, source: AuditSource, judged: _Judged) -> None:
@@ -140,7 +150,7 @@ def _write(config: AuditRun, folder: RunFolder, source: AuditSource, judged: _Ju
 
 
 def _suspects(verdict: Verdict, names: list[str], source: AuditSource) -> pd.DataFrame:
-    """A row a sample, the most suspicious first: its place in the data, its classes by name, its file."""
+    """A row a sample, the most suspicious first: its place in the data, its classes by name, its file or name."""
     frame = verdict.to_frame()
     positions = frame["index"].to_numpy()
     for column in ("given", "suggested"):
@@ -149,7 +159,17 @@ def _suspects(verdict: Verdict, names: list[str], source: AuditSource) -> pd.Dat
         frame["index"] = source.index[positions]
     if source.files is not None:
         frame["file"] = np.array(source.files, dtype=object)[positions]
+    if source.ids is not None:
+        frame[name_of_ids(source.ids, frame.columns)] = source.ids.to_numpy()[positions]
     return frame
+
+
+def name_of_ids(ids: pd.Series[Any], taken: Iterable[str]) -> str:
+    """Return the name under which a list of suspects holds what names its rows: another one where that is taken."""
+    name = str(ids.name)
+    while name in taken:
+        name += "_in_data"
+    return name
 
 
 def _cleaned(config: AuditRun, verdict: Verdict, names: list[str], index: np.ndarray | None) -> pd.DataFrame:
@@ -229,7 +249,7 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
 def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     """The first sentence of the page."""
     if undecided:
-        return f"Nothing can be decided about these {n:,} labels; the first note says why."
+        return f"Nothing can be decided about these {n:,} labels; the notes say why."
     if not rates.known:
         return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
     wrong, interval = round(rates.rate * n), f"90 % interval {rates.low * n:,.0f} to {rates.high * n:,.0f}"

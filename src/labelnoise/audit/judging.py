@@ -273,5 +273,5 @@ def check_name(name: str, value: Any, options: Iterable[str]) -> None:
     """
     options = list(options)
     if not isinstance(value, str) or value not in options:
-        near = did_you_mean(value, options) if isinstance(value, str) else f"; choose one of {', '.join(options)}"
+        near = did_you_mean(value, options, listed=True) if isinstance(value, str) else "; choose one of these"
         raise InputError(f"`{name}` must be one of {', '.join(options)}, got {described(value)}{near}")

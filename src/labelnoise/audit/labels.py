@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FEWEST_SAMPLES = 20
 """Samples below which nothing is learnt of labels."""
+LISTED = 5
+"""Classes, or groups of them, that a note names."""
 MOST_CLASSES = 0.5
 """Classes at most, as a share of the samples: labels of more values are no classes."""
 
@@ -82,6 +84,27 @@ def read_labels(name: str, values: Any) -> GivenLabels:
             "column of the class, not of a name or a number"
         )
     return GivenLabels(classes, positions)
+
+
+def shown(name: str) -> str:
+    """Return the name of a class as it is shown: in quotes where it has spaces that would not be seen."""
+    return name if name == " ".join(name.split()) else repr(name)
+
+
+def spelling_notes(labels: GivenLabels) -> list[str]:
+    """Return a note on classes that differ only in spaces or case, if there are such.
+
+    They are never merged: `US` and `us` may be two classes, and nobody would see that they became one.
+    """
+    alike: dict[str, list[str]] = {}
+    for name, count in zip(labels.names, labels.counts, strict=True):
+        alike.setdefault(" ".join(name.split()).casefold(), []).append(f"{name!r} ({count:,})")
+    groups = [" and ".join(names) for names in alike.values() if len(names) > 1]
+    which = "; ".join(groups[:LISTED]) + "; ..." * (len(groups) > LISTED)
+    return [
+        f"classes that differ only in spaces or case count as different ones: {which}; where they mean the same, each "
+        "of their labels may look wrong: spell them alike in the data and audit again"
+    ] * bool(groups)
 
 
 def check_lengths(samples: Any, labels: Any) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
+from labelnoise.audit.columns import as_dates, as_numbers, is_constant, without_names
 from labelnoise.audit.labels import FEWEST_SAMPLES
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
-from labelnoise.audit.tables import as_dates, without_names
 from labelnoise.errors import InputError, described
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def read_material(X: Any) -> Material:
             return _table(pd.DataFrame(array))
     if array.ndim != 2 or array.dtype.kind not in "iufb":
         raise InputError(
-            f"`X` must be a table, texts, vectors (n, d) or images, got {described(X)}; reshape your data to "
-            "one row a sample (Reshape your data)"
+            f"`X` must be a table, texts, vectors (n, d) or images, got {described(X)}. Reshape your data: "
+            "one row a sample, as by X.reshape(n, -1)"
         )
     if array.shape[1] < WIDE:
         return _table(pd.DataFrame(array))
@@ -121,12 +121,13 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
         notes.extend(left_out)
     read = [_column(str(name), frame[name]) for name in frame.columns]
     if all(column.values is None for column in read):
-        why = f" ({'; '.join(notes)})" if notes else ""
+        constant = [f"columns of one value: {', '.join(one.name for one in read)}"] if read else []
+        why = f" ({'; '.join([*notes, *constant])})"
         raise InputError(
             f"`X` must have a column that is not constant, got none{why}; no label can be told from such data"
         )
     for kind, words in KINDS.items():
-        if names := [column.name for column in read if column.kind == kind]:
+        if names := [column.words or column.name for column in read if column.kind == kind]:
             which = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
             notes.append(words.format(count=len(names), all=frame.shape[1], which=which))
     return Material("table", pd.DataFrame({one.name: one.values for one in read if one.values is not None}), (*notes,))
@@ -135,6 +136,7 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
 KINDS = {
     "constant": "constant columns, which say nothing ({count} of {all}): {which}",
     "dates": "columns read as dates ({count} of {all}): {which}",
+    "numbers": "columns of numbers, whose few other values count as empty ({count} of {all}): {which}",
     "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
     "alphabetical order alone: {which}; give such a column as texts, or leave it out",
 }
@@ -147,6 +149,8 @@ class _Column(NamedTuple):
     """None of a column that says nothing."""
     kind: str = ""
     """A key of `KINDS`."""
+    words: str = ""
+    """What a note says of it; empty for its name."""
 
 
 def _check_names(names: pd.Index[Any]) -> None:
@@ -172,7 +176,7 @@ def _check_size(n: int) -> None:
 def _column(name: str, column: pd.Series[Any]) -> _Column:
     """The values of a column as numbers or categories, and what is to be said of it."""
     try:
-        constant = column.nunique(dropna=False) <= 1
+        constant = is_constant(column)
     except TypeError:
         wrong = next(value for value in column if not isinstance(value, Hashable))
         raise InputError(
@@ -192,6 +196,8 @@ def _column(name: str, column: pd.Series[Any]) -> _Column:
         return _Column(name, values)
     if (dates := as_dates(column)) is not None:
         return _Column(name, _as_numbers(dates), "dates")
+    if (numbers := as_numbers(column)) is not None:
+        return _Column(name, numbers[0], "numbers", f"{name} ({numbers[1]})")
     codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
     if len(words) > MOST_CATEGORIES:
         return _Column(name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
+from labelnoise.audit.labels import spelling_notes
+from labelnoise.audit.outputs import read_outputs
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
 from labelnoise.audit.picture_folders import read_pictures
 from labelnoise.audit.recorded import RecordedTraining, read_training
@@ -20,7 +21,6 @@ from labelnoise.audit.table_files import TABLES, form_of
 from labelnoise.audit.tables import read_label_file, read_labelled
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
-from labelnoise.record.measures import ROUNDING
 from labelnoise.record.recorder import Recorder
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.seeds import check_one_seed
@@ -48,7 +48,11 @@ class AuditSource:
     """Name of each sample's file."""
     index: np.ndarray | None = None
     """Position of each sample in the data; None for 0..n-1."""
+    ids: pd.Series[Any] | None = None
+    """What names each sample, under the name of its column; None without such a column."""
     notes: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    """Of a record, notes that go before all others, since they may undo what is judged; each begins with its cause."""
     model: str = ""
     """Of a record, what was trained, in words."""
     arguments: Mapping[str, str] = field(default_factory=lambda: {"`X`": "the data", "`y`": "the labels"})
@@ -85,7 +89,7 @@ def read_source(config: AuditRun) -> AuditSource:
 
 def _check_settings(config: AuditRun, reader: Reader) -> None:
     """Refuse settings that say nothing of such data."""
-    for name, absent in (("label", ""), ("text", ""), ("ignore", ()), ("labels", ""), ("outputs", "none")):
+    for name, absent in (("label", ""), ("text", ""), ("id", ""), ("ignore", ()), ("labels", ""), ("outputs", "none")):
         value = getattr(config, name)
         if value != absent and name not in reader.settings:
             given = " ".join(value) if isinstance(value, tuple) else value
@@ -110,11 +114,11 @@ def _path_notes(path: Path) -> list[str]:
 
 
 def _table(path: Path, config: AuditRun) -> AuditSource:
-    table = read_labelled(path, config.label, config.text, config.ignore)
+    table = read_labelled(path, config.label, config.text, config.ignore, config.id)
     samples = table.samples[config.text] if config.text else table.samples
     words = {"`X`": f"the columns of {path.name}", "`y`": f"the column {config.label!r}"}
     return AuditSource(
-        table.labels, samples, rows=table.samples, index=table.index, notes=table.notes, arguments=words
+        table.labels, samples, rows=table.samples, index=table.index, ids=table.ids, notes=table.notes, arguments=words
     )  # fmt: skip
 
 
@@ -169,21 +173,9 @@ def _arrays(values: np.ndarray, labels: Any, words: Mapping[str, str]) -> AuditS
 
 
 def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray | None) -> AuditSource:
-    """What a training of the user's own gave out: per epoch (epochs, n, K), or once and out of sample (n, K)."""
-    rows, once = values[None] if values.ndim == 2 else values, values.ndim == 2
-    if rows.ndim == 3:
-        check_lengths(rows[0], labels)
-    given = read_labels("y", labels)
-    _check_outputs(values, rows, given)
-    if not logits:
-        _check_probabilities(rows)
-    recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
-    for row in rows:
-        (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
-        recorder.end_epoch()
-    mask = np.ones(given.positions.size, bool) if once else held_out
-    words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
-    return AuditSource(None, trainings=(read_training(recorder, mask),), class_names=tuple(given.names), model=words)
+    training, given, words, doubt = read_outputs(values, labels, logits, held_out)
+    first = (*[doubt] * bool(doubt), *spelling_notes(given))
+    return AuditSource(None, trainings=(training,), class_names=tuple(given.names), model=words, first=first)
 
 
 @contextmanager
@@ -193,31 +185,6 @@ def in_words(arguments: Mapping[str, str]) -> Iterator[None]:
         yield
     except InputError as refusal:
         raise InputError(re.sub("`[Xy]`", lambda name: arguments[name[0]], f"{refusal}")) from None
-
-
-def _check_outputs(values: np.ndarray, rows: np.ndarray, given: GivenLabels) -> None:
-    """Refuse outputs that do not fit the labels."""
-    if rows.ndim != 3 or rows.shape[1] != given.positions.size or rows.dtype.kind != "f":
-        raise InputError(
-            f"outputs must be floats of shape (epochs, n, K) or (n, K) for the {given.positions.size} labels, got "
-            f"{values.dtype} {values.shape}; a record of other data does not fit"
-        )
-    if rows.shape[2] != len(given.classes):
-        raise InputError(
-            f"outputs must have one column a class ({len(given.classes)} among the labels, ascending), got "
-            f"{rows.shape[2]}; leave out columns of classes that no label names"
-        )
-
-
-def _check_probabilities(rows: np.ndarray) -> None:
-    """Refuse outputs that are no probabilities; NaN is left to the record, a sample that was not seen."""
-    sums = rows.sum(axis=2)
-    outside, uneven = rows[(rows < 0) | (rows > 1 + ROUNDING)], sums[np.abs(sums - 1) > ROUNDING]
-    remedy = "if these are logits, say so (--outputs logits; in an .npz file the name logits)"
-    if outside.size:
-        raise InputError(f"`X` must hold probabilities in [0, 1], got {outside[0]:g}; {remedy}")
-    if uneven.size:
-        raise InputError(f"`X` must hold probabilities that sum to 1 for each sample, got {uneven[0]:g}; {remedy}")
 
 
 def _folder(path: Path, config: AuditRun) -> AuditSource:
@@ -280,7 +247,7 @@ class Reader:
     """Settings of `AuditRun` that say how to read them."""
 
 
-TABLE = Reader(_table, "a table", ("label", "text", "ignore"))
+TABLE = Reader(_table, "a table", ("label", "text", "id", "ignore"))
 RUN, FOLDER = Reader(_run, "a training run"), Reader(_folder, "a folder of images")
 READERS = {
     **dict.fromkeys(TABLES, TABLE),

@@ -93,7 +93,7 @@ def read_frame(path: Path, *texts: str) -> pd.DataFrame:
             frame = pd.read_csv(path, sep=how.mark, decimal=how.decimal, low_memory=False)
             known = [name for name in dict.fromkeys(texts) if name in frame]
             if known:  # once more: pandas knows one rule of what is missing for a whole file
-                frame[known] = pd.read_csv(path, sep=how.mark, usecols=known, dtype=str, keep_default_na=False)[known]
+                frame[known] = read_spelt(path, *known)[known]
     except ImportError:
         raise InputError(
             f"{path} needs pyarrow to be read; pip install 'labelnoise[tables]', or save it as CSV"
@@ -106,11 +106,12 @@ def read_frame(path: Path, *texts: str) -> pd.DataFrame:
     return frame.set_axis([str(name) for name in frame.columns], axis=1)
 
 
-def read_spelt(path: Path) -> pd.DataFrame:
-    """Read a table whose file was read before, each value of a CSV file as it is spelt there."""
+def read_spelt(path: Path, *columns: str) -> pd.DataFrame:
+    """Read a table whose file was read before, or these columns, each value of a CSV file as it is spelt there."""
     if path.suffix.lower() == ".parquet":
-        return pd.read_parquet(path)
-    return pd.read_csv(path, sep=spelling_of(path).mark, dtype=str, keep_default_na=False)
+        return pd.read_parquet(path, columns=[*columns] or None)
+    mark, chosen = spelling_of(path).mark, [*columns] or None
+    return pd.read_csv(path, sep=mark, usecols=chosen, dtype=str, keep_default_na=False)
 
 
 def _check_width(path: Path, mark: str) -> None:

@@ -1,9 +1,8 @@
-"""Tables of somebody's files: which column is the label, which ones only tell rows apart, and which are dates."""
+"""Tables of somebody's files: which column is the label, which ones are learnt from, and which names the rows."""
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.labels import FEWEST_SAMPLES
-from labelnoise.audit.table_files import file_notes, nameless_hint, read_frame, spelling_of
+from labelnoise.audit.columns import is_constant, names_of_rows, without_names
+from labelnoise.audit.table_files import file_notes, nameless_hint, read_frame, read_spelt, spelling_of
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array
-
-IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
-"""Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +25,12 @@ class Table:
     samples: pd.DataFrame
     index: np.ndarray | None
     """Row of each sample in the file, where rows without a label were left out."""
+    ids: pd.Series[Any] | None
+    """What names each sample: a column that is not learnt from, as it is spelt in the file; None without one."""
     notes: tuple[str, ...]
 
 
-def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> Table:
+def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], identifier: str = "") -> Table:
     """Read a table, and take its label apart.
 
     Args:
@@ -40,38 +38,81 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str]) -> T
         label: name of the column of the labels.
         text: name of a column of texts, which then is the only one; empty for all columns.
         ignore: names of columns that are left out.
+        identifier: name of a column that names the rows, and is left out, too; empty for the one that seems to.
 
     Raises:
         InputError: the file cannot be read, a column is not there, or none is left to learn from.
     """
-    frame = read_frame(path, *(name for name in (label, text) if name))
+    frame = read_frame(path, *(name for name in (label, text, identifier) if name))
     if not label:
         raise InputError(
             f"`label` must name the column of the labels; {path} has {', '.join(frame.columns[:20])}"
             f"{nameless_hint(path, frame)}"
         )
-    for flag, names in (("label", [label]), ("text", [text] * bool(text)), ("ignore", ignore)):
-        for name in names:
-            if name not in frame.columns:
-                near = did_you_mean(name, frame.columns) + nameless_hint(path, frame)
-                raise InputError(f"`{flag}` must name a column of {path}, got {name!r}{near}")
-    for flag, name in (("text", text), *(("ignore", name) for name in ignore)):
-        if name and name == label:
-            raise InputError(f"`{flag}` must name another column than the label, got {name!r}; correct one of them")
-    if text and text in ignore:
-        raise InputError(f"`ignore` must not name the column of texts, got {text!r}; correct one of them")
+    _check_parts(path, frame, label, text, ignore, identifier)
     said = file_notes(path, frame)
     labels, frame, index, notes = _labelled(path, as_labels(frame[label]), frame)
-    notes = (*said, *notes)
+    left_out: tuple[str, ...] = ()
     if text:
         if _are_numbers(frame[text]):
             raise InputError(f"`text` must name a column of texts, got numbers in {text!r}; leave it out")
-        return Table(labels, frame[[text]], index, notes)
-    rest, left_out = without_names(frame.drop(columns=[label, *ignore]))
-    if not rest.shape[1]:
-        why = f" ({left_out[0]})" if left_out else ""
-        raise InputError(f"{path} must have a column beside {label!r}{why}; for a column of texts give --text")
-    return Table(labels, rest, index, (*notes, *left_out))
+        samples = frame[[text]]
+    else:
+        apart = [name for name in dict.fromkeys((label, identifier, *ignore)) if name]
+        samples, left_out = without_names(frame.drop(columns=apart))
+        _check_learnable(path, label, samples, left_out)
+    ids, named = _ids(path, frame.drop(columns=[label, *samples]), index, identifier)
+    return Table(labels, samples, index, ids, (*said, *notes, *left_out, *named))
+
+
+def _check_parts(
+    path: Path, frame: pd.DataFrame, label: str, text: str, ignore: Sequence[str], identifier: str
+) -> None:
+    """Refuse names of columns that are none, and a column of two parts."""
+    parts = (("label", label), ("text", text), ("id", identifier), *(("ignore", name) for name in ignore))
+    for flag, name in parts:
+        if name and name not in frame.columns:
+            near = did_you_mean(name, frame.columns) + nameless_hint(path, frame)
+            raise InputError(f"`{flag}` must name a column of {path}, got {name!r}{near}")
+    for flag, name in parts[1:]:
+        if name and name == label:
+            raise InputError(f"`{flag}` must name another column than the label, got {name!r}; correct one of them")
+    for flag, names in (("ignore", ignore), ("id", (identifier,))):
+        if text and text in names:
+            raise InputError(f"`{flag}` must not name the column of texts, got {text!r}; correct one of them")
+
+
+def _check_learnable(path: Path, label: str, samples: pd.DataFrame, left_out: Sequence[str]) -> None:
+    """Refuse a table without a column to learn from, and say what became of those that it has."""
+    try:
+        constant = [str(name) for name in samples if is_constant(samples[name])]
+    except TypeError:  # lists and the like, which are refused later
+        return
+    if len(constant) < samples.shape[1]:
+        return
+    why = [*left_out, *[f"columns of one value, which say nothing: {', '.join(constant)}"] * bool(constant)]
+    hint = "" if "--text" in "".join(left_out) else "; for a column of texts give --text"
+    found = "; ".join(why) or "it has no other"
+    raise InputError(f"{path} must have a column to learn from beside {label!r}, got none: {found}{hint}")
+
+
+def _ids(
+    path: Path, left_out: pd.DataFrame, index: np.ndarray | None, identifier: str
+) -> tuple[pd.Series[Any] | None, tuple[str, ...]]:
+    """The column that names the rows among those that are not learnt from, and what is to be said of it."""
+    if identifier:
+        ids = left_out[identifier]
+        repeated = int(ids.duplicated().sum())
+        return ids, (f"rows whose {identifier!r} stands in a row above, too: {repeated:,}",) * bool(repeated)
+    names = names_of_rows(left_out)
+    if not names:
+        return None, ()
+    if len(names) > 1:
+        return None, (f"columns that may name the rows: {', '.join(names)}; --id shows one of them with each suspect",)
+    (name,) = names
+    ids = read_spelt(path, name)[name]
+    ids = ids if index is None else ids.iloc[index].reset_index(drop=True)
+    return ids, (f"each suspect is shown with its {name!r}, by which rows are told apart; --id names another column",)
 
 
 def _labelled(
@@ -147,69 +188,3 @@ def _are_numbers(column: pd.Series[Any]) -> bool:
         return True
     texts = [value for value in column if isinstance(value, str) and value.strip()]
     return bool(texts) and bool(np.isfinite(pd.to_numeric(pd.Series(texts), errors="coerce")).all())
-
-
-def without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return a table without the columns that only tell rows apart, and notes on them.
-
-    Those of fewer rows than an audit takes are kept: some may differ in all by chance.
-    """
-    kinds = (
-        (_is_name, "columns whose every value differs are taken for names and left out"),
-        (_is_number_of_row, "columns of whole numbers that only count the rows or identify them are left out"),
-    )
-    notes = []
-    for is_kind, words in kinds if len(frame) >= FEWEST_SAMPLES else ():
-        names = [name for name in frame if is_kind(frame[name])]
-        frame = frame.drop(columns=names)
-        if names:
-            notes.append(f"{words}: {', '.join(map(str, names))}")
-    return frame, tuple(notes)
-
-
-def _is_name(column: pd.Series[Any]) -> bool:
-    """Whether a column of words only tells rows apart; dates, of which each may be another one, do not."""
-    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-        return False
-    return _distinct(column) and as_dates(column) is None
-
-
-def _is_number_of_row(column: pd.Series[Any]) -> bool:
-    """Whether whole numbers, all different, come in order or bear the name of an identifier."""
-    if not pd.api.types.is_integer_dtype(column) or not _distinct(column):
-        return False
-    return bool(column.is_monotonic_increasing or column.is_monotonic_decreasing or IDENTIFIER.search(str(column.name)))
-
-
-def _distinct(column: pd.Series[Any]) -> bool:
-    try:
-        return column.nunique() == len(column)
-    except TypeError:  # lists and the like, which are refused later
-        return False
-
-
-DATE = re.compile(r"\s*(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|(\d{1,2})([-/.])(\d{1,2})\3\d{4})(?:[ T]\d{1,2}:\d{2}.*)?\s*")
-"""What a date looks like: the year has four digits, a time may follow."""
-
-
-def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
-    """Return a column of texts that all are dates as times, NaT where there is none; None for any other column.
-
-    Of 3/4/2020 the day comes first where a value of the column says so, and where it is written with dots; else the
-    month.
-    """
-    if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
-        return None
-    texts = [value for value in column if not (value is None or value is pd.NA or value != value)]
-    dates = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
-    if not texts or None in dates:
-        return None
-    parts = [(int(match[2]), match[3], int(match[4])) for match in dates if match and match[2]]
-    days = [any(part[at] > 12 for part in parts) for at in (0, 2)]  # type: ignore[operator]
-    if all(days) or len(parts) not in (0, len(texts)):  # years first and last: no column of one form
-        return None
-    day_first = bool(parts) and (days[0] or (not days[1] and all(part[1] == "." for part in parts)))
-    try:
-        return pd.to_datetime(column, dayfirst=day_first, utc=True, format="mixed").dt.tz_localize(None)
-    except (ValueError, OverflowError):
-        return None

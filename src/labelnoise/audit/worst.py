@@ -46,6 +46,8 @@ def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top:
             "flagged": bool(flagged),
             **_looks(source, position, fields),
         }
+        if source.ids is not None:
+            row["id"] = _written(source.ids.iloc[position])
         if near is not None:
             labels, other = near[place]
             row["neighbours"] = {
@@ -56,7 +58,7 @@ def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top:
                 "nearest_label": names[verdict.given[other]],
             }
         rows.append(row)
-    return {"rows": rows}
+    return {"rows": rows} if source.ids is None else {"id": str(source.ids.name), "rows": rows}
 
 
 def _looks(source: AuditSource, position: int, fields: list[str]) -> dict[str, Any]:
@@ -66,17 +68,25 @@ def _looks(source: AuditSource, position: int, fields: list[str]) -> dict[str, A
         looks["file"] = source.files[position]
     if source.rows is not None:
         values = source.rows.iloc[position]
-        looks["fields"] = [[name, str(value)[:LONGEST]] for name, value in _shown(values, fields)]
+        looks["fields"] = [[name, _written(value)] for name, value in _shown(values, fields)]
     if source.images is not None:
         looks["image"] = _thumbnail(source.images[position])
     return looks
 
 
+def _written(value: Any) -> str:
+    """A value as a page shows it; an empty text where there is none."""
+    missing = value is None or value is pd.NA or value != value
+    return "" if missing else str(value)[:LONGEST]
+
+
 def _nearest(source: AuditSource, other: int) -> dict[str, Any]:
     """Where the nearest sample with another label stands in the data, and its text, where it is one."""
     nearest: dict[str, Any] = {"nearest": int(other) if source.index is None else int(source.index[other])}
+    if source.ids is not None:
+        nearest["nearest_id"] = _written(source.ids.iloc[other])
     if source.rows is not None and source.rows.shape[1] == 1:
-        nearest["text"] = str(source.rows.iloc[other, 0])[:LONGEST]
+        nearest["text"] = _written(source.rows.iloc[other, 0])
     return nearest
 
 

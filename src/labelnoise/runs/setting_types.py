@@ -52,7 +52,7 @@ def check_types(config: Any) -> None:
         default = getattr(type(config), name, None)
         remedy = "; leave it out or correct it" if default is None else f"; use for example {name}={default!r}"
         if get_origin(kind) is Literal:
-            remedy = did_you_mean(str(value), map(str, get_args(kind)))
+            remedy = did_you_mean(str(value), map(str, get_args(kind)), listed=True)
         raise InputError(f"`{name}` must be {setting_type(kind).words}, got {value!r}{remedy}")
 
 
@@ -123,7 +123,8 @@ def _one_of(options: tuple[Any, ...]) -> SettingType:
 
     def read(value: Any) -> Any:
         if not fits(value):
-            raise UnfitError(f"must be {words}, got {value!r}{did_you_mean(str(value), map(str, options))}")
+            near = did_you_mean(str(value), map(str, options), listed=True)
+            raise UnfitError(f"must be {words}, got {value!r}{near}")
         return value
 
     metavar = str(options[0]) if len(options) == 1 else "{" + ",".join(map(str, options)) + "}"

@@ -1,0 +1,180 @@
+"""What a column of a table is to an audit: what names the rows, texts, numbers with a few words among them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import labelnoise as ln
+from labelnoise.audit.columns import as_numbers, names_of_rows, without_names
+from labelnoise.audit.experiment import AuditRun
+from labelnoise.audit.materials import read_material
+from labelnoise.audit.tables import read_labelled
+from labelnoise.cli import main
+from labelnoise.runs.reading import read_run
+from test_audit_command import COLUMNS
+
+N = 60
+CLASS = np.arange(N) % 2
+LABELS = np.array(["a", "b"])[CLASS]
+TICKETS = [f"0{at:02}" for at in np.random.default_rng(1).permutation(N)]  # read as numbers, they would lose the 0
+TEXTS = [f"where is my {'card' if k else 'money'} of day {at}" for at, k in enumerate(CLASS)]
+
+
+def written(labels=LABELS, **columns):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(3.0 * CLASS), "z": rng.normal(3.0 * CLASS), **columns, "label": labels})
+    frame.to_csv("t.csv", index=False)
+    return frame
+
+
+def audited(**settings):
+    ln.run_experiment(AuditRun(data="t.csv", label="label", folds=2, **settings), "out", overwrite=True)
+    return pd.read_csv("out/suspects.csv", dtype=str, keep_default_na=False), read_run("out").summary["notes"]
+
+
+@pytest.mark.usefixtures("sketched")
+def test_suspects_are_found_back_by_the_column_that_names_the_rows(here):
+    labels = LABELS.astype(object)
+    labels[[0, 5]] = ""  # left out, so that rows and samples are counted apart
+    written(labels=labels, ticket_id=TICKETS, size=np.r_[np.full(10, np.nan), np.arange(N - 10) % 7])
+    for settings, said in ({}, True), ({"id": "ticket_id"}, False), ({"ignore": ("ticket_id",)}, True):
+        suspects, notes = audited(**settings)
+        assert list(suspects) == [*COLUMNS, "ticket_id"] and len(suspects) == N - 2
+        assert list(suspects["ticket_id"]) == [TICKETS[at] for at in suspects["index"].astype(int)]
+        assert any(note.startswith("each suspect is shown with its 'ticket_id'") for note in notes) == said
+        assert "ticket_id" not in dict(json.loads((here / "out/worst.json").read_text())["rows"][0]["fields"])
+    worst = json.loads((here / "out/worst.json").read_text())
+    assert worst["id"] == "ticket_id"
+    for row in worst["rows"]:
+        assert row["id"] == TICKETS[row["index"]]
+        assert row["neighbours"]["nearest_id"] == TICKETS[row["neighbours"]["nearest"]]
+    page = ln.write_report("out").read_text()
+    assert "<th>ticket_<wbr>id</th>" in page and f'<td data-head="ticket_id">{worst["rows"][0]["id"]}</td>' in page
+    assert f"another label: {worst['rows'][0]['neighbours']['nearest_id']} (" in page
+    assert "suspects.csv holds all, its index counts from 0." in page and "index (from 0)" not in page
+    empty = [row for row in worst["rows"] if row["index"] < 10]
+    assert empty and dict(empty[0]["fields"])["size"] == "" and "size –" in page and "nan" not in page
+
+
+@pytest.mark.usefixtures("sketched")
+def test_without_such_a_column_the_page_counts_from_0_and_says_so(here):
+    written()
+    suspects, notes = audited()
+    assert list(suspects) == COLUMNS and not any("--id" in note for note in notes)
+    page = ln.write_report("out").read_text()
+    assert "<th>index (from 0)</th>" in page and "another label: index " in page
+
+
+def test_of_several_columns_that_may_name_the_rows_none_is_chosen(here):
+    words = [f"k{at}" for at in TICKETS]
+    written(ticket=TICKETS, key=words, other=[word[::-1] for word in words])
+    suspects, notes = audited()
+    assert list(suspects) == COLUMNS
+    assert "columns that may name the rows: key, other; --id shows one of them with each suspect" in notes
+    suspects, notes = audited(id="other")
+    assert list(suspects)[-1] == "other" and not any("--id" in note for note in notes)
+
+
+def test_a_name_that_repeats_is_told_and_one_that_is_taken_is_given_an_end(here):
+    written(index=[f"k{at // 2}" for at in range(N)], score=[f"{at:03}-s" for at in range(N)])
+    suspects, notes = audited(id="index", ignore=("score",))
+    assert list(suspects) == [*COLUMNS, "index_in_data"] and suspects["index"].astype(int).is_unique
+    assert "rows whose 'index' stands in a row above, too: 30" in notes
+    fields = json.loads((here / "out/worst.json").read_text())["rows"][0]["fields"]
+    assert [name for name, _ in fields] == ["x", "z"]  # it is not learnt from
+    suspects, _ = audited(ignore=("index",))
+    assert list(suspects)[-1] == "score_in_data"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--id tikcet", "`id` must name a column of t.csv, got 'tikcet'; did you mean 'ticket'?"),
+        ("--id label", "`id` must name another column than the label, got 'label'"),
+        ("--id text --text text", "`id` must not name the column of texts, got 'text'"),
+    ],
+)
+def test_a_column_that_cannot_name_the_rows(here, capsys, line, words):
+    written(ticket=TICKETS, text=TEXTS)
+    assert main(["audit", "t.csv", "--label", "label", *line.split(), "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+    np.save("v.npy", np.zeros((N, 3)))
+    assert main("audit v.npy --labels t.csv --label label --id ticket --out out".split()) == 2
+    assert "`id` says nothing of an .npy file" in capsys.readouterr().err
+
+
+def test_a_table_of_texts_says_what_became_of_its_columns(here, capsys):
+    pd.DataFrame({"ticket": [f"T{at}" for at in TICKETS], "text": TEXTS, "lang": "en", "label": LABELS}).to_csv(
+        "t.csv", index=False
+    )
+    assert main("audit t.csv --label label --out out".split()) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "labelnoise: t.csv must have a column to learn from beside 'label', got none: columns whose every value "
+        "differs are taken for names and left out: ticket, text; to learn from texts, give their column alone "
+        "(--text text); "
+        "columns of one value, which say nothing: lang\n"
+    )
+    suspects, notes = audited(text="text")
+    assert list(suspects)[-1] == "ticket" and "each suspect is shown with its 'ticket'" in " ".join(notes)
+    pd.DataFrame({"label": LABELS}).to_csv("t.csv", index=False)
+    assert main("audit t.csv --label label --out other".split()) == 2
+    assert "got none: it has no other; for a column of texts give --text" in capsys.readouterr().err
+
+
+def test_texts_that_are_left_out_beside_other_columns_are_hinted_at(here):
+    frame = written(text=TEXTS, name=[f"Ann {at}" for at in TICKETS])
+    (note,) = without_names(frame)[1]
+    assert note.endswith("left out: text, name; to learn from texts, give their column alone (--text text)")
+    assert "--text" not in without_names(frame.drop(columns="text"))[1][0]
+    assert names_of_rows(frame) == ["name"]  # a text is no name
+    with pytest.raises(ln.InputError, match=r"columns whose every value .* \(--text text\); columns of one value: y\)"):
+        read_material(pd.DataFrame({"text": TEXTS, "y": 1}))
+
+
+NUMBERS = np.round(np.random.default_rng(2).normal(40 + 30 * CLASS, 5), 1)
+
+
+def mixed(count, word="unknown"):
+    values = NUMBERS.astype(str).astype(object)
+    values[:count] = word
+    return values
+
+
+def test_a_few_words_among_numbers_count_as_empty_and_are_named(here):
+    values = mixed(2)
+    values[7] = None
+    written(age=values)
+    table = read_labelled(here / "t.csv", "label", "", ())
+    material = read_material(table.samples)
+    ages = material.samples["age"].to_numpy()
+    assert ages.dtype == float and np.isnan(ages[[0, 1, 7]]).all() and np.isnan(ages).sum() == 3
+    known = np.isfinite(ages)
+    np.testing.assert_array_equal(ages[known], NUMBERS[known])
+    assert material.notes == (
+        "columns of numbers, whose few other values count as empty (1 of 3): age (2 of 59: 'unknown')",
+    )
+
+
+def test_what_counts_as_a_column_of_numbers():
+    def told(values, **how):
+        found = as_numbers(pd.Series(values, **how))
+        return None if found is None else found[1]
+
+    assert told(mixed(3)) == "3 of 60: 'unknown'" and told(mixed(4)) is None  # 95 % and 93 %
+    assert told(mixed(0)) is None  # texts of numbers throughout are words
+    assert told(mixed(3), dtype="category") is None and told(NUMBERS) is None
+    assert told([*NUMBERS.tolist(), "?"], dtype=object, index=np.zeros(N + 1, int)) == "1 of 61: '?'"
+    assert told([*mixed(0), "inf"]) == "1 of 61: 'inf'"
+    assert told([*mixed(0), *mixed(0), "c", "a", "a", "d", "b"]) == "5 of 125: 'a', 'c', 'd', ..."
+    assert told([None] * 3, dtype=object) is None
+
+
+def test_numbers_that_all_differ_are_no_names_for_a_word_among_them():
+    distinct = [str(at + 0.5) for at in range(N)] + ["typo"]
+    frame = pd.DataFrame({"spend": distinct, "code": [str(at) for at in range(N)] + ["X1"]})
+    kept, notes = without_names(frame)
+    assert list(kept) == ["spend"] and notes[0].endswith("left out: code")
