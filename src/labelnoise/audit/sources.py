@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -178,9 +179,11 @@ def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray
     if not logits:
         _check_probabilities(rows)
     recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
-    for row in rows:
-        (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
-        recorder.end_epoch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of NaN, which here is a sample that was not seen
+        for row in rows:
+            (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
+            recorder.end_epoch()
     mask = np.ones(given.positions.size, bool) if once else held_out
     words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
     return AuditSource(None, trainings=(read_training(recorder, mask),), class_names=tuple(given.names), model=words)

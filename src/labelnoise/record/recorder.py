@@ -6,8 +6,9 @@ and one synchronisation, which the checks need, so large batches are cheap and m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +20,10 @@ from labelnoise.record.history import BYTES, EpochRecord, EpochSeries, History
 from labelnoise.record.inputs import read_held_out
 from labelnoise.record.measures import (
     Measures,
-    both_classes,
     check_probabilities,
     measure_logits,
     measure_probabilities,
-    read_integers,
+    read_batch,
     read_outputs,
 )
 from labelnoise.record.sums import Accumulator, LeastLoss, Rule, RunningSums, class_type
@@ -88,6 +88,7 @@ class Recorder:
         mask = None if held_out is None else read_held_out(held_out, self.n_samples)
         self._sums = Accumulator(self.n_samples, self.n_classes, mask, self._rule)
         self._epoch: OpenEpoch | None = None
+        self._warned = False
 
     @property
     def epochs(self) -> int:
@@ -157,7 +158,7 @@ class Recorder:
                 of the batch is recorded then.
         """
         outputs = read_outputs("logits", logits, "give the outputs of the network")
-        index, labels, outputs = self._batch("logits", index, outputs, labels)
+        index, labels, outputs = read_batch("logits", index, outputs, labels, self.n_classes)
         self._write(index, outputs, labels, measure_logits)
 
     def update_proba(
@@ -177,12 +178,14 @@ class Recorder:
             InputError: as in `update`, or what is no probability or sums to another number than 1.
         """
         outputs = read_outputs("proba", proba, "give the probabilities of the classes")
-        index, labels, outputs = self._batch("proba", index, outputs, labels)
+        index, labels, outputs = read_batch("proba", index, outputs, labels, self.n_classes)
         check_probabilities(outputs)
         self._write(index, outputs, labels, measure_probabilities)
 
     def end_epoch(self, held_out_loss: float | None = None) -> EpochRecord:
         """Close the epoch: bring its record to the host, add it to the sums and the history, and return it.
+
+        The first epoch with outputs that are no numbers is warned of by a RuntimeWarning.
 
         Args:
             held_out_loss: the mean over all processes, where several record parts of the held-out samples; None takes
@@ -204,6 +207,9 @@ class Recorder:
             if self._history is not None:
                 self._history.drop_last()
             raise
+        if (fault := self._epoch.fault()) and not self._warned:
+            warnings.warn(f"in epoch {self.epochs} (counted from 1) {fault}", RuntimeWarning, stacklevel=2)
+            self._warned = True
         self._epoch = None
         return record
 
@@ -270,24 +276,6 @@ class Recorder:
         if self._history is None:
             raise InputError(f"`{name}` needs the history, got a Recorder with history=False; read its `sums`")
         return EpochSeries(self._history, name)
-
-    def _batch(self, name: str, index: Any, outputs: Array, labels: Any) -> tuple[Array, Array, Array]:
-        """Positions, labels and outputs (b, K) that fit together."""
-        index, labels = (read_integers(word, item, outputs) for word, item in (("index", index), ("labels", labels)))
-        if index.ndim == labels.ndim == 0:  # a batch of one that lost its axis
-            index, labels, outputs = index.reshape(1), labels.reshape(1), outputs.reshape(1, -1)
-        if self.n_classes == 2 and outputs.ndim in (1, 2) and (outputs.ndim == 1 or outputs.shape[1] == 1):
-            outputs = both_classes(outputs, 0.0 if name == "logits" else None)
-        if outputs.ndim != 2 or outputs.shape[1] != self.n_classes:
-            raise InputError(
-                f"`{name}` must have shape (batch, {self.n_classes}), got {tuple(outputs.shape)}; give one row a sample"
-            )
-        if not index.shape == labels.shape == outputs.shape[:1]:
-            raise InputError(
-                f"`index` and `labels` must have one entry a row of `{name}` ({outputs.shape[0]}), got shapes "
-                f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
-            )
-        return index, labels, outputs
 
     def _write(self, index: Array, outputs: Array, labels: Array, measure: Callable[[Array, Array], Measures]) -> None:
         epoch = self._epoch or OpenEpoch(self._given, self.n_classes, outputs)
