@@ -310,9 +310,7 @@ def test_held_out_samples_without_an_output_are_said_to_be_so_at_once():
     X, y = table()
     X[torch.from_numpy(OUT)] = np.nan
     mine = Monitor(network(), Recorder(N, K, held_out=OUT), TensorDataset(X, y), RULE)
-    refusal = pytest.raises(
-        InputError, match="finite outputs, got none of 20 in the first epoch; HeldOutLoss"
-    )
+    refusal = pytest.raises(InputError, match="finite outputs, got none of 20 in the first epoch; HeldOutLoss")
     with refusal, pytest.warns(RuntimeWarning, match="in epoch 1 .* 20 of 60 samples are NaN"):
         mine.end_epoch()
 

@@ -98,9 +98,7 @@ def test_the_first_epoch_without_numbers_is_warned_of_once(form):
     for epoch, logits in enumerate([good, bad, bad]):
         recorder.update(form(np.arange(3)), form(logits), form(np.zeros(3, dtype=np.int64)))
         if epoch == 1:
-            with pytest.warns(
-                RuntimeWarning, match=r"in epoch 2 \(counted from 1\).* all 3 samples are NaN; the"
-            ):
+            with pytest.warns(RuntimeWarning, match=r"in epoch 2 \(counted from 1\).* all 3 samples are NaN; the"):
                 record = recorder.end_epoch()
         else:
             record = recorder.end_epoch()  # a second warning would be an error

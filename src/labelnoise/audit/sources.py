@@ -23,6 +23,7 @@ from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.measures import ROUNDING
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.saving import is_saved_recorder, read_recorder
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.seeds import check_one_seed
 
@@ -121,6 +122,8 @@ def _table(path: Path, config: AuditRun) -> AuditSource:
 
 def _npz(path: Path, config: AuditRun) -> AuditSource:
     names, _ = load_arrays(path, ())
+    if is_saved_recorder(names):
+        return _record(path, config)
     label = config.label or next((name for name in LABEL_KEYS if name in names), "")
     if label not in names:
         raise InputError(f"`label` must name an array of {path}, got {label!r}{did_you_mean(label, names)}")
@@ -142,6 +145,15 @@ LABEL_KEYS = ("labels", "y", "y_given", "y_train", "given")
 SAMPLE_KEYS = ("x", "X", "x_train", "embeddings", "images")
 OUTPUT_KEYS = ("logits", "probabilities")
 """Names of arrays in an .npz file: of labels, of samples, of what a training gave out."""
+
+
+def _record(path: Path, config: AuditRun) -> AuditSource:
+    """What `Recorder.save` wrote of a training of the user's own."""
+    if config.label:
+        raise InputError(f"`label` says nothing of a saved recorder, got {config.label!r}; leave it out")
+    recorder, names = read_recorder(path)
+    words = f"a network of your own, whose record is {path.name}"
+    return AuditSource(None, trainings=(read_training(recorder),), class_names=(*names,), model=words)
 
 
 def _npy(path: Path, config: AuditRun) -> AuditSource:
@@ -179,8 +191,7 @@ def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray
     if not logits:
         _check_probabilities(rows)
     recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of NaN, which here is a sample that was not seen
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN is a sample that was not seen
         for row in rows:
             (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
             recorder.end_epoch()

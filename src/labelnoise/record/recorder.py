@@ -7,17 +7,18 @@ and one synchronisation, which the checks need, so large batches are cheap and m
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labelnoise.arrays import Array, check_memory
-from labelnoise.errors import InputError, check_integer, described, is_number
+from labelnoise.errors import InputError, described, is_number
 from labelnoise.record import merging, states
 from labelnoise.record.epochs import OpenEpoch
 from labelnoise.record.history import BYTES, EpochRecord, EpochSeries, History
-from labelnoise.record.inputs import read_held_out
+from labelnoise.record.inputs import check_settings, read_held_out
 from labelnoise.record.measures import (
     Measures,
     check_probabilities,
@@ -44,7 +45,7 @@ class Recorder:
 
     Call `update` for each batch, in any order, and `end_epoch` after the last one. A sample that was not seen in an
     epoch has margin and loss NaN and prediction -1 there; so has one whose logits are not numbers, because a run
-    that diverges is worth recording too (its loss may be infinite).
+    that diverges is worth recording too (its loss may be infinite); the first such epoch is warned of.
 
     Args:
         n_samples: number of samples; each has a position in 0..n_samples-1.
@@ -72,14 +73,7 @@ class Recorder:
         budget: int = BUDGET,
         stop: Rule | None = None,
     ) -> None:
-        for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2), ("budget", budget, 0)):
-            check_integer(name, value, least, BUDGET if name == "budget" else 10)
-        if not isinstance(history, bool | np.bool_):
-            raise InputError(f"`history` must be True or False, got {described(history)}; leave it out to keep it")
-        if stop is not None and not callable(stop):
-            raise InputError(f"`stop` must be callable with losses, got {described(stop)}; use for example LeastLoss()")
-        if n_classes > 2**31:
-            raise InputError(f"`n_classes` must be at most 2^31, got {n_classes}; count the classes in the data")
+        check_settings(n_samples, n_classes, history, budget, stop)
         self.n_samples, self.n_classes = int(n_samples), int(n_classes)
         check_memory(40 * self.n_samples, "record fewer samples, or parts of them by several recorders", "the record")
         self._rule = LeastLoss() if stop is None else stop
@@ -185,8 +179,6 @@ class Recorder:
     def end_epoch(self, held_out_loss: float | None = None) -> EpochRecord:
         """Close the epoch: bring its record to the host, add it to the sums and the history, and return it.
 
-        The first epoch with outputs that are no numbers is warned of by a RuntimeWarning.
-
         Args:
             held_out_loss: the mean over all processes, where several record parts of the held-out samples; None takes
                 that of the held-out samples recorded here.
@@ -271,6 +263,29 @@ class Recorder:
         history = None if self._history is None else History(self.n_samples, self._history.budget)
         self._given[:] = states.load_state(state, sums, history, self.n_classes)
         self._sums, self._history, self._epoch = sums, history, None
+
+    def save(self, path: str | Path, class_names: Sequence[str] | None = None) -> None:
+        """Write the ended epochs into one .npz file, whole or not at all; `read` brings them back.
+
+        `labelnoise audit FILE` judges the labels by it, and calls the classes by their names where these are given.
+
+        Raises:
+            InputError: a name that does not end in .npz, other names than one a class, or no room for the file.
+        """
+        from labelnoise.record.saving import write_recorder
+
+        write_recorder(self, path, class_names)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recorder:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, a damaged one, or one of something else.
+        """
+        from labelnoise.record.saving import read_recorder
+
+        return read_recorder(path)[0]
 
     def _series(self, name: str) -> EpochSeries:
         if self._history is None:
