@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +97,7 @@ def _check_settings(config: AuditRun, reader: Reader) -> None:
 def _path_notes(path: Path) -> list[str]:
     """What the name of the data says: the output of an audit, or a test split."""
     notes = []
-    made = path.parent / "config.json"
-    if path.name == "cleaned.csv" or (made.is_file() and (path.parent / "suspects.csv").is_file()):
+    if path.name == "cleaned.csv" or all((path.parent / name).is_file() for name in ("config.json", "suspects.csv")):
         notes.append(
             "these data are the output of an audit: a second pass over its own corrections confirms what the first "
             "one believed, and each pass moves the labels further towards the model; audit the original data instead"
@@ -253,13 +252,11 @@ def _run(path: Path, config: AuditRun) -> AuditSource:
         raise InputError(f"{path} is a run of {run.command!r}, and only one of 'train' can be audited; give its data")
     check_one_seed(run)
     needed = ("margin", "loss", "prediction", "y_given", "held_out", "index")
-    absent = [name for name in needed if name not in run.samples]
-    if absent:
+    if absent := [name for name in needed if name not in run.samples]:
         raise InputError(f"{path / 'samples.npz'} lacks {absent[0]}; make the run again with this version")
     names = tuple(str(name) for name in run.summary["class_names"])
-    recorder = _recorder_of(run, len(names))
-    training = read_training(recorder, run.samples["held_out"])
-    names = names + tuple(f"output {k}" for k in range(len(names), recorder.n_classes))
+    training = read_training(_recorder_of(run, len(names)), run.samples["held_out"])
+    names = names + tuple(f"output {k}" for k in range(len(names), training.n_classes))
     return AuditSource(
         None, trainings=(training,), class_names=names, index=run.samples["index"], images=_run_images(run),
         model=f"the network of {path}, as it was trained",
@@ -277,10 +274,9 @@ def _recorder_of(run: Run, n_classes: int) -> Recorder:
 
 def _run_images(run: Any) -> np.ndarray | None:
     """The images of a training run, where its data are still there."""
-    try:
+    with suppress(InputError):
         return run.config.load().x_train
-    except InputError:
-        return None
+    return None
 
 
 @dataclass(frozen=True)
