@@ -20,6 +20,16 @@ def assert_close(actual, expected, rtol=1e-12, atol=0.0):
     np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
 
 
+def evidence_of(loss, fitted, changes, n=0):
+    """What a stop rule looks at, of tables (records, h), empty where nothing is given, and a share a record."""
+    from labelnoise.record.evidence import Observation, Observations
+
+    rows = zip(loss, fitted, changes, strict=True)
+    return Observations([
+        Observation(values if values.size else None, fits if fits.size else None, share) for values, fits, share in rows
+    ]).evidence(n)  # fmt: skip
+
+
 def contents(folder):
     """Every file below a folder, and what is in it; of an empty folder, that it is there."""
     paths = sorted(Path(folder).rglob("*"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace as array_namespace
+from numpy.random.bit_generator import ISeedSequence
 
 from labelnoise.errors import InputError
 
@@ -44,23 +45,33 @@ def stream(seed: int, name: str, *part: int) -> np.random.Generator:
 def streams(seeds: Sequence[int], name: str) -> Iterator[np.random.Generator]:
     """Give the generators of the stream `name` of many seeds, one after the other.
 
-    The numbers are those of `stream`, in a fifth of its time: all seeds are hashed at once, and one generator is set
-    to each state in turn. So a generator is good until the next one is asked for.
+    The numbers are those of `stream`, in a tenth of its time: all seeds are hashed at once.
 
     Raises:
         InputError: as `stream`.
     """
-    bits = np.random.PCG64(0)
-    generator, state = np.random.Generator(bits), bits.state
-    for high, low, seq_high, seq_low in _hashed([_checked(seed) for seed in seeds], STREAMS.index(name)).tolist():
-        step = (seq_high << 65 | seq_low << 1 | 1) % 2**128
-        state["state"] = {"state": (((high << 64 | low) + step) * PCG_FACTOR + step) % 2**128, "inc": step}
-        bits.state = state
-        yield generator
+    for words in stream_words(seeds, name):
+        yield np.random.Generator(np.random.PCG64(_Words(words)))  # type: ignore[arg-type]  # NumPy takes any such class
 
 
-PCG_FACTOR = 0x2360ED051FC65DA44385DF649FCCF645
-"""Multiplier of PCG64 (O'Neill 2014): its first state is one step after the sum of what it is seeded with."""
+def stream_words(seeds: Sequence[int], name: str) -> np.ndarray:
+    """Return (R, 4) of uint64: what the generators of the stream `name` of R seeds start from.
+
+    Raises:
+        InputError: as `stream`.
+    """
+    return _hashed([_checked(seed) for seed in seeds], STREAMS.index(name))
+
+
+class _Words(ISeedSequence):
+    """A seed sequence whose words are known."""
+
+    def __init__(self, words: np.ndarray) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> np.ndarray:
+        """Return the words (4,), which are all that PCG64 asks for."""
+        return self.words
 
 
 def _hashed(seeds: Sequence[int], key: int) -> np.ndarray:
@@ -186,9 +197,28 @@ def to_numpy(array: Array) -> np.ndarray:
     return np.asarray(array.detach().cpu()) if hasattr(array, "detach") else np.asarray(array)
 
 
-def as_array(values: Any) -> np.ndarray:
-    """Return what a caller gave as a NumPy array; where it fits none, an array () that holds None."""
+def plain(values: Any) -> Array:
+    """Return what a caller gave as a tensor outside any gradient, on its device, or as a NumPy array.
+
+    Lists may hold tensors. Where rows are of different lengths it is an array () that holds None.
+    """
+    if hasattr(values, "detach"):
+        return values.detach()
+    if isinstance(values, list | tuple):
+        values = [on_host(value) if hasattr(value, "detach") else value for value in values]
     try:
-        return to_numpy(values)
-    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that NumPy cannot hold
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError):
         return np.array(None)
+
+
+def on_host(values: Any) -> np.ndarray:
+    """Return what a caller gave as a NumPy array, floats that NumPy lacks as float32; what fits none holds None."""
+    values = plain(values)
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        return values.cpu().numpy()
+    except (TypeError, RuntimeError):  # sparse, quantised, or bfloat16
+        narrow = values.is_floating_point() and values.element_size() < 4
+        return on_host(values.float()) if narrow else np.array(None)

@@ -149,7 +149,7 @@ X, Y = table(2, 20)
         ({"y": np.array([1, "a"] * 10, dtype=object)}, "`y` must hold labels of one kind"),
         ({"y": np.zeros(20, int)}, "`y` must hold two classes to train on"),
         ({"held_out": Y == 1}, "`y` must hold two classes to train on"),
-        ({"held_out": Y[:-1] == 1}, r"`held_out` must have shape \(20,\), got \(19,\)"),
+        ({"held_out": Y[:-1] == 1}, r"`held_out` must hold a truth value a sample \(20\), got shape \(19,\)"),
         ({"held_out": 0.1}, "`held_out` must be a mask of truth values"),
     ],
 )

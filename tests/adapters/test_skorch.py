@@ -19,7 +19,24 @@ from labelnoise.record.stop_rules import HeldOutLoss
 from labelnoise.record.watching import find_stop
 
 N, D, K = 60, 6, 3
-LAYERS = {"logits": [], "probabilities": [nn.Softmax(dim=1)]}
+
+
+class Several(nn.Module):
+    """A network that returns more than its logits."""
+
+    def forward(self, logits):
+        return logits, logits.sum()
+
+
+class OfTheFirst(nn.CrossEntropyLoss):
+    """The loss of such a network."""
+
+    def forward(self, outputs, labels):
+        return super().forward(outputs[0], labels)
+
+
+LAYERS = {"logits": [], "probabilities": [nn.Softmax(dim=1)], "several": [Several()]}
+CRITERIA = {"logits": nn.CrossEntropyLoss, "several": OfTheFirst}
 
 
 def table(n_classes=K):
@@ -44,7 +61,7 @@ class Seen(Callback):
 def net(last="probabilities", kind=NeuralNetClassifier, outputs=K, X=None, recorder=None, **options):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, outputs), *LAYERS[last])
-    criterion = {"criterion": nn.CrossEntropyLoss} if last == "logits" and kind is NeuralNetClassifier else {}
+    criterion = {"criterion": CRITERIA[last]} if last in CRITERIA and kind is NeuralNetClassifier else {}
     callbacks = [("recorder", recorder or RecorderCallback()), ("seen", Seen(X))]
     return kind(
         module, max_epochs=4, lr=0.1, batch_size=16, verbose=0, callbacks=callbacks, **{**criterion, **options}

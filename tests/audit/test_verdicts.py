@@ -9,11 +9,12 @@ import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.fifths import fifths, surest, wilson
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of
 from labelnoise.audit.pooling import Basis
-from labelnoise.audit.rates import class_factors, estimate_rates, fifths, surest, wilson
+from labelnoise.audit.rates import class_factors, estimate_rates
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
 from made_records import average_precision, f1, labels, two_stages
 
@@ -158,16 +159,35 @@ def test_fifths_by_hand():
     given[wrong] = 1 - given[wrong]
     shares = np.array([1, 1, 2, 2, 2]) / 4  # the surest: sample 0; then 2; 4 and 5; 6 and 7; 18 and 19
     rate, low, high = fifths([(predicted, sure)], given)
-    assert rate == np.quantile(shares, 0.4)
-    levels = [round(np.quantile(shares, level) * 12) for level in (0.2, 0.6)]
+    errs = (shares.mean() - 0.25) / 0.45  # a third: the rest is taken for wrong labels
+    assert rate == pytest.approx((1 - errs) * 0.4 + errs * 0.25)  # quantile 0.4; the line through 1/4 and 1/4
+    upper = round(((1 - errs) * 0.5 + errs * 0.25) * 12)
     least = wilson(1, 4)[0]  # of the four surest samples of all, 0, 1, 10 and 11, one is contradicted
-    assert (low, high) == (least, wilson(levels[1], 12)[1]) and least < wilson(levels[0], 12)[0]
-    assert fifths([(predicted, -sure)], given)[0] == rate  # the same five parts, from the other end
+    assert (low, high) == (least, wilson(upper, 12)[1]) and least < wilson(3, 12)[0]
+    assert fifths([(predicted, -sure)], given)[0] == pytest.approx(0.4)  # fewer where surer: no line is above 0.4
     other = np.arange(20) % 2  # what another training predicts
-    mean = np.quantile((shares + fifths_shares(other, sure, given)) / 2, 0.4)
-    assert fifths([(predicted, sure), (other, sure)], given)[0] == pytest.approx(mean)
+    first, second, *_ = both = (shares + fifths_shares(other, sure, given)) / 2
+    errs, middle = (both.mean() - 0.25) / 0.45, np.quantile(both, 0.4)
+    expected = (1 - errs) * middle + errs * min(2 * first - second, middle)
+    assert fifths([(predicted, sure), (other, sure)], given)[0] == pytest.approx(expected)
     unseen = np.append(predicted, -1), np.append(sure, np.nan)
     assert fifths([unseen], np.append(given, 1)) == (rate, low, high)
+
+
+@pytest.mark.parametrize(
+    ("contradicted", "rate"),
+    [
+        ([2, 20, 30, 30, 40], 0.26),  # a quarter: quantile 0.4 of wrong labels of which some are memorised
+        ([60, 65, 70, 75, 80], 0.55),  # seven in ten: what errors leave beyond the surest
+        ([30, 70, 80, 85, 85], 0.0),  # and no less than none
+        ([24, 30, 36, 40, 40], 0.8 * 0.336 + 0.2 * 0.18),  # 0.34: a fifth of the way from the first to the second
+    ],
+)
+def test_the_more_is_contradicted_the_more_of_it_is_the_networks_errors(contradicted, rate):
+    """Parts of 100 samples of one predicted class, of which so many are contradicted."""
+    given = np.concatenate([np.arange(100) < count for count in contradicted]).astype(int)
+    value, low, high = fifths([(np.zeros(500, int), np.linspace(1, 0.2, 500))], given)
+    assert value == pytest.approx(rate) and low <= value <= high
 
 
 def fifths_shares(predicted, sure, given):

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import assert_close
+from helpers import assert_close, evidence_of
 from labelnoise.audit.recorded import end_of_stage_one
-from labelnoise.record.evidence import Evidence
 from labelnoise.record.means import centred_means, mean_known
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import HeldOutAccuracy, HeldOutLoss, RunningMean
@@ -58,7 +57,7 @@ def test_a_record_in_which_nothing_was_seen_is_passed_over(rule):
 def test_the_mean_is_over_those_that_were_seen():
     loss = np.array([[1.0, 3.0, NAN], [NAN, NAN, NAN], [0.5, NAN, 0.25]], np.float32)
     fitted = np.array([[1, 0, 1], [1, 1, 1], [1, 0, 0]], bool)
-    seen = Evidence(loss, fitted, np.full(3, NAN))
+    seen = evidence_of(loss, fitted, np.full(3, NAN))
     assert_close(seen.mean_loss[[0, 2]], [2.0, 0.375])
     assert_close(seen.accuracy[[0, 2]], [0.5, 0.5])
     # of the mean prediction: the first sample (e^-1 + e^-.5) / 2, the second e^-3 as it was, the third e^-.25
@@ -139,7 +138,7 @@ def test_the_least_loss_is_one_thing(gaps):
             choice = LeastLoss(smooth)(series)
             least = [np.flatnonzero(part == part.min())[-1] for part in (means, means[: 24 - half])]
             assert choice == tuple(least)
-            stop = HeldOutLoss(100, smooth).decide(Evidence(loss, np.zeros((24, 0), bool), np.full(24, NAN)))
+            stop = HeldOutLoss(100, smooth).decide(evidence_of(loss, np.zeros((24, 0), bool), np.full(24, NAN)))
             assert stop.chosen == choice.chosen
         found = np.flatnonzero(np.isfinite(series))
         whole = np.convolve(series[found], np.full(3, 1 / 3), "valid")
@@ -155,7 +154,7 @@ def test_the_least_loss_is_that_of_a_loop_over_records(smooth, patience):
         series = rng.choice([60.0, 120.0, 180.0, 420.0, np.inf, NAN], size=rng.integers(1, 16))
         if not np.isfinite(series).any():
             continue
-        seen = Evidence(series[:, None], np.zeros((series.size, 0), bool), np.full(series.size, NAN), 0)
+        seen = evidence_of(series[:, None], np.zeros((series.size, 0), bool), np.full(series.size, NAN), 0)
         stop = HeldOutLoss(patience, smooth).decide(seen)
         chosen, stopped = least_loss_in_a_loop(series, smooth // 2, patience)
         assert (stop.chosen, stop.stopped) == (chosen, stopped), (seed, series)
@@ -187,7 +186,7 @@ def test_the_last_record_is_kept_where_means_are_equal():
     assert end_of_stage_one(flat, np.ones(2, bool))[0] == 8  # the middle of the last three
     for smooth in (3, 9, 21):  # the first means are of the same values: none is ahead of the last
         falling = 1 / np.arange(3.0, 3 + smooth // 2 + 1)
-        seen = Evidence(falling[:, None], np.zeros((falling.size, 0), bool), falling)
+        seen = evidence_of(falling[:, None], np.zeros((falling.size, 0), bool), falling)
         assert HeldOutLoss(1, smooth).decide(seen).stopped is None
 
 
@@ -196,4 +195,4 @@ def test_the_mean_of_all_predictions_is_what_it_was():
         loss = losses(seed)
         total = np.logaddexp.accumulate(-loss.astype(float), axis=0)
         expected = (np.log(np.arange(1, 25))[:, None] - total).mean(axis=1)
-        np.testing.assert_array_equal(Evidence(loss, np.zeros((24, 0), bool), np.zeros(24)).mixed_loss, expected)
+        np.testing.assert_array_equal(evidence_of(loss, np.zeros((24, 0), bool), np.zeros(24)).mixed_loss, expected)

@@ -28,6 +28,7 @@ CLEAN, NOISY = [-1.0, -0.5, 0.25, 0.5, 0.75, 1.0], [-1.0, -1.0, -0.75, -0.5, -0.
 GAMMA, RHO = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 2.0, 1.0, 2.5, 4.5, 9.0]
 NO_SERIES = [None, "0.5", ["a", "b"], object(), [None, 0.5], [[0.5], [0.5, 0.25]], [1j, 0.5], [True, False], 0.5, {}]
 NO_SERIES += [[[0.5, 0.25]], pd.DataFrame({"a": [0.5, 0.25]}), torch.tensor([True, False]), np.array(["2020"], "M8[D]")]
+NO_SERIES += [torch.tensor([0.5, 0.25]).to_sparse()]
 WORDS = "must be (real numbers|a series)"
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import assert_close
+from helpers import assert_close, evidence_of
 from labelnoise.errors import InputError
-from labelnoise.record.evidence import Evidence
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import (
     STOP_RULES,
@@ -46,7 +45,7 @@ def evidence(loss=None, fitted=None, changes=None, n=100):
     losses = np.zeros((records, 0)) if loss is None else np.array(loss, float).reshape(records, -1)
     fits = np.zeros((records, 0), bool) if fitted is None else np.array(fitted, bool).reshape(records, -1)
     shares = np.full(records, np.nan) if changes is None else np.array(changes, float)
-    return Evidence(losses.astype(np.float32), fits, shares, n)
+    return evidence_of(losses.astype(np.float32), fits, shares, n)
 
 
 def run(seed, records=40):
@@ -305,3 +304,11 @@ def test_a_record_with_a_mask_of_its_own_needs_no_other():
             recorder.end_epoch()
     assert find_stop(LOSS, with_mask) == find_stop(LOSS, without, held_out)
     assert find_stop(LOSS, with_mask, ~held_out) == find_stop(LOSS, without, ~held_out)  # the one given counts
+
+
+def test_a_watch_that_has_seen_nothing_has_a_state_and_goes_on_from_it():
+    fresh, filled = Watch(LOSS), Watch(LOSS)
+    filled.observe(loss=[0.5])
+    assert fresh.evidence.records == 0 and fresh.evidence.mean_loss.shape == (0,)
+    filled.load_state_dict(fresh.state_dict())
+    assert (filled.records, filled.stop, filled.candidates()) == (0, None, set())

@@ -205,7 +205,7 @@ def test_means_of_one_or_three(smooth):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"held_out": np.zeros(3, bool)}, r"`held_out` must have shape \(40,\), got \(3,\)"),
+        ({"held_out": np.zeros(3, bool)}, r"`held_out` must hold a truth value a sample \(40\), got shape \(3,\)"),
         ({"held_out": 0.1}, "`held_out` must be a mask of truth values"),
         ({"history": 1}, "`history` must be True or False, got 1"),
         ({"budget": -1}, "`budget` must be an integer >= 0, got -1"),

@@ -193,4 +193,4 @@ def test_means_and_ranges_by_hand():
     assert spread(pd.Series([-1e-9, -1e-9])) == ("0.000", "") and spread(pd.Series([np.nan])) == ("–", "")
     means, words = averages([values, pd.Series([1.0, 1.0])], ".1f")
     assert (means, words.replace("\xa0", " ")) == (["0.3", "1.0"], "mean of 2 seeds, range [0.2, 0.4] and 1.0")
-    assert averages([pd.Series([0.5])]) == (["0.500"], "one seed")
+    assert averages([pd.Series([0.5])], ".3f") == (["0.500"], "one seed")

@@ -121,6 +121,12 @@ def test_overwrite_removes_a_run_but_never_other_files(tmp_path):
     assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
 
 
+def test_whether_to_overwrite_is_no_word_that_counts_as_true(tmp_path):
+    finish(tmp_path / "a")
+    with pytest.raises(InputError, match="`overwrite` must be True or False, got 'no'"):
+        opened(tmp_path / "a", Toy(), "no")
+
+
 def test_a_write_replaces_the_file_in_one_move(tmp_path):
     folder = finish(tmp_path / "a", status="ok")
     whole = (tmp_path / "a/summary.json").read_text()

@@ -39,6 +39,17 @@ def test_a_cluster_gives_the_same_to_the_bit(tmp_path):
     assert told == list(range(4, 49, 4))
 
 
+def test_a_worker_that_would_train_by_another_engine_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_has_numba", lambda: False)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as threads:
+        where = {"scheduler": threads.scheduler_address}
+        with pytest.raises(ln.InputError, match="the worker .* has no numba, .*; pip install"):
+            ln.sweep({**TABLE, "steps": 30}, tmp_path / "compiled", **where)
+        ln.sweep({**TABLE, "steps": 1, "seeds": 1, "one_patch": True}, tmp_path / "array", **where)
+
+
 @pytest.mark.slow
 def test_a_cluster_gives_the_same_to_the_bit_even_if_a_worker_is_killed(cluster, tmp_path):
     whole, told = ln.sweep(TABLE, tmp_path / "here", workers=1), []

@@ -11,7 +11,7 @@ from labelnoise.sweeps.parameters import Setup, parameters_of, set_up
 from labelnoise.theory.cells import group_of
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.dynamics import Dynamics
-from labelnoise.theory.optimizers import Momentum
+from labelnoise.theory.optimizers import GradientDescent, Momentum
 from labelnoise.theory.problem import SignalNoise
 
 BASE = Setup(SignalNoise(), SimulateConfig())
@@ -130,6 +130,15 @@ def test_a_momentum_of_zero_is_gradient_descent():
     assert optimizer(look_ahead, 0.5).optimizer == Momentum(0.5, nesterov=True)
     for dynamics in (Dynamics(), look_ahead):
         assert optimizer(dynamics, 0.0) == Dynamics() and not optimizer(dynamics, 0.0).departures
+
+
+@pytest.mark.parametrize("words", [("momentum", "nesterov"), ("nesterov", "momentum")])
+@pytest.mark.parametrize(("momentum", "expected"), [(0.0, GradientDescent()), (0.7, Momentum(0.7, nesterov=True))])
+def test_momentum_comes_after_the_other_settings_of_the_optimiser_that_it_may_replace(words, momentum, expected):
+    setup = Setup(SignalNoise(), SimulateConfig(dynamics=Dynamics(optimizer=Momentum())))
+    values = {"momentum": momentum, "nesterov": 1.0}
+    swept = set_up(setup, {parameters_of(setup)[word]: values[word] for word in words})
+    assert swept.simulation.dynamics.optimizer == expected
 
 
 def test_what_may_share_a_batch_does():

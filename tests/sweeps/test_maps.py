@@ -106,7 +106,10 @@ def test_axes_end_where_cells_end_and_cells_where_values_end(tmp_path):
     shown, dataset = pictures(tmp_path / "a", {"n_snr2": [0, 1, 2], "fresh_flips": [0, 0.1, 0.2]}, variables=["loss"])
     assert side_of(dataset, "n_snr2").borders.tolist() == [0, 0.5, 1.5, 2.5]
     assert_close(side_of(dataset, "fresh_flips").borders, np.array([0, 0.05, 0.15, 0.25]))
-    shown, dataset = pictures(tmp_path / "b", {"flip_dependence": [0, 0.5, 1], "flip_cosine": [-1, 0, 1]})
+    shown, dataset = pictures(tmp_path / "b", {"lr": [0.01, 0.05, 0.09], "bias": [0, 1]}, variables=["loss"])
+    assert_close(side_of(dataset, "lr").borders, np.array([0, 0.03, 0.07, 0.11]))
+    assert_close(side_of(dataset, "bias").borders, np.array([-0.5, 0.5, 1.5]))
+    shown, dataset = pictures(tmp_path / "c", {"flip_dependence": [0, 0.5, 1], "flip_cosine": [-1, 0, 1]})
     for panel in shown["errors"].draw().axes[:3]:
         assert panel.get_xlim() == (0, 1) and panel.get_ylim() == (-1, 1)
 

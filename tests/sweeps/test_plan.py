@@ -9,7 +9,8 @@ import pytest
 
 import labelnoise
 from labelnoise.errors import InputError
-from labelnoise.sweeps.chunks import Finished, Store, gather, run_chunk
+from labelnoise.noise.models import ClassConditional
+from labelnoise.sweeps.chunks import FACTS, Finished, Store, gather, run_chunk
 from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.sweeps.plan import draw_points
 from labelnoise.theory.config import SimulateConfig
@@ -158,3 +159,13 @@ def test_cells_that_cannot_be_are_refused_before_any_run():
         replace(SWEEP, grid=("tau=0.1,0.6",)).plan()
     with pytest.raises(InputError, match=r"cannot be \(d=.*tau=0.5\)"):  # more cells than are checked one by one
         replace(SWEEP, grid=("d=100:600:1", "tau=0:0.5:0.01")).plan()
+
+
+def test_the_facts_of_a_cell_are_its_own_numbers():
+    problem = SignalNoise(
+        n=20, d=300, m=2, mu_norm=3.0, noise_std=0.5, init_std=0.01, label_noise=ClassConditional(0.1, 0.3)
+    )
+    found = {name: of(problem, SimulateConfig(lr=0.05, steps=7)) for name, of in FACTS.items()}
+    given = {"n": 20, "d": 300, "m": 2, "mu_norm": 3, "noise_std": 0.5, "init_std": 0.01, "lr": 0.05, "steps": 7}
+    given |= {"tau_plus": 0.1, "tau_minus": 0.3, "n_snr2": 2.4, "stage_one_scale": 32 / 3}
+    assert found == pytest.approx(given, rel=1e-12)

@@ -10,7 +10,9 @@ import pytest
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional
+from labelnoise.theory import compiled, test_errors
 from labelnoise.theory.activations import LeakyReLU, PowerReLU, Softplus
+from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import stack
 from labelnoise.theory.dynamics import Dynamics
 from labelnoise.theory.lanes import LANES, SMALL, lanes_of, pack, unpack
@@ -286,6 +288,24 @@ def test_a_claim_is_proved_for_the_papers_dynamics_only():
     assert stages.measured > 0  # the number stays
     biased = simulate(SignalNoise(n=20, d=400, m=3, mu_norm=9.0, bias=True).sample(seed=0), steps=5)
     assert "a bias per filter" in checks(biased)[0].reason or checks(biased)[0].verdict != "holds"
+
+
+@pytest.mark.parametrize("name", ["leaky", "power 3", "softplus", "second layer"])
+def test_compiled_outputs_of_test_patches_are_those_of_their_products(name):
+    dynamics = VARIANTS[name]
+    problem = SignalNoise(n=24, d=160, m=3, mu_norm=5.0, init_std=0.02, bias=True, flip_dependence=0.4)
+    config = SimulateConfig(lr=0.05, steps=5, dynamics=dynamics)
+    draws = tuple(problem.sample(seed=seed) for seed in range(5))
+    view = compiled.view(compiled.init(draws, np.full(5, 0.05), config, None, "float64"))
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((5, 6, 8))
+    for patches in (rng.standard_normal((1, 8, 30)), rng.standard_normal((5, 8, 30))):  # shared, and one's own
+        plain = test_errors._readout(view, factors @ patches)
+        assert_close(view.read_patches(factors, patches), plain, rtol=1e-13, atol=1e-13)
+    factors[3, 2, 1] = np.nan
+    signals = view.h_signals
+    output = test_errors._patch_outputs(view, signals, factors, patches)
+    assert np.isnan(output[3]).all() and np.isfinite(output[[0, 1, 2, 4]]).all()
 
 
 def test_departures_are_said_in_words():

@@ -10,7 +10,7 @@ from helpers import assert_close
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError
 from labelnoise.noise.models import ClassConditional, Matrix, Symmetric
-from labelnoise.theory import sampling
+from labelnoise.theory import numbers, sampling
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate
@@ -68,10 +68,10 @@ def test_the_comparison_sees_degrees_of_freedom_off_by_half_n(problem, monkeypat
         def chisquare(self, df):
             return self.rng.chisquare(np.asarray(df) + problem.n // 2)
 
-    draw = sampling.streams
+    draw = numbers.streams
     off = ("data", "init")
     monkeypatch.setattr(
-        sampling, "streams", lambda seeds, name: map(Off, draw(seeds, name)) if name in off else draw(seeds, name)
+        numbers, "streams", lambda seeds, name: map(Off, draw(seeds, name)) if name in off else draw(seeds, name)
     )
     p = p_values(problem)
     assert p.min() < FALSE_ALARM / p.size
@@ -143,8 +143,7 @@ def test_label_noise_moves_no_vector_and_no_true_label():
 
 def test_flips_follow_the_rate_of_each_class():
     problem = SignalNoise(n=40_000, d=1, m=1, label_noise=ClassConditional(0.1, 0.4))
-    generators = [np.random.default_rng(0)], [np.random.default_rng(1)]
-    y_true, y_given = sampling._labels([problem], *generators, 40_000)[:2, 0]
+    y_true, y_given = sampling._labels([problem], numbers.CalledNumbers([0]), ("labels", "flips"), 40_000)[:2, 0]
     for sign, tau in ((1, 0.1), (-1, 0.4)):
         flipped = (y_given != y_true)[y_true == sign]
         assert abs(flipped.mean() - tau) < 4 * np.sqrt(tau * (1 - tau) / flipped.size)

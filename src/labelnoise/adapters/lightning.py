@@ -14,6 +14,7 @@ from labelnoise.adapters.evaluation import (
     check_recorder,
     evaluating,
     logits_of,
+    mixed,
     of_each_tensor,
 )
 from labelnoise.errors import InputError, described
@@ -22,6 +23,7 @@ from labelnoise.record.stop_rules import StopRule
 
 try:
     import torch
+    from torch.utils.data import DataLoader, IterableDataset
 
     try:
         from lightning.pytorch import Callback
@@ -52,8 +54,8 @@ class RecorderCallback(Stoppable, Callback):
         recorder: of all samples.
         batches: goes through the samples once an epoch, and gives (index, inputs, labels): the network is evaluated on
             them in eval mode after each epoch. None records what the training steps return, in train mode: a dict
-            with `index`, `logits` and `labels` beside `loss`. With a rule and batch norm in an order that mixes the
-            classes.
+            with `index`, `logits` and `labels` beside `loss`. With a rule and batch norm a DataLoader of single
+            samples is gone through in a mixed order in the end; let anything else mix the classes itself.
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
         average: records around the chosen one whose weights the module holds in the end, an odd number; 1 for that one
             alone, "all" for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
@@ -117,7 +119,8 @@ class RecorderCallback(Stoppable, Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average of the weights around the stop into the module."""
         if self._stopping and self.stop:
-            inputs = self._trained_inputs(trainer, pl_module, self._stopping.held_out)
+            batches = _on_device(_mixed(self.batches), trainer, pl_module)
+            inputs = _trained_inputs(batches, self._stopping.held_out)
             with evaluating(pl_module), trainer.precision_plugin.forward_context():  # the modes are Lightning's
                 self._stopping.load_average(inputs)
 
@@ -141,29 +144,44 @@ class RecorderCallback(Stoppable, Callback):
             return
         if self.batches is not None:
             with evaluating(pl_module), trainer.precision_plugin.forward_context():
-                for index, inputs, labels in self._on_device(trainer, pl_module):
+                for index, inputs, labels in _on_device(self.batches, trainer, pl_module):
                     self.recorder.update(index, logits_of(pl_module(inputs)), labels)
         epoch = self.recorder.end_epoch()
         self._recorded = trainer.current_epoch
         if self._stopping and self._stopping.observe(epoch):
             trainer.should_stop = True
 
-    def _on_device(self, trainer: Trainer, pl_module: LightningModule) -> Iterator[tuple[Any, Any, Any]]:
-        """The batches where the module lies, inputs in its precision."""
-        for batch in () if self.batches is None else self.batches:
-            if not isinstance(batch, list | tuple) or len(batch) != 3:
-                raise InputError(
-                    f"`batches` must give (index, inputs, labels), got {described(batch)}; use for example "
-                    "DataLoader(TensorDataset(torch.arange(len(x)), x, y), 512)"
-                )
-            index, inputs, labels = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
-            yield index, trainer.precision_plugin.convert_input(inputs), labels
 
-    def _trained_inputs(
-        self, trainer: Trainer, pl_module: LightningModule, held_out: Bool[np.ndarray, " n"]
-    ) -> Iterator[Any]:
-        """Inputs of two or more samples that were trained on."""
-        for index, inputs, _ in self._on_device(trainer, pl_module):
-            trained = torch.as_tensor(~held_out, device=index.device)[index]
-            if trained.sum() > 1:
-                yield of_each_tensor(itemgetter(trained), inputs)
+def _on_device(
+    batches: Iterable[tuple[Any, Any, Any]], trainer: Trainer, pl_module: LightningModule
+) -> Iterator[tuple[Any, Any, Any]]:
+    """The batches where the module lies, inputs in its precision."""
+    for batch in batches:
+        if not isinstance(batch, list | tuple) or len(batch) != 3:
+            raise InputError(
+                f"`batches` must give (index, inputs, labels), got {described(batch)}; use for example "
+                "DataLoader(TensorDataset(torch.arange(len(x)), x, y), 512)"
+            )
+        index, inputs, labels = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+        yield index, trainer.precision_plugin.convert_input(inputs), labels
+
+
+def _mixed(batches: Any) -> Iterable[tuple[Any, Any, Any]]:
+    """The samples of a DataLoader in an order that mixes them; what does not take them one by one as it is."""
+    if (
+        not isinstance(batches, DataLoader)
+        or batches.batch_size is None
+        or isinstance(batches.dataset, IterableDataset)
+    ):
+        return batches
+    order = np.array([*batches.sampler])
+    parts = [order[part].tolist() for part in mixed(np.ones(order.size, bool), batches.batch_size)]
+    return DataLoader(batches.dataset, batch_sampler=parts, collate_fn=batches.collate_fn, generator=torch.Generator())
+
+
+def _trained_inputs(batches: Iterator[tuple[Any, Any, Any]], held_out: Bool[np.ndarray, " n"]) -> Iterator[Any]:
+    """Inputs of two or more samples that were trained on."""
+    for index, inputs, _ in batches:
+        trained = torch.as_tensor(~held_out, device=index.device)[index]
+        if trained.sum() > 1:
+            yield of_each_tensor(itemgetter(trained), inputs)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_integer, described
-from labelnoise.record.inputs import on_host, read_held_out
+from labelnoise.record.inputs import read_held_out
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -134,8 +135,7 @@ def _checked(X: Any, y: Any, held_out: Any) -> tuple[np.ndarray, np.ndarray, np.
         classes, labels = np.unique(given, return_inverse=True)
     except TypeError:
         raise InputError("`y` must hold labels of one kind, got integers beside texts; make them all texts") from None
-    mask = None if held_out is None else read_held_out(held_out, given.size)
-    trained = np.ones(given.size, bool) if mask is None else ~mask
+    trained = ~read_held_out(held_out, given.size)
     if np.unique(labels[trained]).size < 2:
         raise InputError("`y` must hold two classes to train on, got fewer; hold fewer samples out, or add classes")
     return labels, classes, np.flatnonzero(trained)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.adapters.evaluation import absent_library, mixed
+from labelnoise.adapters.evaluation import absent_library, logits_of, mixed
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import BUDGET, Recorder
 from labelnoise.record.stop_rules import StopRule
@@ -82,10 +82,9 @@ class RecorderCallback(Callback):
         start = 0
         for batch in net.get_iterator(whole, training=False):
             labels, outputs = unpack_data(batch)[1], net.evaluation_step(batch, training=False)
-            logits = outputs[0] if isinstance(outputs, tuple) else outputs
             index = np.arange(start, start := start + len(labels))
             update = recorder.update_proba if isinstance(net.criterion_, nn.NLLLoss) else recorder.update
-            update(index, logits, labels.to(torch.int64))
+            update(index, logits_of(outputs), labels.to(torch.int64))
         epoch = recorder.end_epoch()
         if self.stopping_:
             self._trained, ended = dataset_train, self.stopping_.observe(epoch)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import pandas as pd
 
+from labelnoise.arrays import on_host
 from labelnoise.audit.labels import FEWEST_SAMPLES
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
 from labelnoise.audit.tables import as_dates, without_names
 from labelnoise.errors import InputError, described
-from labelnoise.record.inputs import on_host
 
 if TYPE_CHECKING:
     import torch

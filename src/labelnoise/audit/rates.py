@@ -2,9 +2,8 @@
 
 A network may err on a sample, or its given label may be wrong; the two cannot be told apart. But where the network is
 most sure of a held-out sample it hardly errs, and there the share of other labels is the share of wrong ones (the
-anchor points of Patrini et al. 2017). Where few samples are held out, all vote by what was predicted before memorising
-began, in five parts from the surest to the least sure: in the surest some wrong labels are memorised, in the least the
-network errs.
+anchor points of Patrini et al. 2017), less what its errors add where it errs a lot. Where few samples are held out, all
+vote by what was predicted before memorising began, in five parts (`labelnoise.audit.fifths`).
 """
 
 from __future__ import annotations
@@ -16,12 +15,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.arrays import stream
+from labelnoise.audit.fifths import (
+    MUCH_HELD_OUT,
+    PARTS,
+    contradicted_shares,
+    errors_of,
+    fifths,
+    ranks,
+    surest,
+)
 from labelnoise.audit.frequencies import wrong_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-    Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
+    from labelnoise.audit.fifths import Early
 
 ANCHORS, ANCHOR_SHARES = 500, (0.25, 0.5)
 """Anchors, the surest held-out samples of each predicted class: how many, and their least and largest share."""
@@ -35,12 +43,6 @@ RESAMPLES = 200
 """Bootstrap samples of an interval."""
 LEVEL = 0.9
 """Share of the bootstrap samples within an interval."""
-PARTS = 5
-"""Parts of each predicted class, from the surest to the least sure."""
-QUANTILES = (0.2, 0.4, 0.6)
-"""Of the parts' shares of contradicted labels: lower end, rate and upper end."""
-Z = 1.645
-"""Standard errors on each side of a 90 % interval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,31 +115,48 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     """Rates of the anchors among held-out samples, intervals by bootstrap over these."""
     n_classes, share = frequency.size, float(np.clip(ANCHORS / given.size, *ANCHOR_SHARES))
     transition, anchors = _anchored(predicted, sure, given, share, n_classes)
+    wrong = wrong_labels(transition, frequency)
+    rate, _ = _without_errors(predicted, sure, given, float(wrong.sum()))
+    factor = rate / wrong.sum() if wrong.any() else 1.0
     generator, tail = stream(seed, "bootstrap"), (1 - LEVEL) / 2
-    wrongs, matrices = [], []
+    wrongs, lines, matrices = [], [], []
     for _ in range(RESAMPLES):
         again = generator.integers(given.size, size=given.size)
-        matrix, _ = _anchored(predicted[again], sure[again], given[again], share, n_classes)
+        sample = predicted[again], sure[again], given[again]
+        matrix, _ = _anchored(*sample, share, n_classes)
         wrongs.append(wrong_labels(matrix, frequency))
+        lines.append(_without_errors(*sample, float(wrongs[-1].sum()))[1])
         if n_classes <= WIDEST:
-            matrices.append(matrix)
-    wrong = wrong_labels(transition, frequency)
-    low, high = np.quantile(np.sum(wrongs, axis=1), (tail, 1 - tail))
+            matrices.append(_less_wrong(matrix, factor))
+    high = np.quantile(np.sum(wrongs, axis=1), 1 - tail)
+    less = _less_wrong(transition, factor)
     ends = np.quantile(matrices, (tail, 1 - tail), axis=0) if matrices else np.full((2, *transition.shape), np.nan)
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
     return Rates(
-        rate=float(wrong.sum()),
-        low=min(float(low), surest([(predicted, sure)], given)),
+        rate=rate,
+        low=min(float(np.quantile(lines, tail)), surest([(predicted, sure)], given)),
         high=max(float(high), room),
-        transition=transition,
+        transition=less,
         transition_low=ends[0],
         transition_high=ends[1],
-        wrong=wrong,
+        wrong=factor * wrong,
         wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
-        factors=class_factors(transition),
+        factors=class_factors(less),
         anchors=anchors,
         reason=f"the {anchors:,} of {given.size:,} held-out samples of which the model is most sure",
     )
+
+
+def _without_errors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, rate: float) -> tuple[float, float]:
+    """The rate of the anchors without what errors of the network add to it, as `fifths` does it; and the line."""
+    shares, _ = contradicted_shares(predicted, sure, given)
+    errs, line = errors_of(shares[np.isfinite(shares)], MUCH_HELD_OUT)
+    return (1 - errs) * rate + errs * min(line, rate), min(line, rate)
+
+
+def _less_wrong(transition: np.ndarray, factor: float) -> np.ndarray:
+    """P(given | true) with a factor times the wrong labels."""
+    return factor * transition + (1 - factor) * np.eye(len(transition))
 
 
 def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequency: np.ndarray) -> Rates:
@@ -158,79 +177,6 @@ def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequenc
     )
 
 
-def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float, float, float]:
-    """Rate, and the ends of its 90 % interval, from five equal parts of each predicted class, the surest first.
-
-    Where the network errs it contradicts right labels, most in the parts of which it is least sure; where it has begun
-    to memorise, it accepts wrong ones, most in the surest. Label noise alone is the same in all parts. So the rate is a
-    quantile of the five shares of contradicted labels, 0.4 (chosen by its error), and the interval spans the quantiles
-    0.2 and 0.6 with the errors of three fifths of the samples, and reaches down to what the surest fifth of all samples
-    shows. Of several trainings the shares are averaged.
-
-    Args:
-        early: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
-        given: (n,) given labels.
-    """
-    every = [_shares(*one, given) for one in early]
-    shares = np.nanmean([share for share, _ in every], axis=0)
-    low, rate, high = np.quantile(shares[np.isfinite(shares)], QUANTILES)
-    count = max(round(3 / PARTS * max(number for _, number in every)), 1)
-    least = min(wilson(round(float(low) * count), count)[0], surest(early, given))
-    return float(rate), least, wilson(round(float(high) * count), count)[1]
-
-
-def surest(views: Sequence[Early], given: Int[np.ndarray, " n"]) -> float:
-    """Return the lower end of the 90 % interval of the share of contradicted labels in the surest fifth of all samples.
-
-    The estimates look at each predicted class by itself, so that wrong labels of one class are not missed; but a class
-    that the network takes for another errs among its surest samples, too. Over all classes together the surest samples
-    are those of the classes that it knows: what is contradicted there is hardly its error, and the rate may be as low.
-
-    Args:
-        views: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
-        given: (n,) given labels; -1 where there is none.
-    """
-    shares, count = [], 1
-    for predicted, sure in views:
-        seen = np.flatnonzero((predicted >= 0) & (given >= 0))
-        count = max(-(-seen.size // PARTS), 1)
-        first = seen[np.argsort(-sure[seen], kind="stable")[:count]]
-        shares.append(float((predicted[first] != given[first]).mean()))
-    return wilson(round(float(np.mean(shares)) * count), count)[0]
-
-
-def places(predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return where each sample stands in its predicted class: near 0 the surest, near 1 the least sure."""
-    rank, size = _ranks(predicted, sure)
-    return (rank + 0.5) / size
-
-
-def _ranks(predicted: np.ndarray, sure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many samples of its predicted class are surer than each, the first of equal ones; and the class's size."""
-    order, sizes = np.lexsort((-sure, predicted)), np.bincount(predicted)
-    rank = np.empty(predicted.size, int)
-    rank[order] = np.arange(predicted.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return rank, sizes[predicted]
-
-
-def wilson(count: int, n: int) -> tuple[float, float]:
-    """Ends of the 90 % interval of a share count / n."""
-    share = count / n
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n * n)) / (1 + Z**2 / n)
-    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)  # beyond by rounding alone
-
-
-def _shares(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, int]:
-    """Shares of contradicted labels (5,), NaN of an empty part, and the number of samples."""
-    seen = (predicted >= 0) & (given >= 0)
-    contradicted = predicted[seen] != given[seen]
-    part = np.minimum((PARTS * places(predicted[seen], sure[seen])).astype(int), PARTS - 1)
-    size = np.bincount(part, minlength=PARTS)
-    sums = np.bincount(part, contradicted, minlength=PARTS)
-    return np.divide(sums, size, out=np.full(PARTS, np.nan), where=size > 0), int(seen.sum())
-
-
 WIDEST = 100
 """Classes up to which the entries of the matrix get intervals: each resample holds one."""
 
@@ -247,7 +193,7 @@ def _counts(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: f
     """How often each label is given (column) to the surest samples of each predicted class (row)."""
     known = (predicted >= 0) & (given >= 0)
     predicted, sure, given = predicted[known], sure[known], given[known]
-    rank, size = _ranks(predicted, sure)
+    rank, size = ranks(predicted, sure)
     chosen = rank < np.ceil(share * size)
     counts = np.zeros((n_classes, n_classes))
     np.add.at(counts, (predicted[chosen], given[chosen]), 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from labelnoise.audit.scores import around, mean_seen
 from labelnoise.errors import InputError, check_integer, described
-from labelnoise.record.inputs import as_mask
+from labelnoise.record.inputs import read_held_out
 from labelnoise.record.means import last_least, mean_known
 from labelnoise.record.recorder import Recorder
 
@@ -107,12 +107,7 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
         raise InputError("`recorder` must hold an epoch, got none; call `update` for each batch, then `end_epoch`")
     if not recorder.history:
         raise InputError("`recorder` must hold its history, got one of sums alone; make it with history=True")
-    n, held_out = recorder.n_samples, recorder.held_out if held_out is None else held_out
-    mask = np.zeros(n, bool) if held_out is None else as_mask("held_out", held_out, "give the samples not trained on")
-    if mask.shape != (n,):
-        raise InputError(
-            f"`held_out` must have a value a sample ({n}), got shape {mask.shape}; take the mask of these data"
-        )
+    mask = read_held_out(recorder.held_out if held_out is None else held_out, recorder.n_samples)
     margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
     given = recorder.given
     end, known, reason = end_of_stage_one(loss, mask & (given >= 0))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, described
 from labelnoise.images.data import Data
-from labelnoise.record.inputs import on_host
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped

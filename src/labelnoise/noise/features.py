@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from labelnoise.arrays import as_array
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_positive, described
 from labelnoise.noise.models import check_classes, check_rate
 
@@ -159,7 +159,7 @@ class Features:
         n = y_true.size
         if features is None:
             raise InputError("noise that depends on the sample needs `features`, got None; give one row a sample")
-        values = as_array(features)
+        values = on_host(features)
         if values.dtype.kind not in "biuf" or values.ndim < 2 or len(values) != n or values.size == 0:
             raise InputError(
                 f"`features` must be a table of numbers with one row for each of the {n} samples, got "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.arrays import as_array, stream
+from labelnoise.arrays import on_host, stream
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.noise.features import FEATURE_MODELS, FeatureNoise, Features
 from labelnoise.noise.files import FromFile
@@ -107,7 +107,7 @@ def given_labels(
 
 def _positions(y_true: Any, n_classes: int) -> np.ndarray:
     """True labels (n,) as int64."""
-    labels = as_array(y_true)
+    labels = on_host(y_true)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.size == 0:
         raise InputError(
             f"`y_true` must be a non-empty vector of integers, got {described(y_true)}; give a class position a sample"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from labelnoise.arrays import as_array
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_integer, described, is_number
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ TRANSITIONS = (Symmetric, ClassConditional, Pair, Matrix)
 
 def _numbers(rows: Any) -> np.ndarray:
     """Rows as an array of real numbers; text is none, though NumPy would read it."""
-    given = as_array(rows)
+    given = on_host(rows)
     if given.dtype.kind not in "biuf" and not (given.ndim == 2 and all(map(is_number, given.flat))):
         raise InputError(f"`rows` must be a square table of numbers, got {described(rows)}; give K rows of K")
     return given

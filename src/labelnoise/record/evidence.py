@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, described
-from labelnoise.record.inputs import as_mask, as_numbers, on_host
+from labelnoise.record.inputs import as_mask, as_numbers
 from labelnoise.record.means import MixedLoss, mean_known
 
 if TYPE_CHECKING:
@@ -27,30 +28,19 @@ class Evidence:
     """Which of them are fitted to their given label; (records, 0) where that is not given."""
     changes: Float[np.ndarray, " records"]
     """Share of the training samples whose prediction is not that of the record before; NaN where that is not known."""
-    n: int = 0
+    mean_loss: Float[np.ndarray, " records"]
+    """Mean held-out loss, of the samples that were seen; NaN where none was."""
+    accuracy: Float[np.ndarray, " records"]
+    """Held-out accuracy, of the samples that were seen; NaN where none was."""
+    mixed_loss: Float[np.ndarray, " records"]
+    """Held-out loss of the mean of all predictions up to each record; NaN where no sample was seen in it."""
+    n: int
     """Training samples whose predictions are compared."""
-    known: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Series of a value a record that were computed on the way, by name."""
 
     @property
     def records(self) -> int:
         """Number of records."""
         return len(self.changes)
-
-    @property
-    def mean_loss(self) -> Float[np.ndarray, " records"]:
-        """Mean held-out loss, of the samples that were seen; NaN where none was."""
-        return self._series("mean_loss")
-
-    @property
-    def accuracy(self) -> Float[np.ndarray, " records"]:
-        """Held-out accuracy, of the samples that were seen; NaN where none was."""
-        return self._series("accuracy")
-
-    @property
-    def mixed_loss(self) -> Float[np.ndarray, " records"]:
-        """Held-out loss of the mean of all predictions up to each record; NaN where no sample was seen in it."""
-        return self._series("mixed_loss")
 
     def seen(self, *records: int) -> Bool[np.ndarray, " h"]:
         """Which held-out samples were seen in each of these records: those whose loss is no NaN."""
@@ -62,14 +52,6 @@ class Evidence:
         """The last record up to `end` in which a held-out sample was seen; `end` itself where none was."""
         known = ~np.isnan(self.mean_loss if self.loss.shape[1] else self.accuracy)[: end + 1]
         return int(np.flatnonzero(known)[-1]) if known.any() else end
-
-    def _series(self, name: str) -> np.ndarray:
-        if name in self.known:
-            return self.known[name]
-        table = Observations()
-        for loss, fitted in zip(self.loss, self.fitted, strict=True):
-            table.append(Observation(loss if loss.size else None, fitted if fitted.size else None, 0.0))
-        return table.evidence(self.n).known[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +106,9 @@ class Observations:
     def evidence(self, n: int) -> Evidence:
         """All records so far, as views."""
         if self.first is None:
-            return Evidence(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), np.zeros(0), n)
-        parts = {name: room[: self.records] for name, room in self._arrays.items()}
-        return Evidence(parts.pop("loss"), parts.pop("fitted"), parts.pop("changes"), n, parts)
+            none = np.zeros(0)
+            return Evidence(np.zeros((0, 0), np.float32), np.zeros((0, 0), bool), none, none, none, none, n)
+        return Evidence(**{name: room[: self.records] for name, room in self._arrays.items()}, n=n)
 
 
 def read_observation(

@@ -1,4 +1,4 @@
-"""What callers hand in, read once: arrays, lists, pandas objects and torch tensors, also those with gradients."""
+"""What callers hand in, as numbers, series and masks, or a refusal."""
 
 from __future__ import annotations
 
@@ -6,31 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from labelnoise.arrays import Array
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_integer, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
-
-
-def plain(values: Any) -> Array:
-    """Values as a tensor outside any gradient, on its device, or as a NumPy array: of objects where they fit none."""
-    if hasattr(values, "detach"):
-        return values.detach()
-    if isinstance(values, list | tuple):
-        values = [on_host(value) if hasattr(value, "detach") else value for value in values]
-    try:
-        return np.asarray(values)
-    except (TypeError, ValueError, RuntimeError):  # rows of different lengths, or of tensors with gradients
-        return np.array(None)
-
-
-def on_host(values: Any) -> np.ndarray:
-    """Values as a NumPy array; half precision that NumPy lacks becomes float32."""
-    values = plain(values)
-    if isinstance(values, np.ndarray):
-        return values
-    narrow = values.is_floating_point() and values.element_size() < 4
-    return np.asarray((values.float() if narrow else values).cpu())
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
@@ -86,13 +65,17 @@ def check_settings(n_samples: Any, n_classes: Any, history: Any, budget: Any, st
         raise InputError(f"`n_classes` must be at most 2^31, got {n_classes}; count the classes in the data")
 
 
-def read_held_out(values: Any, n: int) -> np.ndarray | None:
-    """A mask (n,) of held-out samples; None where it names none.
+def read_held_out(values: Any, n: int) -> np.ndarray:
+    """A mask (n,) of the samples that are not trained on, a copy; None holds none out.
 
     Raises:
         InputError: it is no mask, or one of another length.
     """
+    if values is None:
+        return np.zeros(n, bool)
     mask = as_mask("held_out", values, "give true for each sample that is not trained on")
     if mask.shape != (n,):
-        raise InputError(f"`held_out` must have shape ({n},), got {mask.shape}; give one truth value a sample")
-    return mask.copy() if mask.any() else None
+        raise InputError(
+            f"`held_out` must hold a truth value a sample ({n}), got shape {mask.shape}; take the mask of these data"
+        )
+    return mask.copy()

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from labelnoise.arrays import Array, array_namespace, to_numpy
+from labelnoise.arrays import Array, array_namespace, on_host, plain, to_numpy
 from labelnoise.errors import InputError, described
-from labelnoise.record.inputs import plain
 
 Measures = tuple[Array, Array, Array]
 """Margin, loss and prediction of each row of a batch."""
@@ -82,13 +81,7 @@ def read_integers(name: str, values: Any, like: Array) -> Array:
 
 def _on_its_device(values: Array) -> Array:
     """A tensor of the host as a NumPy array that shares its memory; one of another device as it is."""
-    if isinstance(values, np.ndarray) or values.device.type != "cpu":
-        return values
-    try:
-        narrow = values.is_floating_point() and values.element_size() < 4
-        return (values.float() if narrow else values).numpy()
-    except (RuntimeError, TypeError):  # sparse, quantised
-        return np.array(None)
+    return values if isinstance(values, np.ndarray) or values.device.type != "cpu" else on_host(values)
 
 
 def both_classes(outputs: Array, zero: float | None) -> Array:

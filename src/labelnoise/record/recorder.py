@@ -79,8 +79,8 @@ class Recorder:
         self._rule = LeastLoss() if stop is None else stop
         self._history = History(self.n_samples, int(budget)) if history else None
         self._given: np.ndarray = np.full(self.n_samples, -1, dtype=class_type(self.n_classes))
-        mask = None if held_out is None else read_held_out(held_out, self.n_samples)
-        self._sums = Accumulator(self.n_samples, self.n_classes, mask, self._rule)
+        mask = read_held_out(held_out, self.n_samples)
+        self._sums = Accumulator(self.n_samples, self.n_classes, mask if mask.any() else None, self._rule)
         self._epoch: OpenEpoch | None = None
         self._warned = False
 

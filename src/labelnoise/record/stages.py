@@ -70,24 +70,28 @@ def find_stages(
     )
     if not clean.size:
         raise InputError("`margin_clean_min` must hold step 0, got no value; give the series from the start")
-    if np.isnan(clean[0]) and np.isnan(noisy[0]):
-        return Stages(None, None, None, None, convergence, "the run is not finite from the start")
-    if np.isnan(clean[0]) or np.isnan(noisy[0]):
-        absent = "clean" if np.isnan(clean[0]) else "noisy"
-        return Stages(None, None, None, None, convergence, f"there are no {absent} samples")
-    gap = separation(clean, noisy)
-    if np.isnan(gap[1:]).all():
-        reason = "no step was made" if gap.size < 2 else "the run is not finite from step 1 on"
-        return Stages(None, None, None, None, convergence, reason)
-    t1 = 1 + int(np.nanargmax(gap[1:]))
-    if not gap[t1] > 0:
-        short = f"misses by {-gap[t1]:.3g}" if gap[t1] else "leaves a margin of 0"
-        reason = f"no step separates clean from noisy samples (the best, step {t1}, {short})"
+    if reason := _why_none(clean, noisy):
         return Stages(None, None, None, None, convergence, reason)
     columns = stage_columns(clean[None], noisy[None], gamma[None], rho_bar[None])
     step = {name: int(values[0]) for name, values in columns.items() if not np.isnan(values[0])}
     lead = (step["lead_start"], step["lead_end"]) if "lead_start" in step else None
-    return Stages((step["window_start"], step["window_end"]), t1, lead, step.get("onset"), convergence, "")
+    window = step["window_start"], step["window_end"]
+    return Stages(window, step["t1"], lead, step.get("onset"), convergence, "")
+
+
+def _why_none(clean: np.ndarray, noisy: np.ndarray) -> str:
+    """Why the margins (steps + 1,) have no Stage I, in words; empty where they have one."""
+    absent = [name for name, series in (("clean", clean), ("noisy", noisy)) if np.isnan(series[0])]
+    if absent:
+        return f"there are no {absent[0]} samples" if len(absent) < 2 else "the run is not finite from the start"
+    gap = separation(clean, noisy)
+    if np.isnan(gap[1:]).all():
+        return "no step was made" if gap.size < 2 else "the run is not finite from step 1 on"
+    best = 1 + int(np.nanargmax(gap[1:]))
+    if gap[best] > 0:
+        return ""
+    short = f"misses by {-gap[best]:.3g}" if gap[best] else "leaves a margin of 0"
+    return f"no step separates clean from noisy samples (the best, step {best}, {short})"
 
 
 def stage_columns(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, described
 from labelnoise.record.history import COLUMNS, EpochRecord, History
-from labelnoise.record.inputs import on_host
 from labelnoise.record.sums import RUNNING, TO_STOP, TO_TWICE, Accumulator
 
 HISTORY: dict[str, type] = {"given": np.int64, **COLUMNS}

@@ -8,7 +8,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, described
 from labelnoise.record.evidence import Evidence, Observations, check_alike, checked_evidence, read_observation
-from labelnoise.record.inputs import as_mask
+from labelnoise.record.inputs import read_held_out
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.stopping import Stop
@@ -133,12 +133,7 @@ def find_stop(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"
     watch = Watch(rule)
     if not isinstance(recorder, Recorder) or not recorder.epochs:
         raise InputError(f"`recorder` must hold an ended epoch, got {described(recorder)}; call `end_epoch` after each")
-    held_out = recorder.held_out if held_out is None else held_out
-    mask = np.zeros(recorder.n_samples, bool) if held_out is None else as_mask("held_out", held_out, "give a mask")
-    if mask.shape != (recorder.n_samples,):
-        raise InputError(
-            f"`held_out` must hold a truth value a sample ({recorder.n_samples}), got shape {mask.shape}; give one each"
-        )
+    mask = read_held_out(recorder.held_out if held_out is None else held_out, recorder.n_samples)
     if not mask.any() and set(rule.needs) & {"loss", "fitted"}:
         raise InputError(f"`held_out` must hold samples, got none; {rule!r} looks at their loss or accuracy")
     for loss, prediction in zip(recorder.loss, recorder.prediction, strict=True):

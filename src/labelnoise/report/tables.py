@@ -25,7 +25,7 @@ def spread(values: pd.Series, form: str = ".3f") -> tuple[str, str]:
     return mean, "" if low == high else f"[{low}, {high}]"
 
 
-def averages(columns: Sequence[pd.Series], form: str = ".3f") -> tuple[list[str], str]:
+def averages(columns: Sequence[pd.Series], form: str) -> tuple[list[str], str]:
     """The mean of each quantity over the seeds, and in words how many seeds that are and how far they range."""
     spreads = [spread(values, form) for values in columns]
     seeds = max(int(values.notna().sum()) for values in columns)

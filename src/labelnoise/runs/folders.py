@@ -105,8 +105,6 @@ def run_experiment(
     """
     if isinstance(config, type) or not isinstance(getattr(config, "command", None), str):
         raise InputError(f"`config` must be a config of a run such as SimulateRun(), got {config!r}; build one first")
-    if not isinstance(overwrite, bool):
-        raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
     check_progress(progress)
     with open_run(out, config, overwrite) as folder:
         if not folder.finished:
@@ -147,6 +145,8 @@ def open_run(path: str | Path | None, config: Experiment, overwrite: bool = Fals
         InputError: the folder holds another run, a damaged one, or files that are not a run, or is in use by another
             process.
     """
+    if not isinstance(overwrite, bool):
+        raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
     path = default_path(config) if path is None else path
     check_path("out", path)
     path = Path(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +15,8 @@ from labelnoise.sweeps.grid import is_geometric
 
 LATE = ("selection_from", "every")
 """Parameters that say from which step on something happens: never, at as many steps as a run has or more."""
-SHARES = ("tau", "tau_plus", "tau_minus", "rate", "fresh_flips", "flip_dependence", "momentum")
-SIZES = (
-    "mu_norm", "noise_std", "init_std", "snr", "n_snr2", "init_scale", "zeta_std", "weight_decay", "batch_size",
-    *LATE,
-)  # fmt: skip
-RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(SHARES, (0.0, 1.0)),
-    **dict.fromkeys(SIZES, (0.0, np.inf)),
-    "flip_cosine": (-1.0, 1.0),
-}
-"""What a parameter may be; a cell does not reach beyond."""
+RANGES = {"flip_dependence": (0.0, 1.0), "momentum": (0.0, 1.0), "flip_cosine": (-1.0, 1.0)}
+"""What a parameter that has a largest value may be; a cell does not reach beyond. All others are sizes from 0 on."""
 TICKS = 6
 """Most values that are written on a short axis."""
 
@@ -92,7 +82,8 @@ def side_of(dataset: Dataset, name: str) -> Side:
         borders = np.append(borders, ends[1:])
     places, borders = (np.exp(points), np.exp(borders)) if log else (points, borders)
     places[: usual.size] = usual
-    borders = np.clip(borders, *RANGES.get(name, (-np.inf, np.inf)))
+    least = 0.0 if dataset[name].dtype.kind == "f" else -0.5  # a truth value's cell is as wide on both sides
+    borders = np.clip(borders, *RANGES.get(name, (least, np.inf)))
     return Side(label_of(dataset[name]), "log" if log else "linear", values, places, borders, late)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,11 @@ import numpy as np
 import labelnoise
 from labelnoise.errors import InputError
 from labelnoise.runs.files import read_arrays, write_text, write_whole
-from labelnoise.sweeps.parameters import Setup, parameters_of, set_up
+from labelnoise.sweeps.parameters import parameters_of, set_up
 from labelnoise.sweeps.plan import Chunk, Plan
 from labelnoise.theory.cells import Cell, Columns, run_cells
+from labelnoise.theory.config import SimulateConfig
+from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.scales import stage_one_scale
 
 FOLDER = "chunks"
@@ -49,40 +51,29 @@ def run_chunk(chunk: Chunk, version: str) -> Finished:
     start = time.perf_counter()
     parameters = [parameters_of(chunk.base)[name] for name in chunk.names]
     rows, at = np.unique(chunk.values, axis=0, return_inverse=True)
-    setups = [set_up(chunk.base, dict(zip(parameters, row, strict=True))) for row in rows]
-    runs = [setups[row] for row in at.reshape(-1)]
+    setups, at = [set_up(chunk.base, dict(zip(parameters, row, strict=True))) for row in rows], at.reshape(-1)
+    runs = [setups[row] for row in at]
     seeds = zip(chunk.seeds.tolist(), chunk.evaluation.tolist(), strict=True)
     columns = run_cells([Cell(*setup, *pair) for setup, pair in zip(runs, seeds, strict=True)], chunk.wanted)
-    facts = [_facts(setup) for setup in setups]
-    columns |= {name: np.array([facts[row][name] for row in at.reshape(-1)]) for name in facts[0]}
+    columns |= {name: np.array([float(of(*setup)) for setup in setups])[at] for name, of in FACTS.items()}
     return Finished(columns, chunk.seeds, time.perf_counter() - start)
 
 
-def _facts(setup: Setup) -> dict[str, float]:
-    """What a cell is, whichever parameters were swept."""
-    problem, simulation = setup
-    plus, minus = problem.taus
-    return {
-        "n": float(problem.n),
-        "d": float(problem.d),
-        "m": float(problem.m),
-        "mu_norm": problem.mu_norm,
-        "noise_std": problem.noise_std,
-        "init_std": problem.init_std,
-        "tau_plus": plus,
-        "tau_minus": minus,
-        "lr": simulation.lr,
-        "steps": float(simulation.steps),
-        "n_snr2": problem.n_snr2,
-        "stage_one_scale": stage_one_scale(problem, simulation.lr),
-    }
-
-
-FACTS = (
-    "n", "d", "m", "mu_norm", "noise_std", "init_std", "tau_plus", "tau_minus", "lr", "steps", "n_snr2",
-    "stage_one_scale",
-)  # fmt: skip
-"""Columns that say what a cell is; equal for all its seeds."""
+FACTS: Mapping[str, Callable[[SignalNoise, SimulateConfig], float]] = {
+    "n": lambda problem, _: problem.n,
+    "d": lambda problem, _: problem.d,
+    "m": lambda problem, _: problem.m,
+    "mu_norm": lambda problem, _: problem.mu_norm,
+    "noise_std": lambda problem, _: problem.noise_std,
+    "init_std": lambda problem, _: problem.init_std,
+    "tau_plus": lambda problem, _: problem.taus[0],
+    "tau_minus": lambda problem, _: problem.taus[1],
+    "lr": lambda _, simulation: simulation.lr,
+    "steps": lambda _, simulation: simulation.steps,
+    "n_snr2": lambda problem, _: problem.n_snr2,
+    "stage_one_scale": lambda problem, simulation: stage_one_scale(problem, simulation.lr),
+}
+"""Columns that say what a cell is, whichever parameters were swept; equal for all its seeds."""
 
 
 class Store:

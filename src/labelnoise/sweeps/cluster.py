@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -62,7 +63,12 @@ def connect(address: str) -> Iterator[Any]:
 
 
 def run_on_cluster(client: Any, plan: Plan, missing: Sequence[int], tell: Tell) -> Results:
-    """Run chunks of a plan on the workers of a client; yield each that is done, once."""
+    """Run chunks of a plan on the workers of a client; yield each that is done, once.
+
+    Raises:
+        InputError: a worker lacks what trains the plan's runs here.
+    """
+    _check_engine(client, plan)
     left, places, done = iter(missing), dict[Any, int](), SimpleQueue[Any]()
     most = looked = 0.0
     while True:
@@ -107,3 +113,19 @@ def _check_versions(client: Any) -> None:
 
 def _version() -> str:
     return labelnoise.__version__
+
+
+def _check_engine(client: Any, plan: Plan) -> None:
+    """Refuse workers that would quietly train by the array engine what the compiled one trains here."""
+    if "compiled" not in plan.engines:
+        return
+    for worker, has_numba in client.run(_has_numba).items():
+        if not has_numba:
+            raise InputError(
+                f"the worker {worker} has no numba, so it would train by the array engine, which is slower; "
+                "pip install 'labelnoise[fast]' there"
+            )
+
+
+def _has_numba() -> bool:
+    return find_spec("numba") is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -53,8 +52,8 @@ class Execution:
 
     def check_size(self, cells: int, seeds: int) -> None:
         """Refuse a sweep beyond the limits, unless it was said that it is meant."""
-        runs, free = cells * seeds, free_memory()
-        gib, has = 2 * 8 * COLUMNS * runs / 2**30, (free or math.inf) / 2**30
+        runs = cells * seeds
+        gib, has = 2 * 8 * COLUMNS * runs / 2**30, free_memory() / 2**30
         if not self.yes and (runs > MOST_RUNS or gib > has / 2):
             limits = f"more than {MOST_RUNS:,}" if runs > MOST_RUNS else f"more than half of the {has:.3g} GiB free"
             raise InputError(

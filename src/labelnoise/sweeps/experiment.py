@@ -13,7 +13,7 @@ import numpy as np
 
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError, check_integer, check_progress, described, is_number
-from labelnoise.runs.folders import RunFolder, default_path, delete_transient, open_run
+from labelnoise.runs.folders import RunFolder, delete_transient, open_run
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page
 from labelnoise.runs.places import flags_of, read_settings
@@ -269,10 +269,8 @@ def _run(
     config: SweepRun, out: str | Path | None, overwrite: bool, progress: Progress | None, how: Execution | None
 ) -> tuple[Outcome, xarray.Dataset | None]:
     """What became of a sweep, and its dataset if it was not there already."""
-    if not isinstance(overwrite, bool):
-        raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
     check_progress(progress)
-    with open_run(default_path(config) if out is None else out, config, overwrite) as folder:
+    with open_run(out, config, overwrite) as folder:
         dataset = None if folder.finished else config.complete(folder, progress, how)
         delete_transient(folder.path, config.command)
         return Outcome(folder.path, folder.read_summary()["status"], folder.finished), dataset

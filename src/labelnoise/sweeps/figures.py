@@ -137,8 +137,8 @@ def points_figure(dataset: Dataset, pairs: Sequence[tuple[str, ...]], quantities
             y = dataset[pair[1]].values
             panel.scatter(x[~known], y[~known], color=MISSING, s=14)
             low, high = quantity.limits
-            dots_ = panel.scatter(x[known], y[known], c=values[known], s=18, cmap=SEQUENTIAL, vmin=low, vmax=high)
-            figure.colorbar(dots_, ax=panel, pad=0.02)
+            cloud = panel.scatter(x[known], y[known], c=values[known], s=18, cmap=SEQUENTIAL, vmin=low, vmax=high)
+            figure.colorbar(cloud, ax=panel, pad=0.02)
             panel.set(ylabel=label_of(dataset[pair[1]]), yscale=scale_of(dataset[pair[1]]))
     return figure
 

@@ -27,7 +27,7 @@ from labelnoise.sweeps.quantities import (
     power_law,
     theory_lines,
 )
-from labelnoise.sweeps.variables import SUFFIX
+from labelnoise.theory.cells import AT_T1
 
 MOST_MAPS = 6
 """Most pairs of axes of which maps are drawn."""
@@ -173,11 +173,11 @@ def _listed(values: DataArray) -> str:
 
 def _contents(dataset: Dataset) -> dict[str, str]:
     """What the file holds, for the page."""
-    names = [str(name) for name in dataset.data_vars if not str(name).endswith(SUFFIX)]
+    names = [str(name) for name in dataset.data_vars if not str(name).endswith(AT_T1)]
     meanings = {
         f"{name} ({', '.join(map(str, dataset[name].dims))})": dataset[name].attrs["long_name"] for name in names
     }
-    about = f"the results as NetCDF; xarray.open_dataset reads it. A name with the suffix {SUFFIX} is the same at T1"
+    about = f"the results as NetCDF; xarray.open_dataset reads it. A name with the suffix {AT_T1} is the same at T1"
     return {"": about, **meanings}
 
 

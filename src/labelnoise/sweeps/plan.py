@@ -159,7 +159,7 @@ def make_plan(
     seed: int,
     chunk: int | None,
     memory: float,
-    wanted: frozenset[str] = frozenset(),
+    wanted: frozenset[str],
 ) -> Plan:
     """Cut cells into chunks.
 

@@ -9,15 +9,15 @@ import numpy as np
 from xarray import DataArray, Dataset
 
 from labelnoise.sweeps.dataset import SEED
-from labelnoise.sweeps.variables import RECORD, SUFFIX
+from labelnoise.sweeps.variables import RECORD
 from labelnoise.sweeps.variables import STAGES as RUN_STAGES
+from labelnoise.theory.cells import AT_T1
 
 
 @dataclass(frozen=True)
 class Quantity:
     """A number of each run that a map shows as its mean over the seeds."""
 
-    name: str
     title: str
     of: Callable[[Dataset], DataArray]
     """() of the dataset with `seed` among its dimensions; NaN for seeds that do not count."""
@@ -37,13 +37,11 @@ def _window(dataset: Dataset) -> DataArray:
     return (dataset.window_end - dataset.window_start + 1) / dataset.stage_one_scale
 
 
-SHARE = Quantity(
-    "stage_one", "share of seeds with a Stage I", lambda dataset: dataset.stage_one.where(dataset.ok == 1), (0, 1)
-)
+SHARE = Quantity("share of seeds with a Stage I", lambda dataset: dataset.stage_one.where(dataset.ok == 1), (0, 1))
 STAGES = (
     SHARE,
-    Quantity("t1", "T1 over its scale", lambda dataset: dataset.t1 / dataset.stage_one_scale, (0, None)),
-    Quantity("window", "length of the window over the scale", _window, (0, None)),
+    Quantity("T1 over its scale", lambda dataset: dataset.t1 / dataset.stage_one_scale, (0, None)),
+    Quantity("length of the window over the scale", _window, (0, None)),
 )
 ERRORS = {
     "seen": "seen noise",
@@ -58,15 +56,15 @@ def error_quantities(kind: str) -> tuple[Quantity, Quantity, Quantity]:
     """Return the test error of a kind at T1 and at the last step, and how much lower it is at T1."""
     name = f"test_error_{kind}"
     return (
-        Quantity(f"{kind}_t1", "at T1", lambda dataset: dataset[name + SUFFIX], (0, None)),
-        Quantity(f"{kind}_end", "at the last step", lambda dataset: dataset[name], (0, None)),
-        Quantity(f"{kind}_gain", "gain of stopping at T1", lambda dataset: dataset[name] - dataset[name + SUFFIX]),
+        Quantity("at T1", lambda dataset: dataset[name + AT_T1], (0, None)),
+        Quantity("at the last step", lambda dataset: dataset[name], (0, None)),
+        Quantity("gain of stopping at T1", lambda dataset: dataset[name] - dataset[name + AT_T1]),
     )
 
 
 def completed(dataset: Dataset) -> Dataset:
     """Return the dataset with NaN for what was not kept of the runs."""
-    names = {*RECORD, *(f"{name}{SUFFIX}" for name in RECORD), *RUN_STAGES} - set(map(str, dataset.data_vars))
+    names = {*RECORD, *(f"{name}{AT_T1}" for name in RECORD), *RUN_STAGES} - set(map(str, dataset.data_vars))
     return dataset.assign(dict.fromkeys(names, dataset.ok * np.nan))
 
 
@@ -85,7 +83,7 @@ def why_missing(dataset: Dataset) -> list[str]:
     whole, staged = (dataset.ok == 1).any(SEED), dataset.stage_one.notnull()
     reached = whole & False
     for name in dataset.data_vars:
-        if name == "t1" or str(name).endswith(SUFFIX):
+        if name == "t1" or str(name).endswith(AT_T1):
             reached = reached | dataset[name].notnull().any(SEED)
     undecided = staged.any() & whole & ~staged.any(SEED)
     reasons = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from labelnoise.errors import InputError, did_you_mean
+from labelnoise.theory.cells import AT_T1
 
-SUFFIX = "_at_T1"
 RUN_SEED = "run_seed"
 
 RECORD = {
@@ -53,7 +53,7 @@ def check_variables(names: Sequence[str]) -> None:
     Raises:
         InputError: names it and the nearest one.
     """
-    options = [*RECORD, *(f"{name}{SUFFIX}" for name in RECORD), *STAGES]
+    options = [*RECORD, *(f"{name}{AT_T1}" for name in RECORD), *STAGES]
     for name in names:
         if name not in options:
             raise InputError(f"`variables` knows no {name!r}{did_you_mean(str(name), options)}")
@@ -75,7 +75,7 @@ def describe_variable(name: str) -> tuple[str, str]:
     if name in STAGES:
         words, unit = STAGES[name]
     else:
-        stem = name.removesuffix(SUFFIX)
+        stem = name.removesuffix(AT_T1)
         words = RECORD.get(stem, stem.replace("_", " ")) + (", at T1" if stem != name else ", at the last step")
         unit = ""
     return words, unit or "1"

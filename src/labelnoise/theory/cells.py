@@ -19,7 +19,6 @@ from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.records import Observer
 from labelnoise.theory.sampling import sample_runs
 from labelnoise.theory.shown import BLOCK, KEPT_BLOCKS
-from labelnoise.theory.simulation import simulate
 
 Columns = dict[str, np.ndarray]
 """Values (R,) over runs, by name."""
@@ -62,7 +61,8 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
     Raises:
         InputError: runs that cannot be trained together, or a setting that the engine cannot hold.
     """
-    if len({group_of(cell.problem, cell.config) for cell in cells}) != 1:
+    setups = {(id(cell.problem), id(cell.config)): (cell.problem, cell.config) for cell in cells}  # runs share them
+    if len({group_of(*setup) for setup in setups.values()}) != 1:
         raise InputError(
             "`cells` must agree in n, m, bias, kind of problem and all settings but lr to run as one batch; split them"
         )
@@ -144,6 +144,8 @@ def work_of(problem: SignalNoise, config: SimulateConfig) -> float:
 
 def check_cell(problem: SignalNoise, config: SimulateConfig) -> None:
     """Refuse dynamics that the engine cannot hold, before any run, on a problem of almost no size."""
+    from labelnoise.theory.simulation import simulate  # loads pandas, which no worker of a sweep needs
+
     check_in_span(config.dynamics.optimizer)
     simulate(_tiny(problem), lr=config.lr, steps=0, test_draws=0, zeta_std=config.zeta_std, dynamics=config.dynamics)
 

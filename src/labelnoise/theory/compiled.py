@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from labelnoise.runs.workers import cores
 from labelnoise.theory import span
 from labelnoise.theory.lanes import lanes_of, pack, unpack
-from labelnoise.theory.observables import TRACKED
+from labelnoise.theory.observables import TRACKED, View
 from labelnoise.theory.optimizers import GradientFlow, Momentum, SharpnessAware
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from labelnoise.theory.bank import Bank
     from labelnoise.theory.config import SimulateConfig
     from labelnoise.theory.draws import Draw
+    from labelnoise.theory.dynamics import Dynamics
     from labelnoise.theory.engines import Training
 
 State = span.State
 init = span.init
-view = span.view
 
 BUDGET = 2**22
 """Numbers of weights and flips of samples that are drawn at once; more steps are taken in parts."""
@@ -44,6 +44,21 @@ def not_covered(draws: tuple[Draw, ...], config: SimulateConfig, device: str | N
     if missing := [name for name in ("numba", "scipy", "threadpoolctl") if not _has(name)]:
         return f"it needs {' and '.join(missing)}; pip install 'labelnoise[fast]'"
     return ""
+
+
+def view(state: State) -> View:
+    """Show the networks to the observables; test patches are read out without an array of their products."""
+    return replace(span.view(state), read_patches=partial(_read_patches, state.system))
+
+
+def _read_patches(system: span.System, factors: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    """Outputs a s(F P) (R, N); F (R, 2m, r), P (R or 1, r, N)."""
+    from labelnoise.theory.kernels import read_patches
+
+    outputs = np.empty((len(factors), patches.shape[-1]))
+    arrays = system.bank.readout, np.ascontiguousarray(factors), np.ascontiguousarray(patches)
+    _spread(read_patches, len(factors), (*_activation(system.config.dynamics), *arrays, outputs))
+    return outputs
 
 
 def advance(training: Training[State], steps: int) -> tuple[Training[State], np.ndarray, np.ndarray]:
@@ -112,7 +127,7 @@ def _spread(task: Callable[..., None], groups: int, arguments: tuple[Any, ...]) 
 
 def _codes(now: State, steps: int, lanes: int) -> tuple[Any, ...]:
     """What the kernels need to know of the dynamics, for these steps."""
-    from labelnoise.theory.kernels import ACTIVATIONS, LOSSES
+    from labelnoise.theory.kernels import LOSSES
 
     system, dynamics, n = now.system, now.system.config.dynamics, now.system.bank.n
     shown, rule, when = dynamics.shown, dynamics.optimizer, range(now.step, now.step + steps)
@@ -125,11 +140,18 @@ def _codes(now: State, steps: int, lanes: int) -> tuple[Any, ...]:
     selection_from = steps if shown.selection_from is None else max(shown.selection_from - now.step, 0)
     momentum = rule if isinstance(rule, Momentum) else None
     return (
-        ACTIVATIONS[type(dynamics.activation)], float((*astuple(dynamics.activation), 0.0)[0]),
-        LOSSES[type(dynamics.loss)], pack(rates[..., None], lanes), pack(weights, lanes), pack(flips, lanes),
-        selection_from, momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
+        *_activation(dynamics), LOSSES[type(dynamics.loss)],
+        pack(rates[..., None], lanes), pack(weights, lanes), pack(flips, lanes), selection_from,
+        momentum.momentum if momentum else 0.0, momentum.nesterov if momentum else False,
         float(dynamics.weight_decay), float(rule.radius) if isinstance(rule, SharpnessAware) else 0.0,
     )  # fmt: skip
+
+
+def _activation(dynamics: Dynamics) -> tuple[int, float]:
+    """What the kernels need to know of the activation: its code, its setting."""
+    from labelnoise.theory.kernels import ACTIVATIONS
+
+    return ACTIVATIONS[type(dynamics.activation)], float((*astuple(dynamics.activation), 0.0)[0])
 
 
 def _best(before: State, coefficients: np.ndarray, scale: np.ndarray, better: np.ndarray) -> State:

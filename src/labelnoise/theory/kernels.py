@@ -25,14 +25,14 @@ ACTIVATIONS = {ReLU: 0, LeakyReLU: 1, PowerReLU: 2, Softplus: 3}
 LOSSES = {Logistic: 0, Exponential: 1, Squared: 2, Hinge: 3}
 """The code of each loss."""
 
-INLINED = "98581610150423eb"
+INLINED = "f54c83902dbd0939"
 """Digest of the other sources that are compiled in: Numba compiles anew when the content of this file changes, and
 looks at no other. A test says what it must be."""
 
 compiled = partial(njit, cache=True, nogil=True, error_model="numpy")
 
 
-@compiled()
+@compiled(forceinline=True)
 def add_activated(kind, setting, readout, products, k, start, total):
     """H_k += start_k; total += a s(H_k)."""
     if kind == 0:
@@ -119,6 +119,15 @@ def read_out(kind, setting, readout, products, start, own, by_patch, output):
 
 
 @compiled()
+def read_patches(first, last, kind, setting, readout, factors, patches, outputs):
+    """outputs = a s(F P) of the runs `first` to `last`; F (R, 2m, r), P (R or 1, r, N), outputs (R, N)."""
+    products, nothing = np.empty((readout.size, patches.shape[2])), np.zeros((readout.size, patches.shape[2]))
+    for run in range(first, last):
+        np.dot(factors[run], patches[run % len(patches)], products)
+        read_out(kind, setting, readout, products, nothing, np.empty(0, np.int64), outputs[run], np.empty(0))
+
+
+@compiled(forceinline=True)
 def follow_relu(readout, products, k, pulls, coefficients, rate):
     """What `pull_filter` and `move_filter` do for the ReLU by plain descent, in one loop."""
     for p in range(pulls.size):
@@ -245,8 +254,9 @@ def train_group(
     for t in range(len(rates)):
         shown, flipped = weights[t % weights.shape[0]], flips[t % flips.shape[0]]
         select = t >= selection_from
-        for p in range(size):
-            rate[p] = rates[t, p % lanes]
+        for p in range(0, size, lanes):
+            for lane in range(lanes):
+                rate[p + lane] = rates[t, lane]
         pull_patches(loss, output, y_given, own, shown, flipped, select, pulls)
         if radius > 0:
             ascend(lanes, activation, setting, readout, products, pulls, kernel, radius, whole_gradient, ascended)

@@ -67,6 +67,9 @@ class View:
     """() -> (R, 2m) W v without the bias, v the direction of flips that depend on the noise patch; None without."""
     one_patch: bool = False
     """Whether signal and noise of a sample are summed in one patch."""
+    read_patches: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    """(R, 2m, r), (R or 1, r, N) -> (R, N): outputs A s(F P) of patches whose products are F P; None where the engine
+    has no way of its own."""
 
     @property
     def n_classes(self) -> int:

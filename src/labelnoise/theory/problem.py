@@ -70,7 +70,8 @@ class SignalNoise:
         """(tau_+, tau_-); NaN with more than two classes."""
         if self.n_classes > 2:
             return float("nan"), float("nan")
-        return float(self.transition[0, 1]), float(self.transition[1, 0])
+        transition = self.transition
+        return float(transition[0, 1]), float(transition[1, 0])
 
     @property
     def filters(self) -> int:

@@ -5,24 +5,24 @@ A run is drawn the same alone and among others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.arrays import check_memory, stream, streams
+from labelnoise.arrays import check_memory
 from labelnoise.noise.flipping import given_labels
 from labelnoise.theory.draws import Draw, Vectors, classes_of
+from labelnoise.theory.numbers import CalledNumbers, Numbers, numbers_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from labelnoise.theory.problem import SignalNoise
 
-    Generators = Iterable[np.random.Generator]
-    Block = tuple[slice, Generators, Sequence[float]]
+    Block = tuple[slice, str, Sequence[float]]
+    """Rows, the stream that they come from, and the standard deviation of each run."""
 
 LITTLE = 2**26
 """Bytes that every machine has: to ask for what is free takes longer than a small draw."""
@@ -43,24 +43,27 @@ def sample_runs(
     Raises:
         InputError: a seed that is none, or more memory than there is.
     """
-    p, held_out = problems[0], [stream(seed, "held_out") for seed in seeds] if n_holdout else []
+    p = problems[0]
     first, last = p.n + p.signals, p.n + p.signals + p.filters
     size = last + n_holdout
     needed = 8.0 * len(seeds) * size * (3 * (p.d if vectors else size) + 2 * size)
     if needed > LITTLE:
         classes = "n_classes, " if p.n_classes > 2 else ""
         check_memory(needed, f"lower n, m, {classes}n_holdout, or d where vectors are kept")
-    labels = _labels(problems, streams(seeds, "labels"), streams(seeds, "flips"), p.n)
-    of_held_out = _labels(problems, held_out, held_out, n_holdout)
-    route = _explicit_rows if vectors else _bartlett_rows
-    blocks = (
-        (slice(0, p.n), streams(seeds, "data"), [problem.noise_std for problem in problems]),
-        (slice(first, last), streams(seeds, "init"), [problem.init_std for problem in problems]),
-        (slice(last, size), held_out, [problem.noise_std for problem in problems]),
-    )
-    rows = route(problems, size, [block for block in blocks if block[1]])
+    numbers = CalledNumbers(seeds) if vectors or n_holdout or p.n_classes > 2 else numbers_of(seeds)
+    labels = _labels(problems, numbers, ("labels", "flips"), p.n)
+    of_held_out = _labels(problems, numbers, ("held_out", "held_out"), n_holdout)
+    blocks = [
+        (slice(0, p.n), "data", [problem.noise_std for problem in problems]),
+        (slice(first, last), "init", [problem.init_std for problem in problems]),
+        (slice(last, size), "held_out", [problem.noise_std for problem in problems]),
+    ][: 3 if n_holdout else 2]
+    if isinstance(numbers, CalledNumbers) and vectors:
+        rows = _explicit_rows(problems, size, blocks, numbers)
+    else:
+        rows = _bartlett_rows(problems, size, blocks, numbers)
     _turn_to_signal(rows, problems)
-    inner, probes, biases = rows @ rows.swapaxes(1, 2), _probes(problems, rows.shape[2]), _biases(problems, seeds)
+    inner, probes, biases = rows @ rows.swapaxes(1, 2), _probes(problems, rows.shape[2]), _biases(problems, numbers)
     if probes is not None:
         along = (rows @ probes[..., None])[..., 0]
         labels = _flipped_by_patch(problems, labels, along[:, : p.n])
@@ -85,26 +88,19 @@ def sample_runs(
     )
 
 
-def _labels(problems: Sequence[SignalNoise], labels: Generators, flips: Generators, n: int) -> np.ndarray:
+def _labels(problems: Sequence[SignalNoise], numbers: Numbers, names: tuple[str, str], n: int) -> np.ndarray:
     """True labels, given ones flipped whatever the patch, and the numbers by which it was decided whether (3, R, n)."""
     if n == 0:
         return np.zeros((3, len(problems), 0))
-    k, names = problems[0].n_classes, np.array(classes_of(problems[0].n_classes))
-    y_true, draws = np.empty((len(problems), n), np.int64), np.empty((2, len(problems), n))
-    for run, (of_label, of_flip) in enumerate(zip(labels, flips, strict=True)):
-        y_true[run] = _fair(of_label, n) if k == 2 else of_label.integers(k, size=n)
-        draws[:, run] = of_flip.random((2, n))
+    k, values = problems[0].n_classes, np.array(classes_of(problems[0].n_classes))
+    y_true = numbers.classes(names[0], n, k)
+    draws = numbers.uniforms(names[1], 2 * n).reshape(-1, 2, n).swapaxes(0, 1)
     y_given = np.empty_like(y_true)
     for noise, group in groupby(range(len(problems)), lambda run: problems[run].label_noise):
         runs = list(group)
         for some in runs if noise.exact or k > 2 else [runs]:  # independent flips of two may be drawn side by side
             y_given[some] = given_labels(y_true[some], noise, k, *draws[:, some])
-    return np.stack([names[y_true], names[y_given], draws[0]])
-
-
-def _fair(rng: np.random.Generator, n: int) -> np.ndarray:
-    """rng.integers(2, size=n), the first bits of half words, in a fifth of its time."""
-    return rng.bit_generator.random_raw((n + 1) // 2).astype("<u8").view("<u4")[:n] >> 31
+    return np.stack([values[y_true], values[y_given], draws[0]])
 
 
 def _flipped_by_patch(problems: Sequence[SignalNoise], labels: np.ndarray, along: np.ndarray) -> np.ndarray:
@@ -114,12 +110,11 @@ def _flipped_by_patch(problems: Sequence[SignalNoise], labels: np.ndarray, along
     return np.stack([y_true, np.where(whether < np.stack(rates), -y_true, y_true), whether])
 
 
-def _biases(problems: Sequence[SignalNoise], seeds: Sequence[int]) -> Sequence[np.ndarray | None]:
+def _biases(problems: Sequence[SignalNoise], numbers: Numbers) -> Sequence[np.ndarray | None]:
     """Initial biases (2m,) of each run; None where there are none."""
     if not problems[0].bias:
         return [None] * len(problems)
-    of_run = zip(problems, streams(seeds, "bias"), strict=True)
-    return [problem.init_std * rng.standard_normal(problem.filters) for problem, rng in of_run]
+    return list(np.array([[p.init_std] for p in problems]) * numbers.normals("bias", problems[0].filters))
 
 
 def _probes(problems: Sequence[SignalNoise], width: int) -> np.ndarray | None:
@@ -132,16 +127,20 @@ def _probes(problems: Sequence[SignalNoise], width: int) -> np.ndarray | None:
     return probes
 
 
-def _explicit_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[Block]) -> Float[np.ndarray, "R N d"]:
+def _explicit_rows(
+    problems: Sequence[SignalNoise], size: int, blocks: Sequence[Block], numbers: CalledNumbers
+) -> Float[np.ndarray, "R N d"]:
     """Vectors in R^d, mu along the first axis, further signals along the next ones."""
     rows = np.zeros((len(problems), size, problems[0].d))
-    for where, generators, scales in blocks:
-        for run, rng in enumerate(generators):
+    for where, name, scales in blocks:
+        for run, rng in enumerate(numbers.generators(name)):
             rows[run, where] = scales[run] * rng.standard_normal((where.stop - where.start, problems[0].d))
     return rows
 
 
-def _bartlett_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[Block]) -> Float[np.ndarray, "R N N"]:
+def _bartlett_rows(
+    problems: Sequence[SignalNoise], size: int, blocks: Sequence[Block], numbers: Numbers
+) -> Float[np.ndarray, "R N N"]:
     """Rows in R^N with the inner products of Gaussian vectors in R^d (spec: Bartlett decomposition).
 
     Rotated so that mu lies along the first axis, the first coordinates are N(0, 1) and the Gram matrix of the other
@@ -153,27 +152,12 @@ def _bartlett_rows(problems: Sequence[SignalNoise], size: int, blocks: Sequence[
     rows = np.zeros((len(problems), size, axes + others))
     rests = np.array([problem.d - axes for problem in problems])
     start = 0
-    for where, generators, scales in blocks:
+    for where, name, scales in blocks:
         block = rows[:, where]
-        count = block.shape[1]
-        squares, above = np.zeros(block.shape[:2]), _above(start, count, others)
-        freedom = (rests[:, None] - np.arange(start, start + count)).astype(float)  # at once: a row takes microseconds
-        for run, (rng, width) in enumerate(zip(generators, np.minimum(rests, start + count).tolist(), strict=True)):
-            block[run, :, :axes] = rng.standard_normal((count, axes))
-            block[run, :, axes : axes + width] = rng.standard_normal((count, width))
-            squares[run, : max(width - start, 0)] = rng.chisquare(freedom[run, : max(width - start, 0)])
-        np.copyto(block[..., axes:], 0.0, where=above)
-        row = np.arange(count)
-        block[:, row, axes + start + row] = np.sqrt(squares)
+        numbers.fill_triangles(name, rests, axes, start, block)
         block *= np.array(scales)[:, None, None]
-        start += count
+        start += block.shape[1]
     return rows
-
-
-@lru_cache(maxsize=64)
-def _above(start: int, count: int, width: int) -> np.ndarray:
-    """Of rows `start` to `start + count` of a square of this width: what lies on the diagonal or above it."""
-    return ~np.tri(count, width, start - 1, dtype=bool)
 
 
 def _turn_to_signal(rows: np.ndarray, problems: Sequence[SignalNoise]) -> None:

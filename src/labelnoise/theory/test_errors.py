@@ -15,8 +15,8 @@ from labelnoise.theory.draws import Draw
 from labelnoise.theory.flips import flip_probability
 from labelnoise.theory.observables import View
 
-BUDGET = 2**18
-"""Products with test patches that are held at once: 2 MB, which stay in a cache."""
+BUDGET = 2**19
+"""Products with test patches that are held at once: 4 MB."""
 
 KINDS = ("perturbed", "fresh", "given_fresh")
 """What `sampled_errors` estimates."""
@@ -108,12 +108,14 @@ def sampled_errors(
             columns |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
         if "fresh" in kinds or "given_fresh" in kinds:
             own = np.where(off[some, None, None], rest[bool(off.any())][some], rest[bool(off.all())][some])
-            fresh = own * noise_std[some, None, None] @ normal
+            factors, patches = [own * noise_std[some, None, None]], [normal]
             if view.bias is not None:
-                fresh += to_numpy(view.bias)[some, :, None]
+                factors.append(to_numpy(view.bias)[some, :, None])
+                patches.append(np.ones((len(normal), 1, normal.shape[2])))
             if along is not None:  # what the patch has along v, by which its label is flipped
-                fresh += (noise_std[some, None] * along[some])[..., None] * score[:, None]
-            output = _test_outputs(view, signals, fresh)
+                factors.append((noise_std[some, None] * along[some])[..., None])
+                patches.append(score[:, None])
+            output = _patch_outputs(view, signals, np.concatenate(factors, axis=2), np.concatenate(patches, axis=1))
             wrong = _mistakes(output)
             columns |= _estimates("fresh", wrong) if "fresh" in kinds else {}
             columns["test_error_given_fresh"] = _given(output, wrong, [draws[run] for run in some], taus[some], score)
@@ -207,6 +209,15 @@ def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
     error = np.where(error == 0, np.nan, error)
     stem = f"test_error_{kind}"
     return {stem: mean, f"{stem}_se": error, f"{stem}_upper": np.minimum(1.0, upper)}
+
+
+def _patch_outputs(view: View, signals: np.ndarray, factors: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    """Outputs as of `_test_outputs`, of noise whose products with the filters are F P: (R, 2m, r), (R or 1, r, N)."""
+    if view.read_patches is None:
+        return _test_outputs(view, signals, factors @ patches)
+    noise = view.read_patches(factors, patches)
+    noise[~np.isfinite(factors).all((1, 2))] = np.nan
+    return _readout(view, signals)[..., :, None] + noise[:, None]
 
 
 def _test_outputs(view: View, signals: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """How a logit is attributed to the pixels of an image: DeepLIFT by shap, or expected gradients of our own.
 
 What is attributed is a logit, not a probability: logits add up, and a saturated one still says why.
+The network is given one output, the logit asked for: the others need not be computed, nor is `ranked_outputs` of shap,
+whose own check of the sum is wrong.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from torch import nn
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, described
 from labelnoise.images.data import Data
-from labelnoise.record.inputs import as_mask
+from labelnoise.record.inputs import read_held_out
 from labelnoise.record.stop_rules import HeldOutLoss, RunningMean, StopRule
 from labelnoise.training.config import Average, TrainConfig
 
@@ -69,11 +69,7 @@ def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held
                 f"example {max(0.1, 1 / max(n, 1)):.2g}"
             )
         return
-    mask = as_mask("held_out", held_out, "give a truth value a training image")
-    if mask.shape != (n,):
-        raise InputError(
-            f"`held_out` must hold a truth value a training image ({n}), got shape {mask.shape}; give one for each"
-        )
+    mask = read_held_out(held_out, n)
     if n - mask.sum() < 2:
         raise InputError(f"`held_out` must leave two images to train on, got {n - mask.sum()}; hold fewer out")
     if looks_at and not mask.any():
@@ -158,8 +154,3 @@ def describe_divergence(where: str, config: TrainConfig, untrained: bool) -> str
         f"the loss is not finite {where}, before any step was made; the learning rate is not the cause: check the "
         "values of the images for NaN and infinity, and what the network computes of them in train mode"
     )
-
-
-def held_out_mask(held_out: Any) -> np.ndarray | None:
-    """The mask of a caller, as truth values; None for none."""
-    return None if held_out is None else as_mask("held_out", held_out)

@@ -23,7 +23,7 @@ from labelnoise.images.data import Data
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.training import averaging, checkpoints, processes, retention
-from labelnoise.training.checks import check_training, describe_divergence, find_rule, held_out_mask
+from labelnoise.training.checks import check_training, describe_divergence, find_rule
 from labelnoise.training.config import Average, TrainConfig, check_average, learning_rate
 from labelnoise.training.kept_weights import weight_store
 from labelnoise.training.log import EpochProgress, TrainLog, describe_epoch
@@ -97,7 +97,7 @@ def fit(
     in_memory = rule is not None and not group.rank and (path is None or average == "all")
     store = weight_store(average) if in_memory else None
     with torch_stream(config.seed, "batches"), repeatable():
-        run = TrainingState.start(model, data, config, outputs, held_out_mask(held_out), rule, average, store)
+        run = TrainingState.start(model, data, config, outputs, held_out, rule, average, store)
         _resume(run, path)
         status = _advance(run, path, progress)
         if path:

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from labelnoise.devices import find_device, find_precision
 from labelnoise.errors import InputError
 from labelnoise.images.data import Data, DeviceData
 from labelnoise.record.history import EpochRecord
+from labelnoise.record.inputs import read_held_out
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.stopping import Stop
@@ -32,6 +33,10 @@ from labelnoise.training.kept_weights import WeightStore
 from labelnoise.training.log import COLUMNS
 from labelnoise.training.optimizers import BUILDERS
 from labelnoise.training.stops import EpochStop, find_stops, in_epochs
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+    from numpy.typing import ArrayLike
 
 
 @dataclass(eq=False)
@@ -83,7 +88,7 @@ class TrainingState:
         data: Data,
         config: TrainConfig,
         outputs: int,
-        held_out: np.ndarray | None = None,
+        held_out: Bool[ArrayLike, " n"] | None = None,
         rule: StopRule | None = None,
         average: Average = 1,
         store: WeightStore | None = None,
@@ -98,7 +103,7 @@ class TrainingState:
             images=data.on(device),
             optimizer=BUILDERS[config.optimizer](model.parameters(), config),
             precision=find_precision(config.precision, device),
-            held_out=_draw_held_out(n, config) if held_out is None else held_out,
+            held_out=_draw_held_out(n, config) if held_out is None else read_held_out(held_out, n),
             recorder=Recorder(n, outputs),
             batches=Recorder(n, outputs),
             orders=stream(config.seed, "batches"),

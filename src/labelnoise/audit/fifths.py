@@ -1,0 +1,127 @@
+"""The rate of wrong labels from what is contradicted in five equal parts of the samples, the surest first.
+
+Where a network errs it contradicts right labels, most where it is least sure; where it has begun to memorise, it
+accepts wrong ones, most where it is surest. Label noise alone is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
+
+PARTS = 5
+"""Parts of each predicted class, from the surest to the least sure."""
+QUANTILES = (0.2, 0.4, 0.6)
+"""Of the parts' shares of contradicted labels: lower end, rate and upper end, where the network errs little."""
+LITTLE, MUCH, MUCH_HELD_OUT = 0.25, 0.7, 0.5
+"""Share of contradicted labels up to which they are taken for wrong ones, and from which on for errors of the network;
+among held-out samples errors are more frequent."""
+Z = 1.645
+"""Standard errors on each side of a 90 % interval."""
+
+
+def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float, float, float]:
+    """Return the rate, and the ends of its 90 % interval.
+
+    Let c_1 to c_5 be the shares of contradicted labels of the five parts, c their mean and q their quantiles. Where
+    little is contradicted the network errs little, and the rate is q(0.4): c_1 is too low, since wrong labels are
+    memorised there. Where much is, most of it is its errors, fewer from part to part towards the surest; the rate is
+    what is left one part further on a straight line, l = max(2 c_1 - c_2, 0). In between both have a say:
+
+        rate = (1 - w) q(0.4) + w min(l, q(0.4)),    w = (c - 0.25) / 0.45 within [0, 1].
+
+    The interval reaches up to (1 - w) q(0.6) + w c_2 and down to the least of q(0.2), l and what the surest fifth of
+    all samples shows, see `surest`, each with the error of its samples. Of several trainings the shares are averaged.
+
+    Args:
+        early: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
+        given: (n,) given labels.
+    """
+    every = [contradicted_shares(*one, given) for one in early]
+    mean = np.nanmean([share for share, _ in every], axis=0)
+    shares, number = mean[np.isfinite(mean)], max(count for _, count in every)
+    low, middle, high = np.quantile(shares, QUANTILES)
+    errs, line = errors_of(shares, MUCH)
+    line = min(line, middle)
+    rate, upper = (1 - errs) * middle + errs * line, (1 - errs) * high + errs * max(line, shares[:2][-1])
+    most, one = max(round(3 / PARTS * number), 1), max(round(number / PARTS), 1)
+    least = min(_ends(low, most)[0], _ends(line, one)[0], surest(early, given))
+    return float(rate), least, _ends(upper, most)[1]
+
+
+def errors_of(shares: Float[np.ndarray, " parts"], much: float) -> tuple[float, float]:
+    """Return how far contradicted labels are to be taken for the network's errors, w of `fifths`, and the line l.
+
+    Args:
+        shares: of contradicted labels, the surest part first.
+        much: mean share from which on w is 1.
+    """
+    errs = np.clip((shares.mean() - LITTLE) / (much - LITTLE), 0, 1)
+    return float(errs), max(float(2 * shares[0] - shares[:2][-1]), 0.0)
+
+
+def surest(views: Sequence[Early], given: Int[np.ndarray, " n"]) -> float:
+    """Return the lower end of the 90 % interval of the share of contradicted labels in the surest fifth of all samples.
+
+    The estimates look at each predicted class by itself, so that wrong labels of one class are not missed; but a class
+    that the network takes for another errs among its surest samples, too. Over all classes together the surest samples
+    are those of the classes that it knows: what is contradicted there is hardly its error, and the rate may be as low.
+
+    Args:
+        views: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
+        given: (n,) given labels; -1 where there is none.
+    """
+    shares, count = [], 1
+    for predicted, sure in views:
+        seen = np.flatnonzero((predicted >= 0) & (given >= 0))
+        count = max(-(-seen.size // PARTS), 1)
+        first = seen[np.argsort(-sure[seen], kind="stable")[:count]]
+        shares.append(float((predicted[first] != given[first]).mean()))
+    return _ends(np.mean(shares), count)[0]
+
+
+def places(predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return where each sample stands in its predicted class: near 0 the surest, near 1 the least sure."""
+    rank, size = ranks(predicted, sure)
+    return (rank + 0.5) / size
+
+
+def ranks(
+    predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Return how many samples of its predicted class are surer than each, first of equal ones, and its size."""
+    order, sizes = np.lexsort((-sure, predicted)), np.bincount(predicted)
+    rank = np.empty(predicted.size, int)
+    rank[order] = np.arange(predicted.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank, sizes[predicted]
+
+
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """Ends of the 90 % interval of a share count / n."""
+    share = count / n
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n * n)) / (1 + Z**2 / n)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)  # beyond by rounding alone
+
+
+def _ends(share: float, n: int) -> tuple[float, float]:
+    return wilson(round(float(share) * n), n)
+
+
+def contradicted_shares(
+    predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"], given: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " parts"], int]:
+    """Return the shares of contradicted labels of the five parts, NaN of an empty one, and the number of samples."""
+    seen = (predicted >= 0) & (given >= 0)
+    contradicted = predicted[seen] != given[seen]
+    part = np.minimum((PARTS * places(predicted[seen], sure[seen])).astype(int), PARTS - 1)
+    size = np.bincount(part, minlength=PARTS)
+    sums = np.bincount(part, contradicted, minlength=PARTS)
+    return np.divide(sums, size, out=np.full(PARTS, np.nan), where=size > 0), int(seen.sum())
