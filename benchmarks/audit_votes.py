@@ -17,7 +17,7 @@ import numpy as np
 
 import labelnoise as ln
 from audit import CASES, NOISE
-from labelnoise.audit.fifths import fifths
+from labelnoise.audit.contradiction import fifths
 from labelnoise.audit.judging import judge
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material

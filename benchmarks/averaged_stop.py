@@ -125,6 +125,7 @@ def spans(chosen: int, end: int) -> dict[str, Sequence[int]]:
     twice = min(2 * (chosen + 1), end)
     around = {words: window(chosen, width, end) for words, width in WIDTHS.items()}
     return around | {
+        "onward": window(chosen, "onward", end),
         "all up to it": range(chosen + 1),
         "all up to twice it": range(twice),
         "all but two up to twice it": range(min(2, chosen), twice),

@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score
 
 import labelnoise as ln
 from helpers import assert_close
-from labelnoise.audit.fifths import wilson
+from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.judging import judge
 from labelnoise.audit.recorded import read_training
 
@@ -205,8 +205,10 @@ def test_windows_around_a_choice_end_with_the_run_and_grow_with_it(bench):
     assert list(of["five"]) == [7, 8, 9, 10, 11] and list(of["fifteen"]) == list(range(2, 16))
     assert list(of["all up to twice it"]) == list(range(16)) and list(of["all up to it"]) == list(range(10))
     assert list(of["a half of it to twice it"]) == list(range(5, 16))
+    assert list(of["onward"]) == list(range(7, 16))
     first = bench["averaged_stop"].spans(0, 16)
     assert list(first["all but two up to twice it"]) == [0, 1] and list(first["it to twice it"]) == [0, 1]
+    assert list(first["onward"]) == list(range(9)) and list(first["five"]) == [0, 1, 2]
     last = bench["averaged_stop"].spans(15, 16)
     assert all(list(span) for span in last.values()) and list(last["it to twice it"]) == [15]
 

@@ -26,7 +26,7 @@ from labelnoise.theory.experiment import SimulateRun
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.training.checkpoints import read_state, write_state
 from labelnoise.training.config import ExplainConfig, TrainConfig
-from labelnoise.training.experiment import TrainRun
+from labelnoise.training.experiment import KIND, TrainRun
 from labelnoise.training.explain import explain_run
 from labelnoise.training.loop import fit
 
@@ -133,6 +133,29 @@ def test_an_interrupted_training_goes_on_though_its_version_lacked_a_setting(tmp
     assert (train(config) == whole).all()
     with pytest.raises(InputError, match="must hold checkpoints of this run, but lr is 0.02 there, 0.1 now"):
         train(replace(config, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "config"),
+    [
+        ({"average": 5}, TRAIN),
+        ({"stop": True}, replace(TRAIN, stop=True, average=5)),
+        ({"stop": True, "average": 3}, replace(TRAIN, stop=True, average=3)),
+    ],
+)
+def test_the_average_was_of_five_where_a_training_was_stopped_and_means_nothing_elsewhere(old, settings, config):
+    written = read_json(old / "train/config.json")
+    write_json(old / "train/config.json", {**written, "settings": {**written["settings"], **settings}})
+    assert read_run(old / "train").config == config and run_experiment(config, old / "train").reused
+    if config.stop:
+        with pytest.raises(InputError, match=f"average is {config.average} there, 'onward' now"):
+            run_experiment(replace(config, average="onward"), old / "train")
+
+
+def test_an_average_that_was_written_since_is_left_as_it_is():
+    for stop in (False, True):
+        assert KIND.upgrade({"stop": stop, "average": 5}, 2) == {"stop": stop, "average": 5}
+        assert KIND.upgrade({"stop": stop, "average": 5}, 1)["average"] == (5 if stop else "onward")
 
 
 def test_a_folder_of_a_newer_version_is_refused(old):

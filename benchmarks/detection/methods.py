@@ -12,7 +12,7 @@ import numpy as np
 from seen import Seen
 
 from labelnoise.audit import scores as package
-from labelnoise.audit.fifths import fifths, places, wilson
+from labelnoise.audit.contradiction import fifths, places, wilson
 from labelnoise.record.stop_rules import STOP_RULES, named_rule
 from labelnoise.record.watching import find_stop
 

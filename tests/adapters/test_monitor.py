@@ -74,7 +74,7 @@ def test_every_epoch_is_recorded_in_eval_mode_and_the_loop_goes_on_as_it_would_a
         assert_close(mine.recorder.loss[epoch], -log_p[np.arange(N), table()[1]], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("average", [1, 3, "all"])
+@pytest.mark.parametrize("average", [1, 3, "onward", "all"])
 def test_it_stops_and_averages_as_a_watch_and_kept_weights_do(average):
     model, other = network(), network()
     mine, recorder, watch = monitor(model, average=average), Recorder(N, K), Watch(RULE)
@@ -276,7 +276,7 @@ def test_what_comes_at_the_wrong_time_is_refused():
         ),
         (
             lambda: monitor(network(), average=3),
-            r"with average=3, got .* average=5; the weights that",
+            r"with average=3, got .* average='onward'; the weights that",
         ),
         (lambda: monitor(nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Identity(), nn.Linear(8, K))), "of this network"),
         (lambda: Monitor(network(), Recorder(N, K, held_out=~OUT), TensorDataset(*table()), RULE), "must name this"),
@@ -293,7 +293,7 @@ def test_a_state_of_another_training_is_refused_and_changes_nothing(other, said)
     assert before.stop.chosen == 0
 
 
-@pytest.mark.parametrize("average", [5, "all"])
+@pytest.mark.parametrize("average", [5, "onward", "all"])
 def test_weights_that_are_not_finite_are_in_no_average(average):
     mine = monitor(network(), average=average)
     train(mine.model, 2, mine.end_epoch)
@@ -302,7 +302,7 @@ def test_weights_that_are_not_finite_are_in_no_average(average):
     with pytest.warns(RuntimeWarning, match="in epoch 3 .* all 60 samples are NaN"):
         mine.end_epoch()
     assert "the last record whose held-out outputs are numbers, 1 before the last one" in mine.stop.reason
-    assert mine.stop.chosen < 2 and mine.load_average() == list(range(2 if average == 5 else mine.stop.chosen + 1))
+    assert mine.stop.chosen < 2 and mine.load_average() == list(range(mine.stop.chosen + 1 if average == "all" else 2))
     assert all(torch.isfinite(value).all() for value in mine.model.parameters())
 
 

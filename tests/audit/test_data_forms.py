@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import labelnoise as ln
+from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.experiment import AuditRun, _cleaned
-from labelnoise.audit.fifths import wilson
 from labelnoise.audit.judging import judge
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.picture_arrays import read_picture_array

@@ -16,8 +16,8 @@ from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss,
 from labelnoise.training import checkpoints
 from labelnoise.training.averaging import copy_of
 from labelnoise.training.config import TrainConfig
-from labelnoise.training.kept_weights import CopiesAround, MeanSoFar
 from labelnoise.training.loop import fit
+from labelnoise.training.weight_stores import CopiesAround, MeanSoFar, SumsOnward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -134,6 +134,33 @@ def test_the_mean_of_all_up_to_the_choice(tmp_path, stop, rule, keeps):
         assert max(held) < 14 and chosen in checkpoints.kept_epochs(tmp_path)
 
 
+@pytest.mark.parametrize("keeps", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("name", RULES)
+def test_the_average_goes_onward_from_the_second_record_before_the_choice(tmp_path, name, keeps):
+    """Against the mean of all copies of the weights, written out; on the disk lies no copy of each."""
+    model, copies, held = plain(), {}, []
+    folder = tmp_path if keeps else None
+
+    def copy(at):
+        copies[at.epoch] = copy_of(model.state_dict())
+        held.append(len(checkpoints.kept_epochs(tmp_path)))
+
+    log = fit(model, digits(), falling(patience=10), stop=RULES[name], folder=folder, progress=copy)
+    chosen = log.stops.rule.epoch
+    first = max(chosen - 2, 1)
+    expected = [epoch for epoch in range(first, first + 9) if epoch in copies]
+    assert list(log.weights_epochs) == expected and len(expected) > 3
+    for key, value in model.state_dict().items():
+        mean = np.mean([copies[epoch][key].numpy().astype(float) for epoch in expected], axis=0)
+        assert_close(value.numpy(), mean.astype(np.float32), rtol=1e-5, atol=1e-7)
+    fitted = margins(model, digits()) > 0
+    assert log.returned["held_out_accuracy"] == pytest.approx(fitted[log.held_out].mean())
+    if keeps:
+        there = torch.load(tmp_path / "checkpoints/averaged.pt", weights_only=True)
+        assert all(torch.equal(there[key], value) for key, value in model.state_dict().items())
+        assert max(held) < 14 and chosen in checkpoints.kept_epochs(tmp_path)
+
+
 def test_one_or_two_copies_serve_the_mean_of_all():
     """While the last record is the one to be chosen, the mean is its own copy."""
     sizes, take = [], MeanSoFar.take
@@ -147,16 +174,19 @@ def test_one_or_two_copies_serve_the_mean_of_all():
     assert len(sizes) > 15 and set(sizes) == {1, 2}
 
 
-def test_a_checkpoint_without_the_mean_is_refused(tmp_path):
+@pytest.mark.parametrize(("before", "now"), [(5, "onward"), ("all", "onward"), ("onward", "all"), ("onward", 5)])
+def test_a_checkpoint_of_another_average_is_refused(tmp_path, before, now):
+    """Without the sums, as those of a version that averaged five; with those of another; without the epochs around."""
+
     def kill(at):
         if at.epoch == 3:
             raise Killed
 
     config = falling(checkpoint_every=1)
     with pytest.raises(Killed):
-        fit(network(), digits(), config, stop=RunningMean(4), folder=tmp_path, progress=kill)
-    with pytest.raises(InputError, match="of a training that did not average the weights of all epochs"):
-        fit(network(), digits(), config, stop=True, average="all", folder=tmp_path)
+        fit(network(), digits(), config, stop=True, average=before, folder=tmp_path, progress=kill)
+    with pytest.raises(InputError, match="those there are of a training with another average; choose another folder"):
+        fit(network(), digits(), config, stop=True, average=now, folder=tmp_path)
 
 
 def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on():
@@ -167,7 +197,7 @@ def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on()
     pixels = images.normalise(images.x_train[torch.as_tensor(~log.held_out)])
     with torch.no_grad():
         seen = model[0](pixels)
-    assert len(log.weights_epochs) == 5 and not model.training
+    assert len(log.weights_epochs) > 5 and not model.training
     assert_close(model[1].running_mean.numpy(), seen.mean((0, 2, 3)).numpy(), rtol=1e-4, atol=1e-5)
     assert_close(model[1].running_var.numpy(), seen.var((0, 2, 3)).numpy(), rtol=1e-4)
     assert model[1].momentum == 0.1
@@ -194,10 +224,10 @@ class Killed(Exception):
     pass
 
 
-LATER = [pytest.param(*how, marks=pytest.mark.slow) for how in ((1, 1), (5, 1), (9, 7))]
+LATER = [pytest.param(*how, marks=pytest.mark.slow) for how in ((1, 1), (5, 1), (5, 3), (9, 7), ("onward", 1))]
 
 
-@pytest.mark.parametrize(("average", "every"), [pytest.param(5, 3, marks=pytest.mark.slow), ("all", 3), *LATER])
+@pytest.mark.parametrize(("average", "every"), [("onward", 3), ("all", 3), *LATER])
 def test_a_run_that_goes_on_ends_with_the_same_weights(tmp_path, average, every):
     """Killed after each epoch in turn, each time going on from what the kill before left."""
     model = network()
@@ -230,15 +260,27 @@ def test_a_finished_run_that_is_read_back_ends_in_eval_mode(tmp_path):
 
 @pytest.mark.parametrize(("rule", "most"), [(HeldOutLoss(15), 8), (HeldOutAccuracy(15), 12), (LabelWave(), 5)])
 def test_a_handful_of_copies_is_kept_in_memory(rule, most):
-    sizes, take = [], CopiesAround.take
+    sizes = sizes_of(CopiesAround, lambda store: len(store.copies), rule, 5)
+    assert len(sizes) > 5 and 4 <= max(sizes) <= most
+
+
+@pytest.mark.parametrize(("rule", "most"), [(HeldOutLoss(15), 5), (HeldOutAccuracy(15), 8), (LabelWave(), 4)])
+def test_fewer_are_kept_of_an_average_onward(rule, most):
+    sizes = sizes_of(SumsOnward, lambda store: len(store.copies) + len(store.sums), rule, "onward")
+    assert len(sizes) > 5 and 3 <= max(sizes) <= most
+
+
+def sizes_of(store, size, rule, average):
+    """How much a store holds after each epoch of a run."""
+    sizes, take = [], store.take
 
     def counting(self, weights, watch):
         take(self, weights, watch)
-        sizes.append(len(self.copies))
+        sizes.append(size(self))
 
-    with mock.patch.object(CopiesAround, "take", counting):
-        fit(network(), digits(), falling(), stop=rule)
-    assert len(sizes) > 5 and 4 <= max(sizes) <= most
+    with mock.patch.object(store, "take", counting):
+        fit(network(), digits(), falling(), stop=rule, average=average)
+    return sizes
 
 
 class Breaks(nn.Module):

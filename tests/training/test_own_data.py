@@ -14,6 +14,7 @@ from labelnoise.training.averaging import average_weights, refresh_batch_norm
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.kept_weights import KeptWeights
 from labelnoise.training.loop import fit
+from labelnoise.training.weight_stores import SumsOnward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -112,25 +113,33 @@ def loop(epochs, watch, kept, model, start=0, average=True):
     return x[:250].split(50), weights
 
 
-@pytest.mark.parametrize("average", [1, 5, "all"])
+@pytest.mark.parametrize("average", [1, 5, "onward", "all"])
 def test_the_average_in_a_loop_of_ones_own(average):
     model, watch = network(), Watch(HeldOutLoss(patience=5))
     kept = KeptWeights(model, watch, average)
     batches, weights = loop(40, watch, kept, model)
     records = kept.load_average(batches)
-    assert watch.ended and watch.stop.chosen in records and (average == "all" or len(records) <= average)
-    assert average != "all" or records == list(range(watch.stop.chosen + 1))
+    chosen, last = watch.stop.chosen, len(weights)
+    around = {
+        1: (chosen, chosen + 1),
+        5: (chosen - 2, chosen + 3),
+        "onward": (chosen - 2, chosen + 7),
+        "all": (0, chosen + 1),
+    }
+    assert watch.ended and chosen > 2 and records == list(range(*around[average]))[: last - around[average][0]]
     assert not model.training
     mean = average_weights([weights[at] for at in records])
     for name, value in model.named_parameters():
-        assert_close(value.detach().numpy(), mean[name].numpy(), rtol=1e-5 if average == "all" else 1e-12, atol=1e-7)
+        assert_close(
+            value.detach().numpy(), mean[name].numpy(), rtol=1e-5 if isinstance(average, str) else 1e-12, atol=1e-7
+        )
     if average != 1:
         assert len(records) > 2
         first = torch.stack([model[0](batch).mean(0) for batch in batches]).mean(0)
         assert_close(model[1].running_mean.numpy(), first.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("average", [5, "all"])
+@pytest.mark.parametrize("average", [5, "onward", "all"])
 def test_kept_weights_go_on_from_their_state(average):
     models = [network() for _ in range(2)]
     watches = [Watch(HeldOutLoss(patience=5)) for _ in models]
@@ -145,6 +154,34 @@ def test_kept_weights_go_on_from_their_state(average):
     assert kept.load_average(batches) == keepers[0].load_average(batches)
     for one, two in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"), [(0, range(9)), (2, range(9)), (3, range(1, 10)), (9, range(7, 16)), (14, range(12, 16))]
+)
+def test_a_sum_is_of_nine_records_from_the_second_before_the_choice(chosen, expected):
+    """Of powers of two, so that a sum tells its members."""
+    watch, store = Watch(HeldOutLoss(smooth=1)), SumsOnward()
+    for at in range(16):
+        watch.observe(loss=1.0 + abs(at - chosen))
+        store.take({"w": torch.tensor([2.0**at])}, watch)
+    assert watch.stop.chosen == chosen and store.averaged(chosen) == list(expected)
+    assert store.average(chosen)["w"].item() == pytest.approx(sum(2.0**at for at in expected) / len(expected))
+    assert set(store.sums) == set(store.summed) == {chosen}
+
+
+def test_a_sum_of_coarse_numbers_is_a_fine_one_and_counts_are_those_of_the_choice():
+    watch, store = Watch(HeldOutLoss(smooth=1)), SumsOnward()
+    for at, loss in enumerate([0.9, 0.5, 0.1, 0.8, 0.9]):
+        watch.observe(loss=loss)
+        store.take({"w": torch.tensor([1 + at / 128], dtype=torch.bfloat16), "count": torch.tensor(at)}, watch)
+    assert watch.stop.chosen == 2 and store.averaged(2) == [0, 1, 2, 3, 4]
+    assert store.average(2)["w"].dtype == torch.float32 and store.average(2)["w"].tolist() == [1 + 2 / 128]
+    assert int(store.average(2)["count"]) == 2
+
+
+def test_a_state_of_sums_is_taken_over():
+    assert onward(sums()).state_dict()["summed"] == {"0": [0]}
 
 
 def test_counts_are_taken_from_the_middle_and_means_keep_small_numbers():
@@ -175,6 +212,23 @@ def test_batch_norm_is_refreshed_without_dropout_and_other_layers_stay():
     assert_close(model[2].running_var.numpy(), spread.numpy(), rtol=1e-5)
 
 
+def copies():
+    """A state of the time when the average was of five."""
+    return {"0": network().state_dict()}
+
+
+def sums():
+    """A state of one record."""
+    return {"copies": copies(), "sums": copies(), "summed": {"0": [0]}}
+
+
+def onward(state):
+    """From such a state."""
+    kept = KeptWeights(network(), Watch(LabelWave()))
+    kept.load_state_dict(state)
+    return kept
+
+
 def of_all(state=None):
     """Of all records up to the choice, from such a state."""
     kept = KeptWeights(network(), Watch(LabelWave()), "all")
@@ -191,8 +245,16 @@ def of_all(state=None):
         (lambda: KeptWeights(network(), Watch(LabelWave()), 2), "`average` must be odd"),
         (lambda: KeptWeights(network(), Watch(LabelWave())).take(), "`take` needs an observed record, got none"),
         (lambda: KeptWeights(network(), Watch(LabelWave())).load_average(), "`load_average` needs the chosen record"),
-        (lambda: KeptWeights(network(), Watch(LabelWave())).load_state_dict({"0": {}}), "must hold weights of this"),
-        (lambda: KeptWeights(network(), Watch(LabelWave()), "al"), "an odd number of records or all, got 'al'"),
+        (lambda: KeptWeights(network(), Watch(LabelWave()), 5).load_state_dict({"0": {}}), "must hold weights of this"),
+        (lambda: KeptWeights(network(), Watch(LabelWave()), "al"), "an odd number of records, onward or all, got 'al'"),
+        (
+            lambda: onward(copies()),
+            "must hold sums of this network's weights, got .*; save it, .* before there were sums, 5",
+        ),
+        (lambda: onward({**sums(), "summed": {"0": [1]}}), "must hold sums of this network's weights"),
+        (lambda: onward({**sums(), "summed": {"0": [0, 11]}}), "must hold sums of this network's weights"),
+        (lambda: onward({**sums(), "summed": {}}), "must hold sums of this network's weights"),
+        (lambda: onward({**sums(), "copies": {"0": {"w": 1}}}), "must hold sums of this network's weights"),
         (lambda: of_all({}), "must hold the mean of this network's weights so far, got {}"),
         (lambda: of_all({"records": 1, "mean": {"w": 1}, "at": {}}), "must hold the mean of this network's weights"),
         (lambda: of_all().load_average(), "`load_average` needs the chosen record"),
@@ -204,7 +266,7 @@ def test_what_cannot_be_kept_is_refused(make, message):
         make()
 
 
-@pytest.mark.parametrize("average", [5, "all"])
+@pytest.mark.parametrize("average", [5, "onward", "all"])
 def test_a_choice_at_which_nothing_was_taken_is_refused_whatever_its_neighbours(average):
     watch = Watch(HeldOutLoss(smooth=1))
     kept = KeptWeights(network(), watch, average)

@@ -21,7 +21,7 @@ def test_the_loop_of_ones_own(capsys):
     assert len(re.findall(r"# \+", LOOP)) == 5
     names = execute(LOOP)
     records, stop = names["records"], names["stop"]
-    assert len(records) == 5 and stop.chosen == records[2] and stop.stopped == names["epoch"] < 199
+    assert len(records) == 9 and stop.chosen == records[2] and stop.stopped == names["epoch"] < 199
     assert "a fall of more than" in capsys.readouterr().out
 
 

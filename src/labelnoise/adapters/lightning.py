@@ -57,8 +57,9 @@ class RecorderCallback(Stoppable, Callback):
             with `index`, `logits` and `labels` beside `loss`. With a rule and batch norm a DataLoader of single
             samples is gone through in a mixed order in the end; let anything else mix the classes itself.
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
-        average: records around the chosen one whose weights the module holds in the end, an odd number; 1 for that one
-            alone, "all" for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
+        average: of which epochs the weights are averaged that the module holds in the end: "onward" for nine, the
+            first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
+            for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
 
     Raises:
         InputError: an argument of another kind, a rule without `batches`, or without held-out samples that it needs.
@@ -72,7 +73,7 @@ class RecorderCallback(Stoppable, Callback):
         recorder: Recorder,
         batches: Iterable[tuple[Any, Any, Any]] | None = None,
         rule: StopRule | None = None,
-        average: Average = 5,
+        average: Average = "onward",
     ) -> None:
         self.recorder, self.batches = check_recorder(recorder), batches
         check_rule(rule, average, recorder)

@@ -43,8 +43,9 @@ class RecorderCallback(Callback):
         budget: bytes of history in memory, as in `Recorder`.
         rule: says where to stop, as `HeldOutLoss()` does; None records only. It ends an epoch before callbacks that
             stand behind this one, so let it be the last. Of a net that goes on it goes on, too.
-        average: records around the chosen one whose weights the net holds in the end, an odd number; 1 for that one
-            alone, "all" for all up to it.
+        average: of which epochs the weights are averaged that the net holds in the end: "onward" for nine, the first
+            of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all" for all
+            up to it.
 
     Example:
         ``NeuralNetClassifier(Net, callbacks=[("recorder", RecorderCallback())])``
@@ -56,7 +57,7 @@ class RecorderCallback(Callback):
         history: bool = True,
         budget: int = BUDGET,
         rule: StopRule | None = None,
-        average: Average = 5,
+        average: Average = "onward",
     ) -> None:
         self.n_classes, self.history, self.budget = n_classes, history, budget
         self.rule, self.average = rule, average

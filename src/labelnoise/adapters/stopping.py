@@ -41,7 +41,7 @@ class Stopping:
         model: the network that is trained.
         recorder: of its training, from the first epoch on.
         rule: says where to stop.
-        average: records around the chosen one whose weights are averaged, as in `KeptWeights`.
+        average: of which epochs the weights are averaged, as in `KeptWeights`.
 
     Raises:
         InputError: as `check_rule`, or a recorder that holds epochs of which the rule has not seen the weights.

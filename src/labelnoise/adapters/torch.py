@@ -54,8 +54,9 @@ class Monitor(Stoppable):
         dataset: gives (input, label) at each position, or (input, another, label), without augmentation; the last is
             the given label.
         rule: says where to stop, as `HeldOutLoss(patience=20)` does; None records only.
-        average: records around the chosen one whose weights are averaged, an odd number; 1 for that one alone, "all"
-            for all up to it, with the rule `RunningMean`.
+        average: of which epochs the weights are averaged: "onward" for nine, the first of them two before the chosen
+            one; an odd number for so many around it, 1 for that one alone; "all" for all up to it, with the rule
+            `RunningMean`.
         batch_size: samples that are evaluated at once.
         call: from the inputs of a batch, a list where a sample has several, to what the model returns. None calls the
             model with them: by name for a dict of its parameters' names, in their order for several, else as they are.
@@ -76,7 +77,7 @@ class Monitor(Stoppable):
         recorder: Recorder,
         dataset: Dataset[tuple[Any, Any]],
         rule: StopRule | None = DEFAULT,
-        average: Average = 5,
+        average: Average = "onward",
         *,
         batch_size: int = 512,
         call: Callable[[Any], object] | None = None,

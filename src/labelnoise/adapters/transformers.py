@@ -50,8 +50,9 @@ class RecorderCallback(Stoppable, TrainerCallback):
         dataset: every sample that is recorded, also those that are held out; None takes the Trainer's `train_dataset`.
         collator: makes a batch with `labels` of a list of samples; None takes the Trainer's own.
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
-        average: records around the chosen one whose weights the model holds in the end, an odd number; 1 for that one
-            alone, "all" for all up to it. The Trainer's checkpoints hold the weights of their own epoch.
+        average: of which epochs the weights are averaged that the model holds in the end: "onward" for nine, the
+            first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
+            for all up to it. The Trainer's checkpoints hold the weights of their own epoch.
 
     Raises:
         InputError: an argument of another kind, or a rule that looks at held-out samples where there are none.
@@ -66,7 +67,7 @@ class RecorderCallback(Stoppable, TrainerCallback):
         dataset: Sequence[Any] | None = None,
         collator: Callable[[list[Any]], dict[str, Any]] | None = None,
         rule: StopRule | None = None,
-        average: Average = 5,
+        average: Average = "onward",
     ) -> None:
         self.recorder, self.dataset, self.collator = check_recorder(recorder), dataset, collator
         check_rule(rule, average, recorder)

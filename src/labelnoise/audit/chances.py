@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.audit.fifths import places
+from labelnoise.audit.contradiction import places
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -11,7 +11,7 @@ from labelnoise.audit.rates import Rates, unknown_rates
 
 UNDECIDED, DOUBTFUL = 1.0, 2.0
 """Standard errors ahead of chance below which nothing is decided, and below which a reader is warned."""
-POOR, SEVERAL, ENOUGH = 0.55, 0.45, 50
+POOR, SEVERAL, ENOUGH = 0.65, 0.45, 50
 """Share of given labels that a network predicts, chance and held-out samples: below the first two and from the third on
 its own errors may pass for wrong labels."""
 
@@ -42,8 +42,9 @@ class Learning:
         """A sentence where little speaks for the network, or where it errs a lot; else none."""
         if self.held_out >= ENOUGH and self.fitted < POOR and self.chance < SEVERAL and self.errors >= DOUBTFUL:
             return (
-                f"{self.words}: it errs a lot, its own errors pass for wrong labels, and their number is likely too "
-                "high, and nearer to the lower end of the interval; stop reviewing where suspects are mostly right"
+                f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart, so "
+                "that the number of wrong labels may be too high, and nearer to the lower end of the interval; stop "
+                "reviewing where suspects are mostly right"
             )
         if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
             return ""

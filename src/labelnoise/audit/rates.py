@@ -3,7 +3,7 @@
 A network may err on a sample, or its given label may be wrong; the two cannot be told apart. But where the network is
 most sure of a held-out sample it hardly errs, and there the share of other labels is the share of wrong ones (the
 anchor points of Patrini et al. 2017), less what its errors add where it errs a lot. Where few samples are held out, all
-vote by what was predicted before memorising began, in five parts (`labelnoise.audit.fifths`).
+vote by what was predicted before memorising began, in five parts (`labelnoise.audit.contradiction`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.audit.fifths import (
+from labelnoise.audit.contradiction import (
     MUCH_HELD_OUT,
     PARTS,
     contradicted_shares,
@@ -29,7 +29,7 @@ from labelnoise.audit.frequencies import wrong_labels
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-    from labelnoise.audit.fifths import Early
+    from labelnoise.audit.contradiction import Early
 
 ANCHORS, ANCHOR_SHARES = 500, (0.25, 0.5)
 """Anchors, the surest held-out samples of each predicted class: how many, and their least and largest share."""

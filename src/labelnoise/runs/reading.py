@@ -18,7 +18,7 @@ from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
 
 CHECKSUMS = "checksums.json"
-SCHEMA = 1
+SCHEMA = 2
 """Version of the form of `config.json`, which states it since 1."""
 
 

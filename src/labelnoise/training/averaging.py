@@ -1,8 +1,9 @@
 """The average of the weights of the records around a stop: what a stopped training returns.
 
 Neighbouring epochs differ by points of test accuracy, and so does the one that a rule chooses; the average of their
-weights is better than each. The average may also be of all records up to the chosen one, which is kept as a running
-mean. Batch norm's statistics are no average of anything, so they are estimated again.
+weights is better than each. What comes after a stop is of more use than what comes before it, where the network still
+learns: by default the average goes onward from the second record before the chosen one. It may also be of all records
+up to that. Batch norm's statistics are no average of anything, so they are estimated again.
 """
 
 from __future__ import annotations
@@ -20,21 +21,26 @@ from labelnoise.training.config import Average
 
 Weights = Mapping[str, Any]
 """What a network's `state_dict` returns."""
+BEFORE, ONWARD = 2, 9
+"""Records before the chosen one at which the average onward begins, and how many it has."""
 
 
 def window(chosen: int, average: Average, records: int) -> list[int]:
-    """The records around a chosen one, of so many, fewer at either end; or all up to it."""
+    """The records of the average of a chosen one, fewer at either end of so many; onward at the last end alone."""
     if average == "all":
         return list(range(chosen + 1))
+    if average == "onward":
+        first = max(chosen - BEFORE, 0)
+        return list(range(first, min(first + ONWARD, records)))
     return list(range(max(chosen - average // 2, 0), min(chosen + average // 2 + 1, records)))
 
 
 def wanted(watch: Watch, average: Average) -> set[int]:
     """Records so far whose weights the average may still need: around those that may be chosen, or come next.
 
-    Where all are averaged, the mean so far is kept beside them, and they are those that may be chosen.
+    Where a sum is kept beside them, onward and of all, they are those that may be chosen.
     """
-    if average == "all":
+    if isinstance(average, str):
         return watch.candidates()
     records = watch.records
     near = watch.candidates() | ({records} if not watch.ended else set())
@@ -64,6 +70,19 @@ def average_weights(states: Sequence[Weights]) -> dict[str, Any]:
     return mean
 
 
+def add_weights(states: Sequence[Weights], own: Weights | None = None) -> dict[str, Any]:
+    """Return the sum of the weights of one network at several times, in float32 or finer.
+
+    What is not a floating-point tensor (a count of batches) is that of `own`, by default of the first state.
+    """
+    total = dict(states[0] if own is None else own)
+    for name, value in total.items():
+        if is_averaged(value):
+            finer = torch.promote_types(value.dtype, torch.float32)
+            total[name] = sum(state[name].to(finer) for state in states)
+    return total
+
+
 def is_averaged(value: Any) -> bool:
     """Whether a part of a network's state is a number to be averaged, and no count."""
     return isinstance(value, torch.Tensor) and value.is_floating_point()
@@ -78,6 +97,13 @@ def are_alike(weights: Weights, own: Weights) -> bool:
     """Whether weights have the names and shapes that a network's own have."""
     return weights.keys() == own.keys() and all(
         getattr(weights[name], "shape", None) == getattr(value, "shape", None) for name, value in own.items()
+    )
+
+
+def are_copies(state: Any, own: Weights) -> bool:
+    """Whether a state holds, by record, weights as a network has them."""
+    return isinstance(state, Mapping) and all(
+        str(at).isdigit() and isinstance(weights, Mapping) and are_alike(weights, own) for at, weights in state.items()
     )
 
 

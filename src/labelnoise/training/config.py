@@ -121,16 +121,18 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     return config.lr * SCHEDULES[config.schedule](config, epoch)
 
 
-Average = int | Literal["all"]
-"""Records around the chosen one whose weights are averaged, or all up to it."""
+Average = int | Literal["onward", "all"]
+"""Whose weights are averaged: so many records around the chosen one, some from before it onward, or all up to it."""
 
 
 def check_average(average: Any) -> None:
-    """Refuse what is neither `all` nor an odd number of records, as many before the chosen one as after it."""
-    if isinstance(average, str) and average == "all":
+    """Refuse what is neither a word of `Average` nor an odd number of records, as many before as after the chosen."""
+    if isinstance(average, str) and average in ("onward", "all"):
         return
     if isinstance(average, str):
-        raise InputError(f"`average` must be an odd number of records or all, got {average!r}; use 5, or 1 for none")
+        raise InputError(
+            f"`average` must be an odd number of records, onward or all, got {average!r}; use onward, or 1 for none"
+        )
     check_integer("average", average, 1, 5)
     if average % 2 == 0:
         raise InputError(f"`average` must be odd, as many records before as after, got {average}; use 5, or 1 for none")

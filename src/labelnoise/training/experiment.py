@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -63,9 +63,9 @@ class TrainRun:
     stop_rule: Literal["loss", "accuracy", "label-wave", "running-mean", "median"] = "loss"
     """What --stop goes by: held-out loss or accuracy, changes of the training predictions, the running mean of all
     predictions, or the median of the first three."""
-    average: Average = 5
-    """Records around the chosen one whose weights --stop averages, an odd number; 1 for that epoch alone, all for all
-    up to it, with the stop rule running-mean."""
+    average: Average = "onward"
+    """Whose weights --stop averages: onward (nine records, the first of them two before the chosen one), an odd
+    number of records around it, 1 for that epoch alone, or all up to it, with the stop rule running-mean."""
     seeds: tuple[int, ...] = ()
     """Seeds to train side by side on the cores, a run each in one folder, in place of --seed; none for that one."""
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -195,6 +195,13 @@ def _accuracies(at: EpochProgress) -> str:
     return f"accuracy {said}" if said else ""
 
 
+def _upgrade(settings: dict[str, Any], schema: int) -> dict[str, Any]:
+    """Before schema 2 the average was by default of five; without --stop it means nothing."""
+    if schema > 1:
+        return settings
+    return {**settings, "average": settings.get("average", 5) if settings.get("stop") else "onward"}
+
+
 def _page() -> Page:
     from labelnoise.training.page import PAGE
 
@@ -238,6 +245,7 @@ KIND = Kind(
     files=("attribution.json", "attribution.npz", "checkpoints/*.pt"),
     checked=("checkpoints/epoch-*.pt", "checkpoints/averaged.pt"),
     transient=("checkpoints/state.pt",),
+    upgrade=_upgrade,
     inputs=_inputs,
     fetch=_fetch,
     execute=run_train,

@@ -25,10 +25,10 @@ from labelnoise.record.stop_rules import StopRule
 from labelnoise.training import averaging, checkpoints, processes, retention
 from labelnoise.training.checks import check_training, describe_divergence, find_rule
 from labelnoise.training.config import Average, TrainConfig, check_average, learning_rate
-from labelnoise.training.kept_weights import weight_store
 from labelnoise.training.log import EpochProgress, TrainLog, describe_epoch
 from labelnoise.training.passes import EVAL_BATCH, autocast, batches, eval_pass, train_pass
 from labelnoise.training.state import TrainingState
+from labelnoise.training.weight_stores import weight_store
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -41,7 +41,7 @@ def fit(
     config: TrainConfig | None = None,
     *,
     stop: bool | StopRule = False,
-    average: Average = 5,
+    average: Average = "onward",
     held_out: Bool[ArrayLike, " n"] | None = None,
     folder: str | Path | None = None,
     progress: Callable[[EpochProgress], object] | None = None,
@@ -71,9 +71,9 @@ def fit(
         config: how to train; None takes the defaults.
         stop: end the run by a rule, such as `HeldOutAccuracy(patience=10)`, and return to the weights around its
             choice; True takes `HeldOutLoss(config.patience)`, with the average of all `RunningMean(config.patience)`.
-            Without a `folder` that takes the memory of some copies of the weights (`KeptWeights`).
-        average: records around the chosen one whose weights are averaged, an odd number; 1 returns that epoch, "all"
-            the mean of the weights of all records up to it, kept on the way as one or two copies of the weights.
+            That takes the memory of some copies of the weights (`KeptWeights`).
+        average: whose weights are averaged: "onward" for nine records, the first of them two before the chosen one;
+            an odd number for so many around it, 1 for that epoch alone; "all" for all records up to it.
         held_out: (n,) mask of the images to keep out of the training, given labels and all; None draws the share
             `config.held_out`.
         folder: where `checkpoints/` is made, the average in `checkpoints/averaged.pt`; None keeps none.
@@ -94,7 +94,7 @@ def fit(
     group, rule = processes.find_group(), find_rule(stop, config, average)
     processes.check_batch(config.batch_size, group)
     path = None if folder is None or group.rank else Path(folder)
-    in_memory = rule is not None and not group.rank and (path is None or average == "all")
+    in_memory = rule is not None and not group.rank and (path is None or isinstance(average, str))
     store = weight_store(average) if in_memory else None
     with torch_stream(config.seed, "batches"), repeatable():
         run = TrainingState.start(model, data, config, outputs, held_out, rule, average, store)

@@ -73,4 +73,4 @@ def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
         needed.add(chosen)
     if not ended:
         return needed | set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
-    return needed if run.average == "all" else needed | set(around)  # of all, the mean is kept, not each
+    return needed if isinstance(run.average, str) else needed | set(around)  # by a word, a sum is kept, not each

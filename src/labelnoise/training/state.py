@@ -29,10 +29,10 @@ from labelnoise.runs.launch import Launch
 from labelnoise.runs.settings import difference, settings_of
 from labelnoise.training import checkpoints, processes
 from labelnoise.training.config import Average, TrainConfig
-from labelnoise.training.kept_weights import WeightStore
 from labelnoise.training.log import COLUMNS
 from labelnoise.training.optimizers import BUILDERS
 from labelnoise.training.stops import EpochStop, find_stops, in_epochs
+from labelnoise.training.weight_stores import WeightStore
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -62,7 +62,7 @@ class TrainingState:
     watch: Watch | None = None
     """The rule that may stop the run, and what it observed; None for a run of all epochs."""
     average: Average = 1
-    """Records around the chosen one whose weights a stopped run averages, or all up to it."""
+    """Whose weights a stopped run averages, of the records around the chosen one."""
     store: WeightStore | None = None
     """The weights in memory of which a stopped run returns the average; None where they lie in files, or with another
     process."""
@@ -182,7 +182,7 @@ class TrainingState:
             "seconds": self.seconds,
             "checksums": self.checksums,
             "processes": self.group.size,
-            **({"so_far": self.store.state_dict()} if self.store else {}),
+            **({"so_far": self.store.state_dict(), "average": self.average} if self.store else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
@@ -218,8 +218,9 @@ class TrainingState:
             return words
         if (size := state.get("processes", 1)) != self.group.size:
             return f"of a training on {size} processes, not {self.group.size}"
-        if self.store and "so_far" not in state:
-            return "those there are of a training that did not average the weights of all epochs"
+        summed = state.get("average", "all") if "so_far" in state else None  # the first states with sums were of all
+        if summed != (self.average if self.watch and isinstance(self.average, str) else None):
+            return "those there are of a training with another average"
         if words := checkpoints.shapes_difference(network, own["network"]):
             return f"of another network: {words}"
         return "" if state.get("data") == own["data"] else "those there were trained on other data"
