@@ -75,7 +75,8 @@ def test_readme_commands_are_understood(monkeypatch, capsys):
         return Outcome(out, "ok", False)
 
     monkeypatch.setattr(folders, "run_experiment", run)
-    for own, way in (("sweep", {"execute": run}), ("train", {"execute": run}), ("audit", {"findings": None})):
+    for own in ("simulate", "sweep", "train", "audit"):
+        way = {"findings": None, **({"execute": run} if own in ("sweep", "train") else {})}
         monkeypatch.setitem(all_kinds(), own, replace(all_kinds()[own], **way))
     commands = re.findall(r"^labelnoise (.*)$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     codes = [cli.main(line.split()) for line in commands]

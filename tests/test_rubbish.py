@@ -27,6 +27,8 @@ METHODS = {
     "Recorder.update_proba": ln.Recorder(4, 2).update_proba,
     "Recorder.merge": ln.Recorder(4, 2).merge,
     "Recorder.load_state_dict": ln.Recorder(4, 2).load_state_dict,
+    "Recorder.save": ln.Recorder(4, 2).save,
+    "Recorder.read": ln.Recorder.read,
     "HeldOut.__call__": ln.HeldOut(10),
     "LabelAuditor.fit": ln.LabelAuditor().fit,
     "Watch.observe": ln.Watch(ln.HeldOutLoss() | ln.LabelWave()).observe,

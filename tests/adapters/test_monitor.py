@@ -146,6 +146,69 @@ def test_inputs_may_be_tensors_by_name():
     assert mine.load_average() == [0]
 
 
+class Two(nn.Module):
+    """A network of two inputs, as transformers with a mask are."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(nn.Linear(D, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, K))
+
+    def forward(self, x, scale):
+        return self.body(x) * scale
+
+
+SCALE = torch.linspace(1, 3, N)[:, None]
+FORMS = {
+    "by name": (lambda X, y: [({"scale": SCALE[i], "x": X[i]}, y[i]) for i in range(N)], None),
+    "as one tuple": (lambda X, y: [((X[i], SCALE[i]), y[i]) for i in range(N)], None),
+    "several": (lambda X, y: TensorDataset(X, SCALE, y), None),
+    "by other names": (
+        lambda X, y: [({"a": X[i], "b": SCALE[i]}, y[i]) for i in range(N)],
+        lambda model: lambda inputs: model(inputs["a"], inputs["b"]),
+    ),
+    "several, called": (lambda X, y: TensorDataset(SCALE, X, y), lambda model: lambda inputs: model(*inputs[::-1])),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_network_of_two_inputs_is_recorded_and_averaged(form):
+    data, call = FORMS[form]
+    model, (X, y) = Two(), table()
+    mine = Monitor(
+        model, Recorder(N, K, held_out=OUT), data(X, y), RULE, call=call and call(model), batch_size=25
+    )  # fmt: skip
+    for _ in range(3):
+        mine.end_epoch()
+        with torch.no_grad():
+            model.body[-1].bias += 0.1 * torch.arange(K)
+    model.eval()
+    with torch.no_grad():
+        model.body[-1].bias -= 0.1 * torch.arange(K)
+        expected = model(X, SCALE).argmax(1).numpy().astype(np.int32)
+    assert_close(mine.recorder.prediction[-1], expected)
+    assert len(mine.load_average()) > 1
+    with torch.no_grad():
+        trained = model.body[0](X[~torch.from_numpy(OUT)])
+    assert_close(model.body[1].running_mean.numpy(), trained.mean(0).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("data", "call", "said"),
+    [
+        (lambda X, y: TensorDataset(X, y), None, r"an error \(TypeError: .*'scale'\); say how it is called, for exam"),
+        (lambda X, y: TensorDataset(X, SCALE, X, y), None, "an error .TypeError: .*call=lambda inputs: model"),
+        (lambda X, y: [({"a": X[i]}, y[i]) for i in range(N)], None, "an error .TypeError"),
+        (lambda X, y: TensorDataset(X, y), lambda inputs: inputs["x"].shape, "an error by `call` .*Error"),
+    ],
+)
+def test_a_call_that_fails_says_what_helps(data, call, said):
+    mine = Monitor(Two(), Recorder(N, K), data(*table()), rule=None, call=call)
+    with pytest.raises(InputError, match=said):
+        mine.end_epoch()
+    assert mine.recorder.epochs == 0
+
+
 def ended(recorder):
     recorder.update(np.arange(N), np.zeros((N, K)), table()[1])
     recorder.end_epoch()
@@ -172,7 +235,7 @@ def ended(recorder):
         ({"dataset": table()}, r"`dataset` must give \(input, label\), got .* at position 0"),
         (
             {"dataset": [(0, table()[0][0])] * N},
-            r"an integer as label, got .* as label of the sample at position 0",
+            r"an integer as label, the last part, got .* as label of the sample at position 0",
         ),
         ({"dataset": pd.DataFrame({"a": [1] * N})}, "`dataset` must give samples by position, got"),
         ({"dataset": DataLoader(TensorDataset(*table()))}, "`dataset` must give samples by position, got"),
@@ -183,6 +246,8 @@ def ended(recorder):
         ({"rule": "loss"}, "`rule` must be a stop rule or None, got 'loss'; use for example HeldOutLoss"),
         ({"average": 4}, "`average` must be odd"),
         ({"batch_size": 0}, "`batch_size` must be"),
+        ({"call": 3}, "`call` must be a function of a batch's inputs, got 3; or leave it out"),
+        ({"dataset": [(1, 2, {"label": 1})] * N}, "an integer as label, the last part, got"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_once(change, said):
@@ -234,7 +299,9 @@ def test_weights_that_are_not_finite_are_in_no_average(average):
     train(mine.model, 2, mine.end_epoch)
     with torch.no_grad():
         mine.model[0].weight[0, 0] = np.nan
-    mine.end_epoch()
+    with pytest.warns(RuntimeWarning, match="in epoch 3 .* all 60 samples are NaN"):
+        mine.end_epoch()
+    assert "the last record whose held-out outputs are numbers, 1 before the last one" in mine.stop.reason
     assert mine.stop.chosen < 2 and mine.load_average() == list(range(mine.stop.chosen + 1 if average == "all" else 2))
     assert all(torch.isfinite(value).all() for value in mine.model.parameters())
 
@@ -243,7 +310,8 @@ def test_held_out_samples_without_an_output_are_said_to_be_so_at_once():
     X, y = table()
     X[torch.from_numpy(OUT)] = np.nan
     mine = Monitor(network(), Recorder(N, K, held_out=OUT), TensorDataset(X, y), RULE)
-    with pytest.raises(InputError, match="must have finite outputs, got none of 20 in the first epoch; HeldOutLoss"):
+    refusal = pytest.raises(InputError, match="finite outputs, got none of 20 in the first epoch; HeldOutLoss")
+    with refusal, pytest.warns(RuntimeWarning, match="in epoch 1 .* 20 of 60 samples are NaN"):
         mine.end_epoch()
 
 

@@ -62,7 +62,8 @@ def test_probabilities_of_half_precision(dtype):
 
 
 def test_probabilities_that_are_not_numbers_are_recorded_as_such(form):
-    found = record("update_proba", 2, form(np.arange(2)), form(np.array([[np.nan, np.nan], [0.2, 0.8]])), [0, 1])
+    with pytest.warns(RuntimeWarning, match="1 of 2 samples are NaN; they are taken for samples that were not seen"):
+        found = record("update_proba", 2, form(np.arange(2)), form(np.array([[np.nan, np.nan], [0.2, 0.8]])), [0, 1])
     assert np.isnan(found.margin[0]) and found.prediction.tolist() == [-1, 1]
 
 

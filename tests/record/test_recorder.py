@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.sums import LeastLoss
 
 FORMS = {"numpy": np.asarray, "torch": torch.as_tensor, "device": torch.as_tensor}
 
@@ -87,9 +88,38 @@ def test_logits_that_are_not_numbers_are_recorded_as_such(form):
     recorder = Recorder(3, 2)
     logits = np.array([[np.nan, 1.0], [np.inf, np.inf], [2.0, 1.0]])
     recorder.update(form(np.arange(3)), form(logits), form(np.array([0, 1, 0])))
-    record = recorder.end_epoch()
+    with pytest.warns(RuntimeWarning, match="2 of 3 samples are NaN"):
+        record = recorder.end_epoch()
     np.testing.assert_array_equal(np.isnan(record.margin), [True, True, False])
     assert_close(record.prediction, np.array([-1, -1, 0], dtype=np.int32))
+
+
+def test_the_first_epoch_without_numbers_is_warned_of_once(form):
+    recorder, good, bad = Recorder(5, 2), np.zeros((3, 2)), np.full((3, 2), np.nan)
+    for epoch, logits in enumerate([good, bad, bad]):
+        recorder.update(form(np.arange(3)), form(logits), form(np.zeros(3, dtype=np.int64)))
+        if epoch == 1:
+            with pytest.warns(RuntimeWarning, match=r"in epoch 2 \(counted from 1\).* all 3 samples are NaN; the"):
+                record = recorder.end_epoch()
+        else:
+            record = recorder.end_epoch()  # a second warning would be an error
+    assert record.prediction.tolist() == [-1] * 5
+    seen = np.isfinite(recorder.margin[0])
+    assert seen.tolist() == [True, True, True, False, False]  # never seen, and nothing is said of them
+
+
+def test_an_epoch_that_a_rule_refused_is_warned_of_by_what_it_holds():
+    def rule(losses):
+        if refuse:
+            raise InputError("`rule` cannot say")
+        return LeastLoss()(losses)
+
+    refuse, recorder = True, Recorder(3, 2, held_out=[True, False, False], stop=rule)
+    recorder.update([0], [[2.0, 0]], [0])
+    with pytest.raises(InputError, match="cannot say"):
+        recorder.end_epoch()
+    refuse = False
+    assert recorder.end_epoch().prediction.tolist() == [0, -1, -1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -101,7 +131,8 @@ def test_masked_logits_by_the_limit_of_the_loss(form, dtype):
     )
     recorder = Recorder(6, 3)
     recorder.update(form(np.arange(6)), form(logits), form(np.array([0, 1, 0, 2, 0, 0])))
-    record = recorder.end_epoch()
+    with pytest.warns(RuntimeWarning, match="1 of 6 samples"):
+        record = recorder.end_epoch()
     np.testing.assert_array_equal(record.margin, np.array([inf, -inf, -inf, nan, 2, -inf], np.float32))
     np.testing.assert_allclose(record.loss, [0, inf, inf, nan, np.log1p(np.exp(-2)), inf], rtol=1e-6)
     assert record.prediction.tolist() == [0, 0, 1, -1, 0, 1]
@@ -112,7 +143,8 @@ def test_infinite_logits_keep_their_values(form):
     recorder = Recorder(3, 3)
     logits = np.array([[inf, 1, 2], [1, inf, 2], [inf, inf, 0]])
     recorder.update(form(np.arange(3)), form(logits), form(np.zeros(3, dtype=np.int64)))
-    record = recorder.end_epoch()
+    with pytest.warns(RuntimeWarning, match="1 of 3 samples"):
+        record = recorder.end_epoch()
     np.testing.assert_array_equal(record.margin, np.array([inf, -inf, nan], np.float32))
     np.testing.assert_array_equal(record.loss, np.array([0, inf, nan], np.float32))
 

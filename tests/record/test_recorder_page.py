@@ -23,8 +23,18 @@ def test_the_loop_runs(capsys):
     assert shape == "(500,)" and int(stop) > 0 and names["recorder"].sums.seen.tolist() == [20] * 500
 
 
+def test_the_example_of_two_inputs_runs(capsys):
+    (example,) = (text for text in OTHERS if "class TwoInputs" in text)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        names = {}
+        exec(compile(example, "recorder.md", "exec"), names)
+    assert float(capsys.readouterr().out) < 1e-5  # both ways of calling say the same
+    assert np.isfinite(names["monitor"].recorder.margin[0]).all()
+
+
 def test_the_other_examples_are_python_and_name_what_there_is():
-    assert len(OTHERS) == 6
+    assert len(OTHERS) == 7
     for example in OTHERS:
         compile(example, "recorder.md", "exec")
         for room, names in re.findall(r"from labelnoise\.(adapters\.\w+) import (.*)", example):

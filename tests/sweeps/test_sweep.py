@@ -219,7 +219,9 @@ def test_points_are_a_dataset_along_point(tmp_path):
 def test_a_run_that_diverges_is_a_value(tmp_path):
     table = {**FEW, "grid": {"lr": [0.05, 1e300]}, "seeds": 2}
     dataset = ln.sweep(table, tmp_path / "a", workers=1)
-    assert dataset.ok.values.tolist() == [[1, 1], [0, 0]] and read_run(tmp_path / "a").summary["diverged"] == 2
+    run = read_run(tmp_path / "a")
+    assert dataset.ok.values.tolist() == [[1, 1], [0, 0]] and run.summary["diverged"] == 2
+    assert run.kind.findings(run)[0].endswith("; 2 diverged")
     assert np.isnan(dataset.loss[1]).all() and not np.isnan(dataset.loss[0]).any()
 
 
@@ -228,7 +230,11 @@ def test_the_command_makes_the_file_the_maps_and_reuses_both(swept, tmp_path, ca
     file.write_text('grid = ["n_snr2=1,4,16", "tau=0.1:0.2:0.1", "m=2"]\nseeds = 3\nworkers = 1\nchunk = 4\n')
     words = ["--config", str(file), *SIZES[:-1], "0", "--out", str(out)]
     assert main(["sweep", *words]) == 0
-    assert f"report: {out}/report.html" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    stages = read_run(out).summary["stage_one"]
+    with xarray.open_dataset(out / "sweep.nc") as dataset:
+        assert stages == [int(dataset.stage_one.sum()), int(dataset.stage_one.notnull().sum())] and 0 < stages[0] < 18
+    assert f"18 runs in 6 cells; Stage I in {stages[0]} of {stages[1]} that can have one\nreport: {out}" in said
     config = read_run(out).config
     assert replace(config, simulation=replace(config.simulation, test_draws=20)) == read_run(swept[0]).config
     page = (out / "report.html").read_text()

@@ -100,6 +100,18 @@ def with_t1(run, **changes):
     return replace(run, at_t1={**run.at_t1, **{name: np.float64(value) for name, value in changes.items()}})
 
 
+def test_a_step_longer_than_stage_one_fails_the_premise(short):
+    scale = stage_one_scale(problem(), 1.0)
+    long = simulate(short.draw, lr=1.25 * scale, steps=5, record_every=5, test_draws=0)
+    assert {found.verdict for found in checks(long)} <= {PREMISE_FAILS, NOT_MEASURED}
+    stages = check(long, "Thm 4.1, stages")
+    assert "not for one with which n m / (eta sigma_xi^2 d), the scale of T1, is 0.8 of a step" in stages.reason
+    inside = simulate(short.draw, lr=0.8 * scale, steps=5, record_every=5, test_draws=0)
+    assert check(inside, "Thm 4.1, stages").verdict in (HOLDS, FAILS)
+    bare = replace(long, draw=replace(long.draw, problem=None))
+    assert check(bare, "Thm 4.1, stages").verdict in (HOLDS, FAILS)  # of an unknown distribution nothing is said
+
+
 # ---------------------------------------------------------------------------------------------------------- calculators
 
 

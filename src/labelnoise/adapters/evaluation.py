@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,58 @@ def check_size(recorder: Recorder, dataset: Any) -> None:
             f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; give the data set of "
             f"all samples, held-out ones included, or make Recorder({n}, ...)"
         )
+
+
+def caller(model: nn.Module, several: bool) -> Callable[[Any], Any]:
+    """How a model is given the inputs of a batch where nobody says it.
+
+    Several inputs are its arguments in their order; so are those of a list or tuple that it cannot take as one. A dict
+    whose keys all are names of its parameters goes by these names; any other input is its one argument.
+
+    Args:
+        model: the network.
+        several: whether a sample of the data set has several parts before its label, so that the inputs are a list.
+    """
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # compiled code may not tell
+        signature = inspect.signature(lambda *inputs: None)
+    named = {
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+
+    def call(inputs: Any) -> Any:
+        if isinstance(inputs, Mapping) and inputs.keys() <= named:
+            return model(**inputs)
+        pair = isinstance(inputs, list | tuple)
+        apart = several or (pair and not _binds(signature, inputs) and _binds(signature, *inputs))
+        return model(*inputs) if apart else model(inputs)
+
+    return call
+
+
+def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
+    """Whether a function of this signature can be called so."""
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+@contextmanager
+def calling(call: Any) -> Iterator[None]:
+    """Let a call that fails for what it is given say so, and what to do."""
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        said = "" if call is None else " by `call`"
+        raise InputError(
+            f"the model must take the inputs of a batch, got an error{said} ({type(error).__name__}: {error}); say how "
+            "it is called, for example call=lambda inputs: model(**inputs) for a dict, model(*inputs) for several"
+        ) from error
 
 
 def logits_of(outputs: Any) -> Any:

@@ -33,6 +33,10 @@ def record_stages(
 ) -> Recorder:
     """Fit a boosting classifier, and record all samples after each of its stages.
 
+    Boosting memorises samples that it trains on before the stop, so one record with few samples held out tells too
+    low a number of wrong labels: for how many and which use `LabelAuditor`, or a list of records in which each sample
+    is held out once.
+
     Args:
         model: a classifier with `staged_predict_proba`, as HistGradientBoostingClassifier and
             GradientBoostingClassifier have, or a Pipeline that ends in one. It is fitted, from scratch.

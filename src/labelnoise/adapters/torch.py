@@ -6,7 +6,7 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from labelnoise.adapters.evaluation import (
     absent_library,
     as_tensors,
+    caller,
+    calling,
     check_recorder,
     check_size,
     evaluating,
@@ -49,12 +51,15 @@ class Monitor(Stoppable):
     Args:
         model: from a batch of inputs to logits (b, K), or one logit a sample of two classes; the loop trains it.
         recorder: of as many samples as the data set has; its held-out ones are not trained on.
-        dataset: gives (input, label) at each position, without augmentation; labels are the given ones.
+        dataset: gives (input, label) at each position, or (input, another, label), without augmentation; the last is
+            the given label.
         rule: says where to stop, as `HeldOutLoss(patience=20)` does; None records only.
         average: of which epochs the weights are averaged: "onward" for nine, the first of them two before the chosen
             one; an odd number for so many around it, 1 for that one alone; "all" for all up to it, with the rule
             `RunningMean`.
         batch_size: samples that are evaluated at once.
+        call: from the inputs of a batch, a list where a sample has several, to what the model returns. None calls the
+            model with them: by name for a dict of its parameters' names, in their order for several, else as they are.
 
     Raises:
         InputError: an argument of another kind, a data set of another size than the recorder or of anything else than
@@ -75,15 +80,20 @@ class Monitor(Stoppable):
         average: Average = "onward",
         *,
         batch_size: int = 512,
+        call: Callable[[Any], object] | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"`model` must be a torch module, got {described(model)}; give the one of your loop")
         self.model, self.recorder, self.dataset = model, check_recorder(recorder), dataset
-        _check_dataset(dataset)
+        parts = _check_dataset(dataset)
         check_size(recorder, dataset)
         check_rule(rule, average, recorder)
         check_integer("batch_size", batch_size, 1, 512)
+        if call is not None and not callable(call):
+            raise InputError(f"`call` must be a function of a batch's inputs, got {described(call)}; or leave it out")
         self.batch_size = int(batch_size)
+        self._several, self._given_call = parts > 2, call
+        self._call = caller(model, self._several) if call is None else call
         self.rule, self.average = rule, average
         self._stopping = self._begin()
 
@@ -96,7 +106,9 @@ class Monitor(Stoppable):
         parts = in_order(self.recorder.n_samples, self.batch_size)
         with evaluating(self.model):
             for index, (inputs, labels) in zip(parts, self._batches(parts), strict=True):
-                self.recorder.update(index, logits_of(self.model(inputs)), labels)
+                with calling(self._given_call):
+                    outputs = self._call(inputs)
+                self.recorder.update(index, logits_of(outputs), labels)
         epoch = self.recorder.end_epoch()
         return self._stopping is not None and self._stopping.observe(epoch)
 
@@ -113,7 +125,7 @@ class Monitor(Stoppable):
         if self.stop is None:
             raise InputError("`load_average` needs an epoch, got none; call `end_epoch` after each")
         parts = mixed(~self._stopping.held_out, self.batch_size)
-        return self._stopping.load_average(inputs for inputs, _ in self._batches(parts))
+        return self._stopping.load_average((inputs for inputs, _ in self._batches(parts)), self._call)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the record, what the rule has seen and the weights that it may choose: for checkpoints."""
@@ -146,12 +158,12 @@ class Monitor(Stoppable):
         device = next((tensor.device for tensor in self.model.parameters()), "cpu")
         places = [part.tolist() for part in parts]
         own = Generator()  # a loader without one draws a number of the loop's
-        for inputs, labels in DataLoader(self.dataset, batch_sampler=places, generator=own):
-            yield to_device(inputs, device), labels
+        for *inputs, labels in DataLoader(self.dataset, batch_sampler=places, generator=own):
+            yield to_device(inputs if self._several else inputs[0], device), labels
 
 
-def _check_dataset(dataset: Any) -> None:
-    """Refuse what does not give (input, label) by position, by a look at its first sample."""
+def _check_dataset(dataset: Any) -> int:
+    """Return how many parts a sample has, its label the last; refuse what does not give (input, label) by position."""
     remedy = "use for example torch.utils.data.TensorDataset(x, y) with all samples, held-out ones included"
     sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
     if not sized or isinstance(dataset, IterableDataset | DataLoader) or not len(dataset):
@@ -160,10 +172,12 @@ def _check_dataset(dataset: Any) -> None:
         sample = dataset[0]
     except (KeyError, IndexError, TypeError):  # a table, whose columns have names
         raise InputError(f"`dataset` must give samples by position, got {described(dataset)}; {remedy}") from None
-    if not isinstance(sample, list | tuple) or len(sample) != 2:
+    if not isinstance(sample, list | tuple) or len(sample) < 2:
         raise InputError(f"`dataset` must give (input, label), got {described(sample)} at position 0; {remedy}")
-    if np.ndim(sample[1]) or isinstance(sample[1], str):
+    label = sample[-1]
+    if isinstance(label, str | Mapping | list | tuple) or np.ndim(label):
         raise InputError(
-            f"`dataset` must give (input, label) with an integer as label, got {described(sample[1])} as label of the "
-            f"sample at position 0; {remedy}"
+            f"`dataset` must give (input, label) with an integer as label, the last part, got {described(label)} as "
+            f"label of the sample at position 0; {remedy}"
         )
+    return len(sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,10 @@ def read_outputs(
     if not logits:
         _check_probabilities(rows)
     recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
-    for row in rows:
-        (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
-        recorder.end_epoch()
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN is a sample that was not seen
+        for row in rows:
+            (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
+            recorder.end_epoch()
     mask = np.ones(given.positions.size, bool) if once else held_out
     words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
     training = read_training(recorder, mask)

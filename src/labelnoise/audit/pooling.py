@@ -57,6 +57,12 @@ def caveats_of(
         )
     elif not rates.known and not undecided:
         notes.append(f"the rate is not estimated: {rates.reason}")
+    notes += [
+        f"in the last {one.lost} of {len(one.margin)} epochs no sample has an output that is a number, as where a "
+        "training diverges: nothing here rests on them; if it did, lower the learning rate, and train again"
+        for one in trainings
+        if one.lost
+    ][:1]
     unseen = int((given < 0).sum())
     if unseen:
         notes.append(f"samples that were never recorded and are left out: {unseen}")

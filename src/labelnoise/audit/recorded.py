@@ -51,6 +51,12 @@ class RecordedTraining:
         return np.isfinite(self.loss).any(axis=0)
 
     @property
+    def lost(self) -> int:
+        """Epochs at the end in which no sample has an output that is a number: what a divergence leaves."""
+        known = np.flatnonzero((self.prediction >= 0).any(axis=1))
+        return len(self.prediction) - (int(known[-1]) + 1 if known.size else 0)
+
+    @property
     def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
         """The five arguments of a score."""
         return self.margin, self.loss, self.prediction, self.given, self.stop
@@ -131,6 +137,7 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
         return epochs, True, f"all {epochs} epochs, too few to choose among"
     smooth = np.convolve(series[known], np.full(SMOOTH, 1 / SMOOTH), "valid")
     stop = int(known[last_least(smooth) + SMOOTH // 2]) + 1
-    low, end = series[stop - 1], series[known[-1]]
+    low, end, last = series[stop - 1], series[known[-1]], int(known[-1]) + 1
     words = f"epoch {stop} of {epochs}, where the loss of {int(held_out.sum())} held-out samples was least ({low:.3f}"
-    return stop, True, f"{words}, {end:.3f} at the end)"
+    where = "the end" if last == epochs else f"epoch {last}, the last that is finite"
+    return stop, True, f"{words}, {end:.3f} at {where})"

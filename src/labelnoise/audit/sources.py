@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from labelnoise.audit.tables import read_label_file, read_labelled
 from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.saving import is_saved_recorder, read_recorder
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.seeds import check_one_seed
 
@@ -99,8 +100,7 @@ def _check_settings(config: AuditRun, reader: Reader) -> None:
 def _path_notes(path: Path) -> list[str]:
     """What the name of the data says: the output of an audit, or a test split."""
     notes = []
-    made = path.parent / "config.json"
-    if path.name == "cleaned.csv" or (made.is_file() and (path.parent / "suspects.csv").is_file()):
+    if path.name == "cleaned.csv" or all((path.parent / name).is_file() for name in ("config.json", "suspects.csv")):
         notes.append(
             "these data are the output of an audit: a second pass over its own corrections confirms what the first "
             "one believed, and each pass moves the labels further towards the model; audit the original data instead"
@@ -124,6 +124,8 @@ def _table(path: Path, config: AuditRun) -> AuditSource:
 
 def _npz(path: Path, config: AuditRun) -> AuditSource:
     names, _ = load_arrays(path, ())
+    if is_saved_recorder(names):
+        return _record(path, config)
     label = config.label or next((name for name in LABEL_KEYS if name in names), "")
     if label not in names:
         raise InputError(f"`label` must name an array of {path}, got {label!r}{did_you_mean(label, names)}")
@@ -145,6 +147,15 @@ LABEL_KEYS = ("labels", "y", "y_given", "y_train", "given")
 SAMPLE_KEYS = ("x", "X", "x_train", "embeddings", "images")
 OUTPUT_KEYS = ("logits", "probabilities")
 """Names of arrays in an .npz file: of labels, of samples, of what a training gave out."""
+
+
+def _record(path: Path, config: AuditRun) -> AuditSource:
+    """What `Recorder.save` wrote of a training of the user's own."""
+    if config.label:
+        raise InputError(f"`label` says nothing of a saved recorder, got {config.label!r}; leave it out")
+    recorder, names = read_recorder(path)
+    words = f"a network of your own, whose record is {path.name}"
+    return AuditSource(None, trainings=(read_training(recorder),), class_names=(*names,), model=words)
 
 
 def _npy(path: Path, config: AuditRun) -> AuditSource:
@@ -206,13 +217,11 @@ def _run(path: Path, config: AuditRun) -> AuditSource:
         raise InputError(f"{path} is a run of {run.command!r}, and only one of 'train' can be audited; give its data")
     check_one_seed(run)
     needed = ("margin", "loss", "prediction", "y_given", "held_out", "index")
-    absent = [name for name in needed if name not in run.samples]
-    if absent:
+    if absent := [name for name in needed if name not in run.samples]:
         raise InputError(f"{path / 'samples.npz'} lacks {absent[0]}; make the run again with this version")
     names = tuple(str(name) for name in run.summary["class_names"])
-    recorder = _recorder_of(run, len(names))
-    training = read_training(recorder, run.samples["held_out"])
-    names = names + tuple(f"output {k}" for k in range(len(names), recorder.n_classes))
+    training = read_training(_recorder_of(run, len(names)), run.samples["held_out"])
+    names = names + tuple(f"output {k}" for k in range(len(names), training.n_classes))
     return AuditSource(
         None, trainings=(training,), class_names=names, index=run.samples["index"], images=_run_images(run),
         model=f"the network of {path}, as it was trained",
@@ -230,10 +239,9 @@ def _recorder_of(run: Run, n_classes: int) -> Recorder:
 
 def _run_images(run: Any) -> np.ndarray | None:
     """The images of a training run, where its data are still there."""
-    try:
+    with suppress(InputError):
         return run.config.load().x_train
-    except InputError:
-        return None
+    return None
 
 
 @dataclass(frozen=True)

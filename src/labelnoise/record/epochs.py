@@ -11,6 +11,9 @@ from labelnoise.errors import InputError
 from labelnoise.record.history import COLUMNS, EpochRecord
 from labelnoise.record.measures import Measures
 
+UNTOUCHED = -2
+"""The prediction of a sample that no batch of the open epoch has named: -1 is one whose output is no number."""
+
 
 class OpenEpoch:
     """Margins, losses and predictions of n samples, and their given labels, where the first batch lies.
@@ -26,11 +29,11 @@ class OpenEpoch:
     def __init__(self, given: np.ndarray, n_classes: int, like: Array) -> None:
         xp, self.device = array_namespace(like), like.device
         self.n_classes, self._host = n_classes, given
+        self._seen = self._lost = -1
         self._given = given if isinstance(like, np.ndarray) else xp.asarray(given, dtype=xp.int64, device=self.device)
+        fills = {np.float32: np.nan, np.int32: UNTOUCHED}
         self._columns = tuple(
-            xp.full(
-                given.shape, -1 if dtype is np.int32 else np.nan, dtype=getattr(xp, dtype.__name__), device=self.device
-            )
+            xp.full(given.shape, fills[dtype], dtype=getattr(xp, dtype.__name__), device=self.device)
             for dtype in COLUMNS.values()
         )
 
@@ -55,7 +58,26 @@ class OpenEpoch:
     def close(self) -> EpochRecord:
         """Bring all to the host."""
         self.keep_labels()
-        return EpochRecord(*map(to_numpy, self._columns))
+        record = EpochRecord(*map(to_numpy, self._columns))
+        if self._seen < 0:  # an epoch that a stop rule refused is closed again
+            self._seen = int(np.count_nonzero(record.prediction != UNTOUCHED))
+            self._lost = int(np.count_nonzero(record.prediction == -1))
+            record.prediction[record.prediction == UNTOUCHED] = -1
+        return record
+
+    def fault(self) -> str:
+        """What is wrong with the outputs of a closed epoch, and what to do; nothing where all are numbers."""
+        if self._lost < 1:
+            return ""
+        if self._lost == self._seen:
+            return (
+                f"the outputs of all {self._seen} samples are NaN; the training has diverged: end it, lower the "
+                "learning rate or clip the gradients, and begin again"
+            )
+        return (
+            f"the outputs of {self._lost} of {self._seen} samples are NaN; they are taken for samples that were not "
+            "seen: check their inputs for NaN and infinity, and lower the learning rate if they become more"
+        )
 
     def keep_labels(self) -> None:
         """Bring the given labels to the host."""

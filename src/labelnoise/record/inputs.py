@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, described, is_number
+from labelnoise.errors import InputError, check_integer, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
 
@@ -51,6 +51,18 @@ def as_mask(name: str, values: Any, remedy: str = "give y_given != y_true") -> n
     if not (array.dtype.kind == "b" or whole or objects or array.size == 0):
         raise InputError(f"`{name}` must be a mask of truth values, got {described(values)}; {remedy}")
     return array.astype(bool)
+
+
+def check_settings(n_samples: Any, n_classes: Any, history: Any, budget: Any, stop: Any) -> None:
+    """Refuse what a `Recorder` cannot be made of."""
+    for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2), ("budget", budget, 0)):
+        check_integer(name, value, least, 2**30 if name == "budget" else 10)
+    if not isinstance(history, bool | np.bool_):
+        raise InputError(f"`history` must be True or False, got {described(history)}; leave it out to keep it")
+    if stop is not None and not callable(stop):
+        raise InputError(f"`stop` must be callable with losses, got {described(stop)}; use for example LeastLoss()")
+    if n_classes > 2**31:
+        raise InputError(f"`n_classes` must be at most 2^31, got {n_classes}; count the classes in the data")
 
 
 def read_held_out(values: Any, n: int) -> np.ndarray:

@@ -39,6 +39,29 @@ def read_outputs(name: str, outputs: Any, remedy: str) -> Array:
     return values if values.dtype in (xp.float32, xp.float64) else xp.astype(values, xp.float32)
 
 
+def read_batch(name: str, index: Any, outputs: Array, labels: Any, n_classes: int) -> tuple[Array, Array, Array]:
+    """Positions, labels and outputs (b, K) that fit together.
+
+    Raises:
+        InputError: they do not, or positions and labels are no integers.
+    """
+    index, labels = (read_integers(word, item, outputs) for word, item in (("index", index), ("labels", labels)))
+    if index.ndim == labels.ndim == 0:  # a batch of one that lost its axis
+        index, labels, outputs = index.reshape(1), labels.reshape(1), outputs.reshape(1, -1)
+    if n_classes == 2 and outputs.ndim in (1, 2) and (outputs.ndim == 1 or outputs.shape[1] == 1):
+        outputs = both_classes(outputs, 0.0 if name == "logits" else None)
+    if outputs.ndim != 2 or outputs.shape[1] != n_classes:
+        raise InputError(
+            f"`{name}` must have shape (batch, {n_classes}), got {tuple(outputs.shape)}; give one row a sample"
+        )
+    if not index.shape == labels.shape == outputs.shape[:1]:
+        raise InputError(
+            f"`index` and `labels` must have one entry a row of `{name}` ({outputs.shape[0]}), got shapes "
+            f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
+        )
+    return index, labels, outputs
+
+
 def read_integers(name: str, values: Any, like: Array) -> Array:
     """Integers as int64, where `like` lives.
 

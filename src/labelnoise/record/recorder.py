@@ -6,24 +6,25 @@ and one synchronisation, which the checks need, so large batches are cheap and m
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labelnoise.arrays import Array, check_memory
-from labelnoise.errors import InputError, check_integer, described, is_number
+from labelnoise.errors import InputError, described, is_number
 from labelnoise.record import merging, states
 from labelnoise.record.epochs import OpenEpoch
 from labelnoise.record.history import BYTES, EpochRecord, EpochSeries, History
-from labelnoise.record.inputs import read_held_out
+from labelnoise.record.inputs import check_settings, read_held_out
 from labelnoise.record.measures import (
     Measures,
-    both_classes,
     check_probabilities,
     measure_logits,
     measure_probabilities,
-    read_integers,
+    read_batch,
     read_outputs,
 )
 from labelnoise.record.sums import Accumulator, LeastLoss, Rule, RunningSums, class_type
@@ -44,7 +45,7 @@ class Recorder:
 
     Call `update` for each batch, in any order, and `end_epoch` after the last one. A sample that was not seen in an
     epoch has margin and loss NaN and prediction -1 there; so has one whose logits are not numbers, because a run
-    that diverges is worth recording too (its loss may be infinite).
+    that diverges is worth recording too (its loss may be infinite); the first such epoch is warned of.
 
     Args:
         n_samples: number of samples; each has a position in 0..n_samples-1.
@@ -72,14 +73,7 @@ class Recorder:
         budget: int = BUDGET,
         stop: Rule | None = None,
     ) -> None:
-        for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2), ("budget", budget, 0)):
-            check_integer(name, value, least, BUDGET if name == "budget" else 10)
-        if not isinstance(history, bool | np.bool_):
-            raise InputError(f"`history` must be True or False, got {described(history)}; leave it out to keep it")
-        if stop is not None and not callable(stop):
-            raise InputError(f"`stop` must be callable with losses, got {described(stop)}; use for example LeastLoss()")
-        if n_classes > 2**31:
-            raise InputError(f"`n_classes` must be at most 2^31, got {n_classes}; count the classes in the data")
+        check_settings(n_samples, n_classes, history, budget, stop)
         self.n_samples, self.n_classes = int(n_samples), int(n_classes)
         check_memory(40 * self.n_samples, "record fewer samples, or parts of them by several recorders", "the record")
         self._rule = LeastLoss() if stop is None else stop
@@ -88,6 +82,7 @@ class Recorder:
         mask = read_held_out(held_out, self.n_samples)
         self._sums = Accumulator(self.n_samples, self.n_classes, mask if mask.any() else None, self._rule)
         self._epoch: OpenEpoch | None = None
+        self._warned = False
 
     @property
     def epochs(self) -> int:
@@ -157,7 +152,7 @@ class Recorder:
                 of the batch is recorded then.
         """
         outputs = read_outputs("logits", logits, "give the outputs of the network")
-        index, labels, outputs = self._batch("logits", index, outputs, labels)
+        index, labels, outputs = read_batch("logits", index, outputs, labels, self.n_classes)
         self._write(index, outputs, labels, measure_logits)
 
     def update_proba(
@@ -177,7 +172,7 @@ class Recorder:
             InputError: as in `update`, or what is no probability or sums to another number than 1.
         """
         outputs = read_outputs("proba", proba, "give the probabilities of the classes")
-        index, labels, outputs = self._batch("proba", index, outputs, labels)
+        index, labels, outputs = read_batch("proba", index, outputs, labels, self.n_classes)
         check_probabilities(outputs)
         self._write(index, outputs, labels, measure_probabilities)
 
@@ -204,6 +199,9 @@ class Recorder:
             if self._history is not None:
                 self._history.drop_last()
             raise
+        if (fault := self._epoch.fault()) and not self._warned:
+            warnings.warn(f"in epoch {self.epochs} (counted from 1) {fault}", RuntimeWarning, stacklevel=2)
+            self._warned = True
         self._epoch = None
         return record
 
@@ -266,28 +264,33 @@ class Recorder:
         self._given[:] = states.load_state(state, sums, history, self.n_classes)
         self._sums, self._history, self._epoch = sums, history, None
 
+    def save(self, path: str | Path, class_names: Sequence[str] | None = None) -> None:
+        """Write the ended epochs into one .npz file, whole or not at all; `read` brings them back.
+
+        `labelnoise audit FILE` judges the labels by it, and calls the classes by their names where these are given.
+
+        Raises:
+            InputError: a name that does not end in .npz, other names than one a class, or no room for the file.
+        """
+        from labelnoise.record.saving import write_recorder
+
+        write_recorder(self, path, class_names)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recorder:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, a damaged one, or one of something else.
+        """
+        from labelnoise.record.saving import read_recorder
+
+        return read_recorder(path)[0]
+
     def _series(self, name: str) -> EpochSeries:
         if self._history is None:
             raise InputError(f"`{name}` needs the history, got a Recorder with history=False; read its `sums`")
         return EpochSeries(self._history, name)
-
-    def _batch(self, name: str, index: Any, outputs: Array, labels: Any) -> tuple[Array, Array, Array]:
-        """Positions, labels and outputs (b, K) that fit together."""
-        index, labels = (read_integers(word, item, outputs) for word, item in (("index", index), ("labels", labels)))
-        if index.ndim == labels.ndim == 0:  # a batch of one that lost its axis
-            index, labels, outputs = index.reshape(1), labels.reshape(1), outputs.reshape(1, -1)
-        if self.n_classes == 2 and outputs.ndim in (1, 2) and (outputs.ndim == 1 or outputs.shape[1] == 1):
-            outputs = both_classes(outputs, 0.0 if name == "logits" else None)
-        if outputs.ndim != 2 or outputs.shape[1] != self.n_classes:
-            raise InputError(
-                f"`{name}` must have shape (batch, {self.n_classes}), got {tuple(outputs.shape)}; give one row a sample"
-            )
-        if not index.shape == labels.shape == outputs.shape[:1]:
-            raise InputError(
-                f"`index` and `labels` must have one entry a row of `{name}` ({outputs.shape[0]}), got shapes "
-                f"{tuple(index.shape)} and {tuple(labels.shape)}; make them vectors of that length"
-            )
-        return index, labels, outputs
 
     def _write(self, index: Array, outputs: Array, labels: Array, measure: Callable[[Array, Array], Measures]) -> None:
         epoch = self._epoch or OpenEpoch(self._given, self.n_classes, outputs)

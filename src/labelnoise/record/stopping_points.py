@@ -13,8 +13,8 @@ from labelnoise.record.stopping import Fall, Stop
 
 RULES = {
     "oracle": ("T1", "truth known"),
-    "held_out": ("held-out stop", "given labels only"),
-    "rule": ("the stop", "given labels only"),
+    "held_out": ("held-out stop", "best held-out accuracy, given labels only"),
+    "rule": ("the stop", "what ended this run, given labels only"),
     "averaged": ("average around the stop", "given labels only"),
     "last": ("the end", ""),
 }

@@ -20,7 +20,8 @@ def stop_at(evidence: Evidence, chosen: int, stopped: int | None, said: str = ""
         stopped: the record at which the run ends, if it does.
         said: what the rule says of itself.
     """
-    end = evidence.last_known(evidence.records - 1 if stopped is None else stopped)
+    last = evidence.records - 1 if stopped is None else stopped
+    end = evidence.last_known(last)
     both = evidence.seen(chosen, end)
     if evidence.fitted.shape[1] and both.any():
         fall = paired_fall(evidence.fitted[chosen, both], evidence.fitted[end, both])
@@ -28,6 +29,8 @@ def stop_at(evidence: Evidence, chosen: int, stopped: int | None, said: str = ""
     else:
         fall, (seen, words) = None, _loss_rise(evidence, chosen, end)
     reason = f"{said}; {words}" if said else words
+    if end < last:
+        reason += f"; the end is the last record whose held-out outputs are numbers, {last - end} before the last one"
     return Stop(chosen, stopped, seen, reason, fall, _alike(evidence, chosen, end))
 
 

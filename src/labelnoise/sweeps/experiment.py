@@ -17,14 +17,14 @@ from labelnoise.runs.folders import RunFolder, delete_transient, open_run
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page
 from labelnoise.runs.places import flags_of, read_settings
-from labelnoise.runs.reading import read_run
+from labelnoise.runs.reading import Run, read_run
 from labelnoise.runs.setting_types import check_types
 from labelnoise.sweeps.chunks import FOLDER, Finished, Store
 from labelnoise.sweeps.execution import Execution, Work, workers_of
 from labelnoise.sweeps.grid import Axis, read_grid, words_of
 from labelnoise.sweeps.parameters import Setup, parameters_of
 from labelnoise.sweeps.plan import Plan, draw_points, lay_grid, make_plan
-from labelnoise.sweeps.refinement import refine
+from labelnoise.sweeps.refinement import count_stage_one, refine
 from labelnoise.sweeps.variables import check_once, check_variables
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.problem import SignalNoise
@@ -159,8 +159,18 @@ def _summary(grid: Finished, refined: Finished | None) -> dict[str, Any]:
         "cells": [len(table) for table in ok],
         "runs": sum(table.size for table in ok),
         "diverged": sum(int((table == 0).sum()) for table in ok),
+        "stage_one": count_stage_one(results),
         "seconds": sum(result.seconds for result in results),
     }
+
+
+def _findings(run: Run) -> list[str]:
+    """What the command says in the end: what was run, and how much of it has a Stage I."""
+    summary = run.summary
+    with_stage, known = summary.get("stage_one") or (0, 0)
+    stages = f"; Stage I in {with_stage:,} of {known:,} that can have one" * bool(known)
+    diverged = f"; {summary['diverged']:,} diverged" * bool(summary["diverged"])
+    return [f"{summary['runs']:,} runs in {sum(summary['cells']):,} cells{stages}{diverged}"]
 
 
 def run_sweep(
@@ -281,4 +291,5 @@ KIND = Kind(
     transient=(f"{FOLDER}/*",),
     execute=run_sweep,
     options=Execution,
+    findings=_findings,
 )

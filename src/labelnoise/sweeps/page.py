@@ -61,6 +61,7 @@ def _sections(run: Run) -> Sequence[Section]:
     dataset = completed(kept)
     refined = completed(read_dataset(run.path / FILE, REFINED)) if len(run.summary["cells"]) > 1 else None
     page = Page(
+        title="The paper's model: where there is a Stage I, and what it is worth",
         pictures=lambda panels: pictures_of(dataset, refined),
         section_tables=lambda panels: [*_laws(dataset), _swept(dataset)],
         words=WORDS,

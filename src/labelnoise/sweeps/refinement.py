@@ -102,3 +102,11 @@ def _value(axis: Axis, at: float) -> float:
     else:
         between = float(np.interp(at, np.arange(values.size), values))
     return float(np.rint(between)) if axis.parameter.whole else float(rounded(between))
+
+
+def count_stage_one(results: Sequence[Finished]) -> list[int] | None:
+    """Return how many runs have a Stage I, and of how many it is known; None where that was not kept."""
+    if any("stage_one" not in result.columns for result in results):
+        return None
+    known = [np.where(result.columns["ok"] == 1, result.columns["stage_one"], np.nan) for result in results]
+    return [int(sum(np.nansum(table) for table in known)), sum(int(np.isfinite(table).sum()) for table in known)]

@@ -17,11 +17,13 @@ from labelnoise.record.stopping_points import describe_points, held_out_point, l
 from labelnoise.runs.folders import RunFolder
 from labelnoise.runs.kinds import Kind, Progress
 from labelnoise.runs.pages import Page
+from labelnoise.runs.reading import Run
 from labelnoise.runs.setting_types import check_types
 from labelnoise.runs.settings import TAG
 from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
+from labelnoise.theory.findings import FAILS, HOLDS, PREMISE_FAILS
 from labelnoise.theory.limits import of_all_classes
 from labelnoise.theory.optimizers import check_in_span
 from labelnoise.theory.problem import SignalNoise
@@ -136,6 +138,27 @@ def _stops(run: Trajectory) -> list[dict[str, Any]]:
     return describe_points(points, run.seed, columns, gains=dict.fromkeys(errors, -1))
 
 
+def _findings(run: Run) -> list[str]:
+    """What the command says in the end: how many seeds have a Stage I, what it is worth, how many claims hold."""
+    stages, rows = run.summary["stages"], run.summary["stops"]
+    t1 = [stage["t1"] for stage in stages if stage["t1"] is not None]
+    seeds = {stage["seed"] for stage in stages if stage["t1"] is not None} or {stage["seed"] for stage in stages}
+    lead = f"Stage I in {len(t1)} of {len(stages)} seeds"
+    if t1:
+        lead += f", T1 at step {np.mean(t1):.0f}" + f" ({min(t1)} to {max(t1)})" * (len(set(t1)) > 1)
+    errors = []
+    for rule, where in (("oracle", "at T1"), ("last", "at the end")):
+        known = [row["test_error_seen"] for row in rows if row["rule"] == rule and row["seed"] in seeds]
+        known = [error for error in known if error is not None]
+        errors += [f"{np.mean(known):.1%} {where}"] if known else []
+    verdicts = [check["verdict"] for check in run.summary["checks"]]
+    decided = [verdict for verdict in verdicts if verdict in (HOLDS, FAILS)]
+    premise = verdicts.count(PREMISE_FAILS)
+    claims = f"claims that hold: {decided.count(HOLDS)} of {len(decided)} that hold or fail"
+    claims += f" (of {premise} more the premise fails)" * bool(premise)
+    return ["; ".join([lead, *["test error on seen noise " + ", ".join(errors)] * bool(errors), claims])]
+
+
 def _page() -> Page:
     from labelnoise.theory.page import PAGE
 
@@ -155,4 +178,5 @@ KIND = Kind(
     page=_page,
     summary=("noise", "stops", "stages", "checks", "conditions", "stage_one_scale", "zeta_std"),
     upgrade=_upgrade,
+    findings=_findings,
 )

@@ -203,6 +203,7 @@ def _verdict(check: Mapping[str, Any]) -> Cell:
 
 
 PAGE = Page(
+    title="The paper's model: its stages, and which claims hold",
     look=LOOK,
     pictures=_pictures,
     quotes=_quotes,

@@ -19,6 +19,7 @@ from labelnoise.theory.findings import (
     Verdict,
     not_measured,
 )
+from labelnoise.theory.scales import stage_one_scale
 from labelnoise.theory.trajectory import Trajectory, TrajectoryBatch
 
 
@@ -75,15 +76,29 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Call
 
 
 def _within_premise(run: Trajectory, finding: Finding) -> Finding:
-    """The finding; where the run is not trained as in the paper, its numbers under a premise that fails."""
-    departures = [*run.config.dynamics.departures, *run.draw.departures]
-    if not departures or finding.verdict not in (HOLDS, FAILS, CONSTANT_ONLY):
+    """The finding; where the run is not trained as in the paper, its numbers under a premise that fails.
+
+    The conditions have unknown constants, so a learning rate fails them only where no constant would do: where Stage I
+    would be over within a step.
+    """
+    if finding.verdict not in (HOLDS, FAILS, CONSTANT_ONLY):
         return finding
-    others = "; ".join(departures)
-    reason = (
-        f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others} ({finding.reason})"
-    )
-    return replace(finding, verdict=PREMISE_FAILS, reason=reason)
+    if departures := [*run.config.dynamics.departures, *run.draw.departures]:
+        others = "; ".join(departures)
+        proved = f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others}"
+    elif (scale := _stage_one_scale(run)) < 1:
+        proved = (
+            f"proved for a small learning rate, not for one with which n m / (eta sigma_xi^2 d), the scale of T1, is "
+            f"{scale:.2g} of a step: lower `lr`"
+        )
+    else:
+        return finding
+    return replace(finding, verdict=PREMISE_FAILS, reason=f"{proved} ({finding.reason})")
+
+
+def _stage_one_scale(run: Trajectory) -> float:
+    """The scale of T1 in steps; NaN where the distribution is not known."""
+    return np.nan if run.draw.problem is None else stage_one_scale(run.draw.problem, run.config.lr)
 
 
 def _overall(findings: list[Finding]) -> Verdict:

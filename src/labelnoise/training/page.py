@@ -187,6 +187,12 @@ def _attribution(panels: Sequence[Panel]) -> list[Picture]:
     ]
 
 
+WORDS = {
+    "Held-out stop": "the epoch around which held-out accuracy is best, in a mean of five. It is looked up in every "
+    "run after it is over, so that runs can be compared, and ends none.",
+    "The stop": "of a run with --stop: the epoch that its own rule chose, by the least held-out loss unless another "
+    "rule was asked for; the run was ended by it, after its patience. Accuracy and loss need not agree on the epoch.",
+}
 PAGE = Page(
     look=LOOK,
     pictures=_pictures,
@@ -194,5 +200,6 @@ PAGE = Page(
     stops=STOPS,
     stopping=_stopping,
     members=read_members,
+    words=WORDS,
     files={"history.csv": HISTORY, "samples.npz": SAMPLES},
 )
