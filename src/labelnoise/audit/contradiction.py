@@ -84,7 +84,7 @@ def surest(views: Sequence[Early], given: Int[np.ndarray, " n"]) -> float:
         count = max(-(-seen.size // PARTS), 1)
         first = seen[np.argsort(-sure[seen], kind="stable")[:count]]
         shares.append(float((predicted[first] != given[first]).mean()))
-    return _ends(np.mean(shares), count)[0]
+    return _ends(float(np.mean(shares)), count)[0]
 
 
 def places(predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
