@@ -58,7 +58,7 @@ def _shrunk(images: np.ndarray, size: int) -> np.ndarray:
     return np.round(blocks.mean(axis=(3, 5))).astype(np.uint8)
 
 
-def _table(read: Callable[[Path, np.random.Generator], tuple[Any, Any]], n: int, n_test: int, scaled: bool = True):
+def table(read: Callable[[Path, np.random.Generator], tuple[Any, Any]], n: int, n_test: int, scaled: bool = True):
     """A table of which n rows are trained on and n_test others are the test set."""
 
     def load(root: Path, seed: int) -> Source:
@@ -138,12 +138,12 @@ SOURCES: dict[str, Callable[[Path, int], Source]] = {
     "fashion": _images("fashion-mnist-small", 14, 200, 1_000, 30),
     "cifar10": _images("cifar10-ten-classes-small", 16, 200, 1_000, 30),
     "cifar-pair": _images("cifar10-airplane-automobile", 16, 1_000, 1_000, 30),
-    "adult": _table(_adult, 4_000, 4_000),
-    "breast-cancer": _table(_of_sklearn("breast_cancer"), 400, 169),
-    "wine": _table(_of_sklearn("wine"), 125, 53),
-    "digits-table": _table(_of_sklearn("digits"), 1_200, 597),
-    "fried": _table(fried, 2_000, 1_000),
-    "2dplanes": _table(planes, 2_000, 1_000),
+    "adult": table(_adult, 4_000, 4_000),
+    "breast-cancer": table(_of_sklearn("breast_cancer"), 400, 169),
+    "wine": table(_of_sklearn("wine"), 125, 53),
+    "digits-table": table(_of_sklearn("digits"), 1_200, 597),
+    "fried": table(fried, 2_000, 1_000),
+    "2dplanes": table(planes, 2_000, 1_000),
     "banking77": _banking77,
 }
 """Each data set by name: a function of the folder with data and a seed."""
