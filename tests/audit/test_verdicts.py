@@ -8,7 +8,7 @@ import pytest
 import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
-from labelnoise.audit.contradiction import fifths, surest, wilson
+from labelnoise.audit.contradiction import contradicted_shares, fifths, surest, wilson
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
@@ -150,6 +150,33 @@ def test_the_interval_reaches_down_to_what_the_surest_samples_show(votes):
     assert rates.low == wilson(int((predicted != given)[first].sum()), 600)[0]
     unseen = np.append(predicted, -1), np.append(sure, 2.0)
     assert surest([unseen], np.append(given, 0)) == rates.low
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_anchors_lose_what_the_networks_errors_add(hard, monkeypatch):
+    """A tenth of the labels of three classes are wrong; the network errs on none, or on more the less sure it is."""
+    rng = np.random.default_rng(0)
+    n = 6000
+    true, given = labels(n, 3, 0.1)
+    sure = rng.random(n)
+    errs = rng.random(n) < (1 - sure if hard else 0)
+    predicted = np.where(errs, (true + 1) % 3, true)
+    rates = estimate_rates(predicted, sure, given, np.ones(n, bool), 3)
+    with monkeypatch.context() as patched:
+        patched.setattr("labelnoise.audit.rates.errors_of", lambda shares, much: (0.0, 1.0))
+        anchors = estimate_rates(predicted, sure, given, np.ones(n, bool), 3)
+    assert rates.low <= 0.1 <= rates.high
+    assert rates.wrong.sum() == pytest.approx(rates.rate) and (rates.transition.sum(axis=1) == pytest.approx(1))
+    if not hard:  # a tenth is contradicted, all of it wrong labels
+        assert (rates.rate, rates.high) == (anchors.rate, anchors.high)
+        return
+    shares, _ = contradicted_shares(predicted, sure, given)  # more than half is contradicted: the line alone
+    assert shares.mean() > 0.5 and anchors.rate > 0.2
+    assert rates.rate == pytest.approx(max(2 * shares[0] - shares[1], 0), abs=1e-12) and abs(rates.rate - 0.1) < 0.05
+    factor = rates.rate / anchors.rate
+    assert rates.transition[0, 1] == pytest.approx(factor * anchors.transition[0, 1])
+    assert rates.wrong == pytest.approx(factor * anchors.wrong)
+    assert anchors.low > 0.1 > rates.low
 
 
 def test_fifths_by_hand():
