@@ -102,20 +102,24 @@ def rows_of(data: str, noise: str, seed: int) -> list[dict]:
     source = TABLES[data](Path(), seed)
     given = labels_of(Setting(data, "", noise, "", seed), source)
     wrong, rows = given != source.y, []
+    facts = {"half": "choosing" if seed in CHOOSING else "reporting", "data": data}
     for way, train in (("one training", by_training), ("folds", by_folds)):
         training = train(source, given, seed)
         for name, verdict in (("without", without(training)), ("with", judge([training]))):
-            rate, known = verdict.rates, verdict.rates.known
-            rows.append(
-                {
-                    "half": "choosing" if seed in CHOOSING else "reporting", "data": data, "audited by": way,
-                    "correction": name, "wrong": wrong.mean(), "bias": rate.rate - wrong.mean(),
-                    "error": abs(rate.rate - wrong.mean()), "holds": rate.low <= wrong.mean() <= rate.high,
-                    "F1": decided(wrong, verdict.flagged)["f1"] if wrong.any() else np.nan,
-                    "clean flagged": np.nan if wrong.any() else verdict.flagged.mean(), "undecided": not known,
-                }
-            )  # fmt: skip
+            rows.append(facts | {"audited by": way, "correction": name} | judged(wrong, verdict))
     return rows
+
+
+def judged(wrong: np.ndarray, verdict: Verdict) -> dict[str, float]:
+    """Say how far a rate is from the truth, and what the flags are worth; NaN where nothing was decided."""
+    rate, true = verdict.rates, wrong.mean()
+    holds = float(rate.low <= true <= rate.high) if rate.known else np.nan
+    some = bool(wrong.any())
+    return {
+        "bias": rate.rate - true, "error": abs(rate.rate - true), "holds": holds,
+        "F1": decided(wrong, verdict.flagged)["f1"] if some else np.nan,
+        "clean flagged": np.nan if some else verdict.flagged.mean(), "undecided": not rate.known,
+    }  # fmt: skip
 
 
 def main() -> None:

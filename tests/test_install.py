@@ -18,7 +18,7 @@ TINY = "--n 20 --d 300 --m 2 --mu-norm 8 --lr 0.05 --steps 40 --test-draws 20 --
 WITHOUT_EXTRAS = ("", "noise", "runs", "record", "theory", "reproduce")
 """Rooms that promise to need no extra, but for their modules that draw and the compiled kernels."""
 
-NEEDY = ("figures", "page", "kernels", "products")
+NEEDY = ("figures", "page", "kernels", "products", "compiled_numbers")
 """Those modules."""
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from labelnoise.audit.contradiction import contradicted_shares, fifths, surest, 
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
-from labelnoise.audit.learning import learning_of
+from labelnoise.audit.learning import learning_of, undecided_rates
 from labelnoise.audit.pooling import Basis
 from labelnoise.audit.rates import class_factors, estimate_rates
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
@@ -567,5 +567,9 @@ def test_a_network_that_errs_a_lot_is_said_to_count_its_own_errors():
         basis = Basis(predicted, np.zeros(1000), predicted, np.full(1000, 0.8), np.ones(1000, bool), ())
         said[hard] = learning_of(basis, given, 10)
     assert said[0].doubt == "" and said[0].fitted > 0.7
-    assert said[9].fitted < 0.65 and "it errs a lot" in said[9].doubt and "may be too high" in said[9].doubt
-    assert replace(said[9], held_out=49).doubt == replace(said[9], chance=0.5).doubt == ""
+    assert said[9].fitted < 0.55 and "it errs a lot" in said[9].doubt and "far too high" in said[9].doubt
+    assert replace(said[9], held_out=49).doubt == replace(said[9], chance=0.56).doubt == ""
+    two = replace(said[9], chance=0.5)
+    assert replace(two, fitted=0.74).poor and not replace(two, fitted=0.76).poor
+    rates = replace(estimate_rates(predicted, np.full(1000, 0.8), given, np.ones(1000, bool), 10), rate=0.3, low=0.2)
+    assert [undecided_rates(rates, said[hard])[0].low for hard in (0, 9)] == [0.2, 0]

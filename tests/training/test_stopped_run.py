@@ -58,7 +58,7 @@ def test_the_page_shows_the_average(stopped):
     page = write_report(stopped).read_text()
     averaged = row(stopped, "averaged")
     assert "held-out stop (best held-out accuracy, given labels only)" in page
-    assert "the stop (what ended this run, given labels only)" in page
+    assert "the stop (chosen by the rule of --stop, given labels only)" in page
     assert "looked up in every run after it is over" in page and "the epoch that its own rule chose" in page
     assert "average around the stop" in page and f"{averaged['test_accuracy']:.3f}" in page
     assert f"the average of the weights of epochs {averaged['first_epoch']} to {averaged['last_epoch']}" in page

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from labelnoise.audit.rates import Rates, unknown_rates
 
 UNDECIDED, DOUBTFUL = 1.0, 2.0
 """Standard errors ahead of chance below which nothing is decided, and below which a reader is warned."""
-POOR, SEVERAL, ENOUGH = 0.65, 0.45, 50
-"""Share of given labels that a network predicts, chance and held-out samples: below the first two and from the third on
-its own errors may pass for wrong labels."""
+POOR, EVEN, ENOUGH = 0.5, 0.55, 50
+"""Part of the way from chance to all given labels below which errors of a network may pass for wrong labels, where
+chance is at most the second and held-out samples are at least the third."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,22 @@ class Learning:
         )
 
     @property
+    def poor(self) -> bool:
+        """Whether the network errs a lot, or many labels are wrong: the two are hard to tell apart."""
+        return (
+            self.held_out >= ENOUGH
+            and self.chance <= EVEN
+            and self.fitted - self.chance < POOR * (1 - self.chance)
+            and self.errors >= DOUBTFUL
+        )
+
+    @property
     def doubt(self) -> str:
         """A sentence where little speaks for the network, or where it errs a lot; else none."""
-        if self.held_out >= ENOUGH and self.fitted < POOR and self.chance < SEVERAL and self.errors >= DOUBTFUL:
+        if self.poor:
             return (
-                f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart, so "
-                "that the number of wrong labels may be too high, and nearer to the lower end of the interval; stop "
+                f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart; the "
+                "number of wrong labels and the chances may be far too high, so the interval begins at none: stop "
                 "reviewing where suspects are mostly right"
             )
         if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
@@ -75,7 +85,7 @@ def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
 def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
     """Say why nothing can be decided, if so: the network has learnt nothing, or more than half may be wrong.
 
-    The rate is NaN then.
+    The rate is NaN then. Where a network errs a lot, its interval begins at 0.
     """
     if not rates.known or not learning.held_out:
         return rates, ""
@@ -84,7 +94,7 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
     elif rates.rate > 0.5:
         why = f"about {rates.rate:.0%} of the labels seem wrong"
     else:
-        return rates, ""
+        return (replace(rates, low=0.0) if learning.poor else rates), ""
     words = (
         f"nothing can be decided: {why}; either more than half of the labels are wrong, so that wrong and right look "
         "alike, or there are too few samples to learn from, or they do not tell the classes apart"

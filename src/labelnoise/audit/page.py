@@ -20,7 +20,10 @@ MARGINS = (
     "rest above; suspects that rise later are memorised, and those that were held out stay below. "
 )
 
-HELD = "held the true number in 88 to 97 % of audits where that is known: docs/detection.md"
+HELD = (
+    "held the true number in 88 to 97 % of audits where that is known, in fewer where a model errs a lot: "
+    "docs/detection.md"
+)
 """How often the interval holds what it should: the least and the largest share of two halves of 72 audits."""
 
 CANNOT = (
@@ -31,7 +34,7 @@ CANNOT = (
     ("Right labels of rare or hard samples", "The model errs on them, and some are flagged: a suspect is to be "
      "reviewed, not deleted."),
     ("Classes that overlap", "Where the samples do not tell the classes apart, right labels contradict the model, too, "
-     "and count as wrong: the interval holds the error of counting, not this one."),
+     "and count as wrong: where much is contradicted the interval begins at none, and the number may be too high."),
     ("More wrong labels than right ones", "Then the model learns the wrong ones, and wrong and right look alike."),
     ("Samples that belong to no class, or to several", "One of the classes is suggested all the same."),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from labelnoise.record.stopping import Fall, Stop
 RULES = {
     "oracle": ("T1", "truth known"),
     "held_out": ("held-out stop", "best held-out accuracy, given labels only"),
-    "rule": ("the stop", "what ended this run, given labels only"),
+    "rule": ("the stop", "chosen by the rule of --stop, given labels only"),
     "averaged": ("average around the stop", "given labels only"),
     "last": ("the end", ""),
 }

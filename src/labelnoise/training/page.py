@@ -191,7 +191,8 @@ WORDS = {
     "Held-out stop": "the epoch around which held-out accuracy is best, in a mean of five. It is looked up in every "
     "run after it is over, so that runs can be compared, and ends none.",
     "The stop": "of a run with --stop: the epoch that its own rule chose, by the least held-out loss unless another "
-    "rule was asked for; the run was ended by it, after its patience. Accuracy and loss need not agree on the epoch.",
+    "rule was asked for; where its patience ran out before the epochs did, it ended the run. Accuracy and loss need "
+    "not agree on the epoch.",
 }
 PAGE = Page(
     look=LOOK,
