@@ -26,6 +26,7 @@ from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
 from labelnoise.theory.engines import ENGINES, Training
 from labelnoise.theory.problem import SignalNoise
+from labelnoise.theory.products import multiply
 from labelnoise.theory.simulation import simulate
 
 STEPS = 2_000
@@ -89,21 +90,31 @@ def against_autograd(d: int, dense_steps: int, goal: float, rounds: int) -> None
 
 @numba.njit(nogil=True)
 def multiply_runs(first: int, last: int, count: int, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-    """Products of some runs: a run's matrices stay in the cache, as in the engine."""
+    """Products of some runs by BLAS: a run's matrices stay in the cache, as in the engine."""
     for run in range(first, last):
         for _ in range(count):
             np.dot(left[run], right[run], out[run])
 
 
-def products(left: np.ndarray, right: np.ndarray, threads: int) -> Callable[[int], None]:
-    """Return multiply(count): the products of a batch (R, 2m, q)(R, q, q) alone, compiled, runs spread over threads."""
+@numba.njit(nogil=True)
+def multiply_runs_by_engine(
+    first: int, last: int, count: int, left: np.ndarray, right: np.ndarray, out: np.ndarray
+) -> None:
+    """The same by the engine's own product."""
+    for run in range(first, last):
+        for _ in range(count):
+            multiply(left[run], right[run], out[run])
+
+
+def products(runs_of: Callable[..., None], left: np.ndarray, right: np.ndarray, threads: int) -> Callable[[int], None]:
+    """Return task(count): the products of a batch (R, 2m, q)(R, q, q) alone, compiled, runs spread over threads."""
     out, cuts = np.empty_like(left), np.linspace(0, len(left), threads + 1).astype(int)
 
-    def multiply(count: int) -> None:
+    def task(count: int) -> None:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda *runs: multiply_runs(*runs, count, left, right, out), cuts[:-1], cuts[1:]))
+            list(pool.map(lambda *runs: runs_of(*runs, count, left, right, out), cuts[:-1], cuts[1:]))
 
-    return multiply
+    return task
 
 
 def against_own_product(runs: int, steps: int, threads: int, rounds: int) -> None:
@@ -113,14 +124,16 @@ def against_own_product(runs: int, steps: int, threads: int, rounds: int) -> Non
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     start = span.init(draws, np.full(runs, lr), SimulateConfig(steps=steps), None, "float64")
     training = Training(start, start, np.full(runs, -np.inf), np.full(runs, True))
-    multiply = products(start.products.copy(), np.ascontiguousarray(start.system.bank.kernel), threads)
+    matrices = start.products.copy(), np.ascontiguousarray(start.system.bank.kernel), threads
+    by_blas, by_engine = products(multiply_runs, *matrices), products(multiply_runs_by_engine, *matrices)
     tasks = {
-        "product": lambda: multiply(steps),
+        "product": lambda: by_blas(steps),
+        "own product": lambda: by_engine(steps),
         "compiled": lambda: compiled.advance(training, steps),
         "span": lambda: ENGINES["span"].advance(training, steps),
     }
     times = alternate(tasks, rounds)
-    print(f"a tracked step of {runs} runs, {threads} threads, against its own (40 x 202)(202 x 202) products")
+    print(f"a tracked step of {runs} runs, {threads} threads, against its own (40 x 202)(202 x 202) products by BLAS")
     in_units(times, "product", 1 / steps / runs, " products")
     step, share = times["compiled"] / times["product"], times["product"] / times["compiled"]
     if runs == 1:
@@ -197,10 +210,10 @@ def one_large_run() -> None:
     draw, start = problem.sample(seed=0), time.perf_counter()
     simulate(draw, lr=lr, steps=1_000, record_every=1_000, test_draws=0)
     whole = time.perf_counter() - start
-    multiply = products(np.ones((1, 100, 2_002)), np.ones((1, 2_002, 2_002)), 1)
-    multiply(1)
+    by_blas = products(multiply_runs, np.ones((1, 100, 2_002)), np.ones((1, 2_002, 2_002)), 1)
+    by_blas(1)
     start = time.perf_counter()
-    multiply(100)
+    by_blas(100)
     alone = 10 * (time.perf_counter() - start)
     print(
         f"n=2,000, m=50, d=10^6, 1,000 steps: {whole:.1f} s, its products alone {alone:.1f} s ({whole / alone:.2f})\n"

@@ -1,21 +1,28 @@
-"""The compiled product of a training step, H = C K: of large runs by BLAS, of small ones by the processor's vectors.
+"""The compiled product of a training step, H = C K: of large runs by BLAS, of others by the processor's vectors.
 
-A vector holds the same entry of `LANES` runs (see `lanes`), or neighbours in a row of a single run. A block of 4 x 2
-vectors of H is summed in registers: six loads for eight fused multiply-adds, no shuffle. Either way an entry is the
-same sum in the same order, to the bit. Numba knows no vectors, so the block is written in LLVM's words.
+A vector holds the same entry of `LANES` runs (see `lanes`), or neighbours in a row of a single run. A block of 4 x 2 or
+4 x 3 vectors of H is summed in registers: seven loads for twelve fused multiply-adds, no shuffle, and no matrix is laid
+out anew, as BLAS does at each call. Either way an entry is the same sum in the same order, to the bit. Numba knows no
+vectors, so the block is written in LLVM's words.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from labelnoise.theory.lanes import LANES, SMALL
+
+PANEL = 3 * LANES
+"""Columns of a block of a single run."""
+MIDDLING = SMALL if binding.get_host_cpu_features().get("avx512f") else 224
+"""Patches up to which a single run goes without BLAS: the second cache holds its kernel. BLAS may know wider vectors."""
 
 INDEX, NUMBER = ir.IntType(64), ir.DoubleType()
 
@@ -86,37 +93,55 @@ def _block_of(rows: int, columns: int, width: int, lanes: int) -> Any:
     return block
 
 
-_lanes_4x2, _lanes_4x1, _lanes_1x1 = (_block_of(*sizes, LANES, LANES) for sizes in ((4, 2), (4, 1), (1, 1)))
-_row_4x2, _row_4x1, _row_1x1 = (_block_of(*sizes, LANES, 1) for sizes in ((4, 2), (4, 1), (1, 1)))
-_entries_4, _entry = (_block_of(rows, 1, 1, 1) for rows in (4, 1))
+_lanes_4x2, _lanes_1x1 = (_block_of(*sizes, LANES, LANES) for sizes in ((4, 2), (1, 1)))
+_row_4x3, _row_1x3 = (_block_of(*sizes, LANES, 1) for sizes in ((4, 3), (1, 3)))
+_entry = _block_of(1, 1, 1, 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+compiled = partial(njit, cache=True, nogil=True, error_model="numpy")
+
+
+@compiled()
 def multiply(coefficients, kernel, products):
-    """H = C K of each run; H and C (2m, q L), K (q, q L)."""
+    """H = C K of each run; H and C (2m, q L), K (q, q L).
+
+    The last block of a row or column begins early where it would not be full: what two blocks hold is summed twice,
+    to the same.
+    """
     filters, q = coefficients.shape[0], kernel.shape[0]
-    whole = filters - filters % 4
     if kernel.shape[1] > q:
-        for k in range(0, whole, 4):
-            for p in range(0, q - 1, 2):
-                _lanes_4x2(coefficients, kernel, products, k, p)
-            if q % 2:
-                _lanes_4x1(coefficients, kernel, products, k, q - 1)
-        for k in range(whole, filters):
+        _multiply_group(coefficients, kernel, products, filters, q)
+    elif q > MIDDLING:
+        np.dot(coefficients, kernel, products)
+    elif q >= PANEL:
+        _multiply_run(coefficients, kernel, products, filters, q)
+    else:
+        for k in range(filters):
+            for p in range(q):
+                _entry(coefficients, kernel, products, k, p)
+
+
+@compiled()
+def _multiply_group(coefficients, kernel, products, filters, q):
+    """The products of `LANES` runs, row after row."""
+    if filters < 4:
+        for k in range(filters):
             for p in range(q):
                 _lanes_1x1(coefficients, kernel, products, k, p)
-    elif q <= SMALL:
-        for k in range(0, whole, 4):
-            for p in range(0, q - 7, 8):
-                _row_4x2(coefficients, kernel, products, k, p)
-            for p in range(q - q % 8, q - 3, 4):
-                _row_4x1(coefficients, kernel, products, k, p)
-            for p in range(q - q % 4, q):
-                _entries_4(coefficients, kernel, products, k, p)
-        for k in range(whole, filters):
-            for p in range(0, q - 3, 4):
-                _row_1x1(coefficients, kernel, products, k, p)
-            for p in range(q - q % 4, q):
-                _entry(coefficients, kernel, products, k, p)
-    else:
-        np.dot(coefficients, kernel, products)
+        return
+    for k in range(0, filters, 4):
+        for p in range(0, q, 2):
+            _lanes_4x2(coefficients, kernel, products, min(k, filters - 4), min(p, q - 2))
+
+
+@compiled()
+def _multiply_run(coefficients, kernel, products, filters, q):
+    """The product of one run, `PANEL` columns of its kernel after the other: they stay in the first cache."""
+    for p in range(0, q, PANEL):
+        first = min(p, q - PANEL)
+        if filters < 4:
+            for k in range(filters):
+                _row_1x3(coefficients, kernel, products, k, first)
+        else:
+            for k in range(0, filters, 4):
+                _row_4x3(coefficients, kernel, products, min(k, filters - 4), first)
