@@ -18,7 +18,7 @@ import numpy as np
 
 import labelnoise as ln
 from audit import CASES, NOISE
-from labelnoise.audit.contradiction import fifths
+from labelnoise.audit.contradiction import View, fifths
 from labelnoise.audit.judging import judge
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
@@ -46,8 +46,10 @@ def measure(case: str, noise: str, root: Path) -> str:
     outside = np.array([one.held_out for one in trainings])
     first, everyone = outside.argmax(axis=0), np.arange(given.size)
     predicted, sure = (np.array(part) for part in zip(*early, strict=True))
-    own = fifths([(predicted[first, everyone], sure[first, everyone])], given)[0]
-    trained = fifths([(np.where(mask, -1, p), s) for mask, (p, s) in zip(outside, early, strict=True)], given)[0]
+    held_out = predicted[first, everyone]
+    own = fifths([View(held_out, sure[first, everyone], held_out != given)])[0]
+    votes = [(np.where(mask, -1, p), s) for mask, (p, s) in zip(outside, early, strict=True)]
+    trained = fifths([View(p, s, p != given) for p, s in votes])[0]
     verdict, wrong = judge(trainings), given != true
     left_out, margin = (
         np.mean([score(one) for one in trainings], axis=0) for score in (left_out_margin, margin_to_twice)
@@ -64,9 +66,8 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, default=Path(os.environ.get("LABELNOISE_DATA", "data")))
     parser.add_argument("--cases", nargs="*", choices=("adult", "banking77"), default=["adult", "banking77"])
     given = parser.parse_args()
-    print(
-        "| data | flips | wrong | anchors | fifths, out of fold | fifths, trained | AP | left out | margin | mean rank |"
-    )
+    columns = "data, flips, wrong, anchors, fifths out of fold, fifths trained, AP, left out, margin, mean rank"
+    print(f"| {' | '.join(columns.split(', '))} |")
     print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for case in given.cases:
         for noise in NOISE if case == "adult" else list(NOISE)[:2]:

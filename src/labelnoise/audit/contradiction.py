@@ -2,88 +2,106 @@
 
 Where a network errs it contradicts right labels, most where it is least sure; where it has begun to memorise, it
 accepts wrong ones, most where it is surest. Label noise alone is the same everywhere.
+
+Two views of a training are averaged, whose biases are opposite: what it predicts up to the stop, of which some wrong
+labels are memorised, and what it would predict up to twice the stop of a sample that it had not trained on, which errs
+more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
-    Early = tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]
+
+class View(NamedTuple):
+    """What a network says of each sample and its given label."""
+
+    predicted: Int[np.ndarray, " n"]
+    """Class; -1 where the sample was not seen."""
+    sure: Float[np.ndarray, " n"]
+    """Its probability."""
+    contradicted: Bool[np.ndarray, " n"]
+    """Whether another class than the given one is more likely."""
+
 
 PARTS = 5
 """Parts of each predicted class, from the surest to the least sure."""
 QUANTILES = (0.2, 0.4, 0.6)
 """Of the parts' shares of contradicted labels: lower end, rate and upper end, where the network errs little."""
-LITTLE, MUCH, MUCH_HELD_OUT = 0.25, 0.7, 0.5
-"""Share of contradicted labels up to which they are taken for wrong ones, and from which on for errors of the network;
-among held-out samples errors are more frequent."""
+
+
+class Errors(NamedTuple):
+    """What of the contradicted labels is taken for errors of the network."""
+
+    little: float
+    """Share of contradicted labels up to which none is."""
+    much: float
+    """Share from which on all is but what the line leaves."""
+    beyond: float
+    """Parts that the line goes on beyond the surest."""
+
+
+OF_ALL, OF_HELD_OUT = Errors(0.2, 0.7, 1.5), Errors(0.25, 0.5, 1.0)
+"""Of all samples by two views, and of held-out ones, whose errors are more frequent."""
 Z = 1.645
 """Standard errors on each side of a 90 % interval."""
 
 
-def fifths(early: Sequence[Early], given: Int[np.ndarray, " n"]) -> tuple[float, float, float]:
+def fifths(views: Sequence[View]) -> tuple[float, float, float]:
     """Return the rate, and the ends of its 90 % interval.
 
     Let c_1 to c_5 be the shares of contradicted labels of the five parts, c their mean and q their quantiles. Where
     little is contradicted the network errs little, and the rate is q(0.4): c_1 is too low, since wrong labels are
     memorised there. Where much is, most of it is its errors, fewer from part to part towards the surest; the rate is
-    what is left one part further on a straight line, l = max(2 c_1 - c_2, 0). In between both have a say:
+    what is left 1.5 parts further on a straight line, l = max(c_1 - 1.5 (c_2 - c_1), 0). In between both have a say:
 
-        rate = (1 - w) q(0.4) + w min(l, q(0.4)),    w = (c - 0.25) / 0.45 within [0, 1].
+        rate = (1 - w) q(0.4) + w min(l, q(0.4)),    w = (c - 0.2) / 0.5 within [0, 1].
 
     The interval reaches up to (1 - w) q(0.6) + w c_2 and down to the least of q(0.2), l and what the surest fifth of
-    all samples shows, see `surest`, each with the error of its samples. Of several trainings the shares are averaged.
-
-    Args:
-        early: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
-        given: (n,) given labels.
+    all samples shows, see `surest`, each with the error of its samples. Of several views the shares are averaged.
     """
-    every = [contradicted_shares(*one, given) for one in early]
+    every = [contradicted_shares(view) for view in views]
     mean = np.nanmean([share for share, _ in every], axis=0)
     shares, number = mean[np.isfinite(mean)], max(count for _, count in every)
     low, middle, high = np.quantile(shares, QUANTILES)
-    errs, line = errors_of(shares, MUCH)
+    errs, line = errors_of(shares, OF_ALL)
     line = min(line, middle)
     rate, upper = (1 - errs) * middle + errs * line, (1 - errs) * high + errs * max(line, shares[:2][-1])
     most, one = max(round(3 / PARTS * number), 1), max(round(number / PARTS), 1)
-    least = min(_ends(low, most)[0], _ends(line, one)[0], surest(early, given))
+    least = min(_ends(low, most)[0], _ends(line, one)[0], surest(views))
     return float(rate), least, _ends(upper, most)[1]
 
 
-def errors_of(shares: Float[np.ndarray, " parts"], much: float) -> tuple[float, float]:
+def errors_of(shares: Float[np.ndarray, " parts"], errors: Errors) -> tuple[float, float]:
     """Return how far contradicted labels are to be taken for the network's errors, w of `fifths`, and the line l.
 
     Args:
         shares: of contradicted labels, the surest part first.
-        much: mean share from which on w is 1.
+        errors: what is taken for errors.
     """
-    errs = np.clip((shares.mean() - LITTLE) / (much - LITTLE), 0, 1)
-    return float(errs), max(float(2 * shares[0] - shares[:2][-1]), 0.0)
+    errs = np.clip((shares.mean() - errors.little) / (errors.much - errors.little), 0, 1)
+    return float(errs), max(float(shares[0] - errors.beyond * (shares[:2][-1] - shares[0])), 0.0)
 
 
-def surest(views: Sequence[Early], given: Int[np.ndarray, " n"]) -> float:
+def surest(views: Sequence[View]) -> float:
     """Return the lower end of the 90 % interval of the share of contradicted labels in the surest fifth of all samples.
 
     The estimates look at each predicted class by itself, so that wrong labels of one class are not missed; but a class
     that the network takes for another errs among its surest samples, too. Over all classes together the surest samples
     are those of the classes that it knows: what is contradicted there is hardly its error, and the rate may be as low.
-
-    Args:
-        views: of each training the predicted class (n,), -1 where a sample was not seen, and its probability (n,).
-        given: (n,) given labels; -1 where there is none.
     """
     shares, count = [], 1
-    for predicted, sure in views:
-        seen = np.flatnonzero((predicted >= 0) & (given >= 0))
+    for view in views:
+        seen = np.flatnonzero(view.predicted >= 0)
         count = max(-(-seen.size // PARTS), 1)
-        first = seen[np.argsort(-sure[seen], kind="stable")[:count]]
-        shares.append(float((predicted[first] != given[first]).mean()))
+        first = seen[np.argsort(-view.sure[seen], kind="stable")[:count]]
+        shares.append(float(view.contradicted[first].mean()))
     return _ends(float(np.mean(shares)), count)[0]
 
 
@@ -115,13 +133,10 @@ def _ends(share: float, n: int) -> tuple[float, float]:
     return wilson(round(float(share) * n), n)
 
 
-def contradicted_shares(
-    predicted: Int[np.ndarray, " n"], sure: Float[np.ndarray, " n"], given: Int[np.ndarray, " n"]
-) -> tuple[Float[np.ndarray, " parts"], int]:
+def contradicted_shares(view: View) -> tuple[Float[np.ndarray, " parts"], int]:
     """Return the shares of contradicted labels of the five parts, NaN of an empty one, and the number of samples."""
-    seen = (predicted >= 0) & (given >= 0)
-    contradicted = predicted[seen] != given[seen]
-    part = np.minimum((PARTS * places(predicted[seen], sure[seen])).astype(int), PARTS - 1)
+    seen = view.predicted >= 0
+    part = np.minimum((PARTS * places(view.predicted[seen], view.sure[seen])).astype(int), PARTS - 1)
     size = np.bincount(part, minlength=PARTS)
-    sums = np.bincount(part, contradicted, minlength=PARTS)
+    sums = np.bincount(part, view.contradicted[seen], minlength=PARTS)
     return np.divide(sums, size, out=np.full(PARTS, np.nan), where=size > 0), int(seen.sum())

@@ -14,9 +14,9 @@ from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.learning import learning_of, undecided_rates
 from labelnoise.audit.pooling import Basis, caveats_of, pool
 from labelnoise.audit.rates import Rates, estimate_rates
-from labelnoise.audit.recorded import RecordedTraining, read_training
+from labelnoise.audit.recorded import RecordedTraining, mean_seen, read_training
 from labelnoise.audit.running import read_sums
-from labelnoise.audit.scores import SCORES, mean_seen
+from labelnoise.audit.scores import SCORES
 from labelnoise.errors import InputError, described, did_you_mean
 from labelnoise.record.recorder import Recorder
 
@@ -88,7 +88,7 @@ def judge(
     basis = pool(trainings)
     rejected = (basis.margins < 0) & (basis.suggested != given)
     columns = basis.predicted, basis.sure, given, basis.held_out
-    rates = estimate_rates(*columns, trainings[0].n_classes, basis.early, seed)
+    rates = estimate_rates(*columns, trainings[0].n_classes, basis.early, basis.left_out, seed)
     learning = learning_of(basis, given, trainings[0].n_classes)
     rates, undecided = undecided_rates(rates, learning)
     values = mean_seen(np.array([SCORES[name](one) for one in trainings]))
@@ -126,8 +126,9 @@ def suspects(
     """List the samples of a recorded training, the most suspicious first.
 
     The default score is minus the mean margin up to twice the end of Stage I, which the held-out samples tell, without
-    what the network has memorised of the sample itself, plus how much more often labels of the class are wrong; without
-    such samples it is the share of epochs in which another class was predicted. Flagged are the most suspicious ones, as many as are estimated to be wrong.
+    what the network has memorised of the sample itself, plus how much more often labels of the class are wrong. Without
+    such samples it is the share of epochs in which another class was predicted. The most suspicious ones are flagged,
+    as many as are estimated to be wrong.
 
     Args:
         recorder: a `Recorder`, or a list of those of several trainings on the same labels.
@@ -249,7 +250,8 @@ def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Ba
     known = np.isfinite(values)
     if not rates.known:
         return confidence(values, float(flagged[known].mean()) if known.any() else 0.0)
-    views = basis.early or ((np.where(basis.held_out, basis.predicted, -1), basis.sure),)
+    views = [(view.predicted, view.sure) for view in basis.early]
+    views = views or [(np.where(basis.held_out, basis.predicted, -1), basis.sure)]
     chances = [chances_of(*view, given, rates.rate, len(rates.transition)) for view in views]
     return confidence(values, rates.rate, mean_seen(np.array(chances)))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelnoise.audit.contradiction import View
+from labelnoise.audit.memory import left_out_view
 from labelnoise.audit.rates import Rates
-from labelnoise.audit.recorded import RecordedTraining
-from labelnoise.audit.scores import mean_seen
+from labelnoise.audit.recorded import RecordedTraining, mean_seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +23,11 @@ class Basis:
     """Of a sample that a training held out, the prediction of that training."""
     sure: np.ndarray
     held_out: np.ndarray
-    early: tuple[tuple[np.ndarray, np.ndarray], ...]
-    """Of each training, the class that it predicts up to its stop, and its probability; none where the held-out samples
-    say enough: at least half of those that were seen, or where a stop is not known."""
+    early: tuple[View, ...]
+    """What each training says up to its stop; none where the held-out samples say enough: at least half of those that
+    were seen, or where a stop is not known."""
+    left_out: tuple[View, ...]
+    """What each would say up to twice its stop, had a sample been left out; none where the others are none."""
 
 
 def pool(trainings: Sequence[RecordedTraining]) -> Basis:
@@ -41,8 +44,15 @@ def pool(trainings: Sequence[RecordedTraining]) -> Basis:
     held_out = np.any(outside, axis=0)
     few = 2 * np.count_nonzero(held_out & (pooled >= 0)) < np.count_nonzero(pooled >= 0)
     sources = trainings if few and all(one.stop_known for one in trainings) else ()
-    early = tuple(one.predicted(slice(0, one.stop)) for one in sources)
-    return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early)
+    early = tuple(_early_view(one) for one in sources)
+    left_out = tuple(left_out_view(one) for one in sources)
+    return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early, left_out)
+
+
+def _early_view(training: RecordedTraining) -> View:
+    """What a training says up to its stop."""
+    predicted, sure = training.predicted(slice(0, training.stop))
+    return View(predicted, sure, predicted != training.given)
 
 
 def caveats_of(

@@ -16,8 +16,9 @@ import numpy as np
 
 from labelnoise.arrays import stream
 from labelnoise.audit.contradiction import (
-    MUCH_HELD_OUT,
+    OF_HELD_OUT,
     PARTS,
+    View,
     contradicted_shares,
     errors_of,
     fifths,
@@ -28,8 +29,6 @@ from labelnoise.audit.frequencies import wrong_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
-
-    from labelnoise.audit.contradiction import Early
 
 ANCHORS, ANCHOR_SHARES = 500, (0.25, 0.5)
 """Anchors, the surest held-out samples of each predicted class: how many, and their least and largest share."""
@@ -83,13 +82,14 @@ def estimate_rates(
     given: Int[np.ndarray, " n"],
     held_out: Bool[np.ndarray, " n"],
     n_classes: int,
-    early: Sequence[Early] = (),
+    early: Sequence[View] = (),
+    left_out: Sequence[View] = (),
     seed: int = 0,
 ) -> Rates:
     """Estimate the rate and P(given | true), with 90 % intervals.
 
     The matrix is that of the anchors, its intervals by bootstrap over the held-out samples. So is the rate, if no early
-    predictions are given, with the true classes as frequent as makes the given ones most likely; else it is that of the
+    views are given, with the true classes as frequent as makes the given ones most likely; else it is that of the
     fifths, see `fifths`, and the factors by class are those of the surest fifth of all samples. The interval of the
     rate reaches down to what the surest samples of all classes show, see `surest`. Too few held-out samples give no
     matrix.
@@ -100,7 +100,8 @@ def estimate_rates(
         given: (n,) given labels.
         held_out: (n,) samples that the prediction has not trained on.
         n_classes: number of classes K.
-        early: of each training, what it predicts of all samples up to the stop, and its probability.
+        early: of each training, what it says of all samples up to the stop.
+        left_out: of each training, what it would say of them up to twice the stop, had they been left out.
         seed: of the bootstrap.
     """
     usable = np.flatnonzero(held_out & (predicted >= 0) & (given >= 0))
@@ -110,7 +111,7 @@ def estimate_rates(
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
     else:
         rates = unknown_rates(n_classes, f"{usable.size} held-out samples are too few for an estimate")
-    return _of_fifths(rates, early, given, frequency, seed) if early else rates
+    return _of_fifths(rates, early, left_out, given, frequency, seed) if early else rates
 
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
@@ -137,7 +138,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
     return Rates(
         rate=rate,
-        low=min(float(np.quantile(lines, tail)), surest([(predicted, sure)], given)),
+        low=min(float(np.quantile(lines, tail)), surest([View(predicted, sure, predicted != given)])),
         high=max(float(high), room),
         transition=less,
         transition_low=ends[0],
@@ -152,8 +153,8 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
 
 def _without_errors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, rate: float) -> tuple[float, float]:
     """The rate of the anchors without what errors of the network add to it, as `fifths` does it; and the line."""
-    shares, _ = contradicted_shares(predicted, sure, given)
-    errs, line = errors_of(shares[np.isfinite(shares)], MUCH_HELD_OUT)
+    shares, _ = contradicted_shares(View(predicted, sure, predicted != given))
+    errs, line = errors_of(shares[np.isfinite(shares)], OF_HELD_OUT)
     return (1 - errs) * rate + errs * min(line, rate), min(line, rate)
 
 
@@ -162,11 +163,18 @@ def _less_wrong(transition: np.ndarray, factor: float) -> np.ndarray:
     return factor * transition + (1 - factor) * np.eye(len(transition))
 
 
-def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
+def _of_fifths(
+    rates: Rates,
+    early: Sequence[View],
+    left_out: Sequence[View],
+    given: np.ndarray,
+    frequency: np.ndarray,
+    seed: int,
+) -> Rates:
     """The same with the rate of the fifths, and the factors of the surest one."""
-    rate, low, high = fifths(early, given)
-    count = max(int(((predicted >= 0) & (given >= 0)).sum()) for predicted, _ in early)
-    counts = np.mean([_counts(*one, given, 1 / PARTS, frequency.size) for one in early], axis=0)
+    rate, low, high = fifths([*early, *left_out])
+    count = max(int((view.predicted >= 0).sum()) for view in early)
+    counts = np.mean([_counts(view.predicted, view.sure, given, 1 / PARTS, frequency.size) for view in early], axis=0)
     wrong, wrong_high = (rates.wrong, rates.wrong_high) if rates.known else (frequency, frequency)
     return replace(
         rates,

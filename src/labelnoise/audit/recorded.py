@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.audit.scores import around, mean_seen
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.inputs import read_held_out
 from labelnoise.record.means import last_least, mean_known
@@ -141,3 +140,17 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
     words = f"epoch {stop} of {epochs}, where the loss of {int(held_out.sum())} held-out samples was least ({low:.3f}"
     where = "the end" if last == epochs else f"epoch {last}, the last that is finite"
     return stop, True, f"{words}, {end:.3f} at {where})"
+
+
+def around(stop: int, epochs: int, width: int = 5) -> slice:
+    """Return the `width` epochs around the stop (counted from 1), as many of them as there are."""
+    start = max(0, stop - 1 - width // 2)
+    return slice(start, min(epochs, stop + width // 2))
+
+
+def mean_seen(values: Float[np.ndarray, "epochs n"]) -> Float[np.ndarray, " n"]:
+    """Mean (n,) over the epochs that are no NaN, in float64; NaN where none is."""
+    known = ~np.isnan(values)
+    total = np.where(known, values, 0).sum(axis=0, dtype=float)
+    count = known.sum(axis=0)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from labelnoise.audit.memory import memorised
+from labelnoise.audit.recorded import RecordedTraining, around, mean_seen
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from labelnoise.audit.recorded import RecordedTraining
-
-    Values = Float[np.ndarray, "epochs n"]
     Score = Float[np.ndarray, " n"]
 
 SMOOTHING = 0.9
@@ -86,27 +86,8 @@ def margin_to_twice(training: RecordedTraining) -> Score:
 
 
 def left_out_margin(training: RecordedTraining) -> Score:
-    """Minus the mean margin up to twice the stop that a sample would have had, had it been left out of the training.
-
-    A margin is what the other samples teach and what the network has memorised of the sample itself (in the paper gamma
-    and rho). By gradient descent on the cross-entropy each pass adds to the second in proportion to 1 - p, where p is
-    the probability of the given label. So with m and p of the records s < t, and a held-out sample without memory,
-
-        left-out margin of record t = m(t) - a sum_{s<t} (1 - p(s)).
-
-    The constant a makes the means of trained and held-out samples equal, less one standard error of their difference: it
-    is 0 where nothing is seen to be memorised.
-    """
-    margin = mean_seen(training.margin[training.to_twice])
-    pulls = np.where(training.held_out, 0, np.nan_to_num(1 - np.exp(-training.loss[training.to_twice])))
-    pulled = mean_seen(np.where(np.isnan(training.margin[training.to_twice]), np.nan, np.cumsum(pulls, axis=0) - pulls))
-    known = np.isfinite(margin)
-    trained, held_out = known & ~training.held_out, known & training.held_out
-    if min(trained.sum(), held_out.sum()) < 2 or not pulled[trained].any():
-        return -margin
-    error = np.sqrt(sum(margin[part].var(ddof=1) / part.sum() for part in (trained, held_out)))
-    memory = max(margin[trained].mean() - margin[held_out].mean() - error, 0.0)
-    return memory / pulled[trained].mean() * pulled - margin
+    """Minus the mean margin up to twice the stop, without what the network has memorised of the sample itself."""
+    return -mean_seen(training.margin[training.to_twice] - memorised(training))
 
 
 SCORES: dict[str, Callable[[RecordedTraining], Score]] = {
@@ -122,17 +103,3 @@ SCORES: dict[str, Callable[[RecordedTraining], Score]] = {
     "last-loss": last_loss,
 }
 """Each score by name; the first is the default, `share-rejected` where no stop is known."""
-
-
-def around(stop: int, epochs: int, width: int = 5) -> slice:
-    """Return the `width` epochs around the stop (counted from 1), as many of them as there are."""
-    start = max(0, stop - 1 - width // 2)
-    return slice(start, min(epochs, stop + width // 2))
-
-
-def mean_seen(values: Values) -> Score:
-    """Mean (n,) over the epochs that are no NaN, in float64; NaN where none is."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(axis=0, dtype=float)
-    count = known.sum(axis=0)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)

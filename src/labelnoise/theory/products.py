@@ -22,7 +22,7 @@ from labelnoise.theory.lanes import LANES, SMALL
 PANEL = 3 * LANES
 """Columns of a block of a single run."""
 MIDDLING = SMALL if binding.get_host_cpu_features().get("avx512f") else 224
-"""Patches up to which a single run goes without BLAS: the second cache holds its kernel. BLAS may know wider vectors."""
+"""Patches up to which a single run goes without BLAS: the second cache holds its kernel. BLAS knows wider vectors."""
 
 INDEX, NUMBER = ir.IntType(64), ir.DoubleType()
 
