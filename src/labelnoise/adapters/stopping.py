@@ -38,7 +38,12 @@ def check_rule(rule: StopRule | None, average: Average, recorder: Recorder | Non
 def warn_of_average(rule: StopRule | None, average: Average) -> None:
     """Warn of a mean of all weights up to where another rule than `RunningMean` chooses a single epoch."""
     among = rule.rules if isinstance(rule, Combined) else (rule,)
-    if not isinstance(average, str) or average != "all" or rule is None or any(isinstance(one, RunningMean) for one in among):
+    if (
+        not isinstance(average, str)
+        or average != "all"
+        or rule is None
+        or any(isinstance(one, RunningMean) for one in among)
+    ):
         return
     warnings.warn(
         f"`average` all goes with RunningMean, which says up to where a mean of all is best, got {rule!r}, which "
