@@ -453,9 +453,9 @@ def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():
     recorder, _, held_out = two_stages(n=6000, n_classes=2, flips=(true, given), hard=0.4)
     training = read_training(recorder, held_out)
     corrected = judge([training]).score
-    from labelnoise.audit.scores import margin_to_twice
+    from labelnoise.audit.scores import left_out_margin
 
-    plain, noisy = margin_to_twice(*training.scored), given != true
+    plain, noisy = left_out_margin(training), given != true
     assert average_precision(corrected, noisy) > average_precision(plain, noisy) + 0.01
     shift = corrected - plain
     assert np.allclose(shift, np.where(given == 0, shift[given == 0][0], shift[given == 1][0])) and np.ptp(shift) > 1
