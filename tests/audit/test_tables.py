@@ -77,7 +77,7 @@ def test_dates_are_numbers_in_their_order(here, form):
 def test_what_is_a_date():
     def told(*values):
         dates = as_dates(pd.Series(values, dtype=object))
-        return None if dates is None else [str(day)[:10] for day in dates]
+        return None if dates is None else [str(day)[:10] for day in dates[0]]
 
     assert told("13/02/2020", "01/03/2020", None) == ["2020-02-13", "2020-03-01", "NaT"]  # one value tells for all
     assert told("02/13/2020", "01/03/2020") == ["2020-02-13", "2020-01-03"]
