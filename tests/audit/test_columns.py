@@ -103,7 +103,16 @@ def test_a_column_that_cannot_name_the_rows(here, capsys, line, words):
     assert words in said and said.count("\n") == 1
     np.save("v.npy", np.zeros((N, 3)))
     assert main("audit v.npy --labels t.csv --label label --id ticket --out out".split()) == 2
-    assert "`id` says nothing of an .npy file" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "labelnoise: `id` must name a column of a table, got 'ticket' for an .npy file, which has no columns; leave it "
+        "out: suspects are listed by their place in the data, from 0\n"
+    )
+    (here / "photos/a").mkdir(parents=True)
+    assert main("audit photos --id ticket --out out".split()) == 2
+    said = capsys.readouterr().err
+    assert (
+        "got 'ticket' for a folder of images, which has no columns; leave it out: suspects are listed by t" in said
+    )
 
 
 def test_a_table_of_texts_says_what_became_of_its_columns(here, capsys):
@@ -279,3 +288,21 @@ def test_what_counts_as_a_column_of_dates():
     assert told([*DAYS, *["?"] * 3]) == "3 of 63: '?'" and told([*DAYS, *["?"] * 4]) is None  # 95.2 % and 93.8 %
     distinct = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=N).strftime("%Y-%m-%d").to_numpy(object)})
     assert list(without_names(pd.DataFrame({"day": [*distinct["day"], "never"]}))[0]) == ["day"]  # no name of rows
+
+
+def test_a_column_of_few_values_that_is_to_name_the_rows_is_told_first_and_not_learnt_from(here, capsys):
+    frame = written(city=np.array(["Oslo", "Rome", "Lima"])[np.arange(N) % 3])
+    assert main("audit t.csv --label label --folds 2 --id city --out out".split()) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes[0] == (
+        "note: `id` names 'city', which has 3 different values in 60 rows and so tells few of them apart; it is left "
+        "out of the learning all the same: give the column that names each row, and leave 'city' out of --id to learn "
+        "from it"
+    )
+    assert not any("stands in a row above" in note for note in notes)
+    fields = json.loads((here / "out/worst.json").read_text())["rows"][0]["fields"]
+    assert "city" in frame and [name for name, _ in fields] == ["x", "z"]
+    twice = read_labelled(here / "t.csv", "label", "", (), "city")
+    assert len(twice.first) == 1
+    written(city=np.arange(N) // 2)  # each value names two rows
+    assert read_labelled(here / "t.csv", "label", "", (), "city").first == ()

@@ -176,9 +176,9 @@ def as_dates(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
     dates = found.notna().to_numpy()
     if dates.mean() < MOST:
         return None
-    times = pd.Series(np.full(len(column), np.datetime64("NaT"), dtype=found.dtype), column.index)
-    times[known] = found.to_numpy()
-    return times, _others(texts, dates)
+    times = np.full(len(column), np.datetime64("NaT", "us"))
+    times[known] = found.to_numpy(dtype="datetime64[us]")
+    return pd.Series(times, column.index), _others(texts, dates)
 
 
 def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:
