@@ -110,9 +110,7 @@ def test_a_column_that_cannot_name_the_rows(here, capsys, line, words):
     (here / "photos/a").mkdir(parents=True)
     assert main("audit photos --id ticket --out out".split()) == 2
     said = capsys.readouterr().err
-    assert (
-        "got 'ticket' for a folder of images, which has no columns; leave it out: suspects are listed by t" in said
-    )
+    assert "got 'ticket' for a folder of images, which has no columns; leave it out: suspects are listed by t" in said
 
 
 def test_a_table_of_texts_says_what_became_of_its_columns(here, capsys):
@@ -296,8 +294,8 @@ def test_a_column_of_few_values_that_is_to_name_the_rows_is_told_first_and_not_l
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert notes[0] == (
         "note: `id` names 'city', which has 3 different values in 60 rows and so tells few of them apart; it is left "
-        "out of the learning all the same: give the column that names each row, and leave 'city' out of --id to learn "
-        "from it"
+        "out of the learning all the same: give --id the column that names each row; to learn from 'city', leave it "
+        "out of --id"
     )
     assert not any("stands in a row above" in note for note in notes)
     fields = json.loads((here / "out/worst.json").read_text())["rows"][0]["fields"]

@@ -124,8 +124,8 @@ def _few_names(identifier: str, ids: pd.Series[Any] | None) -> tuple[str, ...]:
         return ()
     return (
         f"`id` names {identifier!r}, which has {different:,} different values in {len(ids):,} rows and so tells few of "
-        "them apart; it is left out of the learning all the same: give the column that names each row, and leave "
-        f"{identifier!r} out of --id to learn from it",
+        "them apart; it is left out of the learning all the same: give --id the column that names each row; to learn "
+        f"from {identifier!r}, leave it out of --id",
     )
 
 
