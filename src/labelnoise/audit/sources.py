@@ -96,8 +96,8 @@ def _check_settings(config: AuditRun, reader: Reader) -> None:
             given = " ".join(value) if isinstance(value, tuple) else value
             if name == "id":
                 raise InputError(
-                    f"`id` must name a column of a table, got {given!r} for {reader.words}, which has no columns; leave "
-                    f"it out: suspects are listed by {reader.named}"
+                    f"`id` must name a column of a table, got {given!r} for {reader.words}, which has no columns; "
+                    f"leave it out: suspects are listed by {reader.named}"
                 )
             raise InputError(f"`{name}` says nothing of {reader.words}, got {given!r}; leave it out")
 
