@@ -35,7 +35,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -59,7 +59,8 @@ class RecorderCallback(Stoppable, Callback):
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
         average: of which epochs the weights are averaged that the module holds in the end: "onward" for nine, the
             first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
-            for all up to it. The checkpoints of Lightning hold the weights of their own epoch.
+            for all up to it, which goes with rule=RunningMean(): with another one there is a warning. The checkpoints
+            of Lightning hold the weights of their own epoch.
 
     Raises:
         InputError: an argument of another kind, a rule without `batches`, or without held-out samples that it needs.
@@ -77,6 +78,7 @@ class RecorderCallback(Stoppable, Callback):
     ) -> None:
         self.recorder, self.batches = check_recorder(recorder), batches
         check_rule(rule, average, recorder)
+        warn_of_average(rule, average)
         if rule is not None and batches is None:
             raise InputError("`batches` must be given with a rule, got None; it looks at all samples in eval mode")
         if batches is not None and (not isinstance(batches, Iterable) or iter(batches) is batches):

@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import HELD_OUT, Stopping, check_rule
+from labelnoise.adapters.stopping import HELD_OUT, Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
     from labelnoise.training.config import Average
@@ -45,7 +45,7 @@ class RecorderCallback(Callback):
             stand behind this one, so let it be the last. Of a net that goes on it goes on, too.
         average: of which epochs the weights are averaged that the net holds in the end: "onward" for nine, the first
             of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all" for all
-            up to it.
+            up to it, which goes with rule=RunningMean(): with another one there is a warning.
 
     Example:
         ``NeuralNetClassifier(Net, callbacks=[("recorder", RecorderCallback())])``
@@ -65,6 +65,7 @@ class RecorderCallback(Callback):
     def initialize(self) -> RecorderCallback:
         """Forget the record of a net that starts again."""
         check_rule(self.rule, self.average)
+        warn_of_average(self.rule, self.average)
         self.recorder_: Recorder | None = None
         self.stopping_: Stopping | None = None
         self.stop_: Stop | None = None
@@ -89,7 +90,7 @@ class RecorderCallback(Callback):
         epoch = recorder.end_epoch()
         if self.stopping_:
             self._trained, ended = dataset_train, self.stopping_.observe(epoch)
-            self.stop_ = self.stopping_.watch.stop
+            self.stop_ = self.stopping_.stop
             if ended:
                 raise KeyboardInterrupt
 

@@ -32,7 +32,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule, warn_of_average
 from labelnoise.training.checkpoints import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class RecorderCallback(Stoppable, TrainerCallback):
         rule: says where to stop, as `HeldOutLoss()` does; None records only.
         average: of which epochs the weights are averaged that the model holds in the end: "onward" for nine, the
             first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
-            for all up to it. The Trainer's checkpoints hold the weights of their own epoch.
+            for all up to it, which goes with rule=RunningMean(): with another one there is a warning. The Trainer's
+            checkpoints hold the weights of their own epoch.
 
     Raises:
         InputError: an argument of another kind, or a rule that looks at held-out samples where there are none.
@@ -71,6 +72,7 @@ class RecorderCallback(Stoppable, TrainerCallback):
     ) -> None:
         self.recorder, self.dataset, self.collator = check_recorder(recorder), dataset, collator
         check_rule(rule, average, recorder)
+        warn_of_average(rule, average)
         self.rule, self.average = rule, average
 
     def on_train_begin(
