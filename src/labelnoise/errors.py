@@ -53,6 +53,12 @@ def check_integer(name: str, value: Any, least: int, example: int) -> None:
         raise InputError(f"`{name}` must be below 2^63, got {described(value)}; use for example {name}={example}")
 
 
+def check_boolean(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False, also what only counts as one of them, such as 1 or a text."""
+    if not isinstance(value, bool):
+        raise InputError(f"`{name}` must be True or False, got {described(value)}; leave it out for the default")
+
+
 def check_positive(name: str, value: Any, example: float) -> None:
     """Refuse what is not a finite number > 0."""
     if not is_number(value) or not math.isfinite(value) or value <= 0:

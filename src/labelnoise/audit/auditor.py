@@ -21,7 +21,7 @@ from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.self_test import SelfTest, compare_verdicts, plant_flips
 from labelnoise.audit.telling import telling_notes
-from labelnoise.errors import InputError, check_integer, described
+from labelnoise.errors import InputError, check_boolean, check_integer
 
 if TYPE_CHECKING:
     from labelnoise.audit.kept_trainings import KeptTrainings
@@ -105,8 +105,7 @@ def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed:
     if score is not None:
         check_name("score", score, SCORES)
     check_name("decision", decision, DECISIONS)
-    if not isinstance(self_test, bool):
-        raise InputError(f"`self_test` must be True or False, got {described(self_test)}; leave it out")
+    check_boolean("self_test", self_test)
     stream(seed, "audit")  # refuses a seed that is none
 
 

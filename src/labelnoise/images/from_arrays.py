@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, check_boolean, described
 from labelnoise.images.data import Data
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def data_from_arrays(
     """
     if not isinstance(name, str):
         raise InputError(f"`name` must be a text, got {name!r}; leave it out")
-    if not isinstance(normalise, bool):
-        raise InputError(f"`normalise` must be True or False, got {normalise!r}; leave it out")
+    check_boolean("normalise", normalise)
     train, labels = _samples("x", x), _labels("y", y)
     _check_length("y", labels, "x", train)
     classes = np.unique(labels)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, check_integer, described, is_number
+from labelnoise.errors import InputError, check_boolean, check_integer, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
 
@@ -57,8 +57,8 @@ def check_settings(n_samples: Any, n_classes: Any, history: Any, budget: Any, st
     """Refuse what a `Recorder` cannot be made of."""
     for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2), ("budget", budget, 0)):
         check_integer(name, value, least, 2**30 if name == "budget" else 10)
-    if not isinstance(history, bool | np.bool_):
-        raise InputError(f"`history` must be True or False, got {described(history)}; leave it out to keep it")
+    if not isinstance(history, np.bool_):  # which serves as well: it is written to no file
+        check_boolean("history", history)
     if stop is not None and not callable(stop):
         raise InputError(f"`stop` must be callable with losses, got {described(stop)}; use for example LeastLoss()")
     if n_classes > 2**31:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.errors import InputError, check_path, check_progress
+from labelnoise.errors import InputError, check_boolean, check_path, check_progress
 from labelnoise.runs.files import (
     delete,
     digest,
@@ -145,8 +145,7 @@ def open_run(path: str | Path | None, config: Experiment, overwrite: bool = Fals
         InputError: the folder holds another run, a damaged one, or files that are not a run, or is in use by another
             process.
     """
-    if not isinstance(overwrite, bool):
-        raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
+    check_boolean("overwrite", overwrite)
     path = default_path(config) if path is None else path
     check_path("out", path)
     path = Path(path)
