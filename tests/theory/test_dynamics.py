@@ -134,7 +134,9 @@ def test_the_compiled_engine_moves_every_filter(how):
     assert_equal_runs(*runs, 1e-11)
 
 
-@pytest.mark.parametrize(("filters", "patches"), [(1, 1), (3, 8), (4, 8), (6, 7), (2, 13), (7, 13), (10, SMALL), (5, 225)])
+@pytest.mark.parametrize(
+    ("filters", "patches"), [(1, 1), (3, 8), (4, 8), (6, 7), (2, 13), (7, 13), (10, SMALL), (5, 225)]
+)
 def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
     """Blocks and what they leave over, of a row and of a group; the sum is that of fused multiply-adds in order."""
     products, rng = pytest.importorskip("labelnoise.theory.products"), np.random.default_rng(0)

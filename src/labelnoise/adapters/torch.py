@@ -54,9 +54,7 @@ class Monitor(Stoppable):
         dataset: gives (input, label) at each position, or (input, another, label), without augmentation; the last is
             the given label.
         rule: says where to stop, as `HeldOutLoss(patience=20)` does; None records only.
-        average: of which epochs the weights are averaged: "onward" for nine, the first of them two before the chosen
-            one; an odd number for so many around it, 1 for that one alone; "all" for all up to it, for which
-            rule=RunningMean() is to be given.
+        average: of which epochs the weights are averaged, as in `KeptWeights`.
         batch_size: samples that are evaluated at once.
         call: from the inputs of a batch, a list where a sample has several, to what the model returns. None calls the
             model with them: by name for a dict of its parameters' names, in their order for several, else as they are.
