@@ -10,7 +10,7 @@ import os
 import re
 import reprlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,11 @@ def described(value: Any) -> str:
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
         return f"{value.dtype} {tuple(value.shape)}"
     return " ".join(reprlib.repr(value).split())
+
+
+def first_few(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """Names for a sentence: the first of them, and dots where there are more."""
+    return between.join([*names[:most], *["..."] * (len(names) > most)])
 
 
 def check_path(name: str, value: Any) -> None:

@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 FEWEST_SAMPLES = 20
 """Samples below which nothing is learnt of labels."""
-LISTED = 5
-"""Classes, or groups of them, that a note names."""
 MOST_CLASSES = 0.5
 """Classes at most, as a share of the samples: labels of more values are no classes."""
 
@@ -100,11 +98,12 @@ def spelling_notes(labels: GivenLabels) -> list[str]:
     for name, count in zip(labels.names, labels.counts, strict=True):
         alike.setdefault(" ".join(name.split()).casefold(), []).append(f"{name!r} ({count:,})")
     groups = [" and ".join(names) for names in alike.values() if len(names) > 1]
-    which = "; ".join(groups[:LISTED]) + "; ..." * (len(groups) > LISTED)
+    if not groups:
+        return []
     return [
-        f"classes that differ only in spaces or case count as different ones: {which}; where they mean the same, each "
-        "of their labels may look wrong: spell them alike in the data and audit again"
-    ] * bool(groups)
+        f"classes that differ only in spaces or case count as different ones: {first_few(groups, between='; ')}; where "
+        "they mean the same, each of their labels may look wrong: spell them alike in the data and audit again"
+    ]
 
 
 def check_lengths(samples: Any, labels: Any) -> None:

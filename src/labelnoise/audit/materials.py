@@ -13,7 +13,7 @@ from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, without_names
 from labelnoise.audit.labels import FEWEST_SAMPLES
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
     import torch
@@ -128,8 +128,7 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
         )
     for kind, words in KINDS.items():
         if names := [column.words or column.name for column in read if column.kind == kind]:
-            which = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            notes.append(words.format(count=len(names), all=frame.shape[1], which=which))
+            notes.append(words.format(count=len(names), all=frame.shape[1], which=first_few(names)))
     return Material("table", pd.DataFrame({one.name: one.values for one in read if one.values is not None}), (*notes,))
 
 
