@@ -12,7 +12,7 @@ import numpy as np
 
 from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_integer, described
-from labelnoise.record.inputs import read_held_out
+from labelnoise.record.inputs import as_labels, read_held_out
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -131,14 +131,8 @@ def _checked(X: Any, y: Any, held_out: Any) -> tuple[np.ndarray, np.ndarray, np.
         raise InputError(
             f"`y` must have a label for each row of X ({_length(X)}), got {described(given)}; give one label a row"
         )
-    if given.dtype.kind == "O" and not all(isinstance(value, str | int | np.integer) for value in given):
-        raise InputError("`y` must hold integers or texts, got missing or other values; leave those rows out")
-    if given.dtype.kind == "f" and not (given == np.round(given)).all():
-        raise InputError("`y` must hold classes, got floats that are no integers; give integers or texts")
-    try:
-        classes, labels = np.unique(given, return_inverse=True)
-    except TypeError:
-        raise InputError("`y` must hold labels of one kind, got integers beside texts; make them all texts") from None
+    as_labels("y", given)
+    classes, labels = np.unique(given, return_inverse=True)  # of the type given, in which the model answers
     trained = ~read_held_out(held_out, given.size)
     if np.unique(labels[trained]).size < 2:
         raise InputError("`y` must hold two classes to train on, got fewer; hold fewer samples out, or add classes")

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, described, first_few
+from labelnoise.errors import InputError, first_few
+from labelnoise.record.inputs import as_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
@@ -53,15 +54,13 @@ def read_labels(name: str, values: Any) -> GivenLabels:
     if isinstance(values, pd.Series | pd.Index | pd.Categorical):
         if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
             order = values.dtype.categories
-        missing = int(pd.isna(values).sum())
-        _refuse_missing(name, missing)
         values = np.asarray(values)
     labels = np.array(values, dtype=object) if _is_flat(values) else on_host(values)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1 or not labels.size:
-        raise InputError(f"`{name}` must hold one label a sample, got {described(values)}; give a vector")
-    labels = _plain(name, labels)
+    labels = as_labels(name, labels)
+    if labels.dtype.kind == "f":
+        labels = labels.astype(np.int64)
     if labels.size < FEWEST_SAMPLES:
         raise InputError(
             f"there must be at least {FEWEST_SAMPLES} samples, got {labels.size} (n_samples={labels.size}); with so "
@@ -126,38 +125,3 @@ def _is_flat(values: Any) -> bool:
     """Whether it is a list of single values, of which NumPy would make texts if one of them is a text."""
     single = (str, int, float, bool, type(None))
     return isinstance(values, list | tuple) and all(isinstance(value, single) for value in values)
-
-
-def _plain(name: str, labels: np.ndarray) -> np.ndarray:
-    """Labels as integers or texts."""
-    if labels.dtype.kind == "O":
-        _refuse_missing(name, int(pd.isna(labels).sum()))
-        if all(isinstance(value, str) for value in labels):
-            return labels.astype(str)
-        if all(isinstance(value, bool | int | np.integer | np.bool_) for value in labels):
-            return labels.astype(np.int64)
-        if not all(isinstance(value, bool | int | float | np.number | np.bool_) for value in labels):
-            raise InputError(
-                f"`{name}` must hold texts or integers throughout, got {described(list(labels[:3]))}; make them alike"
-            )
-        labels = labels.astype(float)
-    if labels.dtype.kind == "f":
-        _refuse_missing(name, int(np.isnan(labels).sum()))
-        if not (np.isfinite(labels) & (labels == np.round(labels))).all():
-            wrong = labels[~(np.isfinite(labels) & (labels == np.round(labels)))][0]
-            raise InputError(
-                f"`{name}` must hold classes, got floats such as {wrong:g} (Unknown label type: continuous); classes "
-                "have no fractions: sort the values into classes first"
-            )
-        return labels.astype(np.int64)
-    if labels.dtype.kind not in "iubU":
-        raise InputError(f"`{name}` must hold texts or integers, got {described(labels)}; convert them first")
-    return labels
-
-
-def _refuse_missing(name: str, missing: int) -> None:
-    if missing:
-        raise InputError(
-            f"`{name}` must have no missing value, got an empty one (NaN, None) for {missing} of the samples; leave "
-            "these out, or give them a class"
-        )

@@ -1,4 +1,4 @@
-"""What callers hand in, as numbers, series and masks, or a refusal."""
+"""What callers hand in, as numbers, series, masks and labels, or a refusal."""
 
 from __future__ import annotations
 
@@ -51,6 +51,50 @@ def as_mask(name: str, values: Any, remedy: str = "give y_given != y_true") -> n
     if not (array.dtype.kind == "b" or whole or objects or array.size == 0):
         raise InputError(f"`{name}` must be a mask of truth values, got {described(values)}; {remedy}")
     return array.astype(bool)
+
+
+def as_labels(name: str, labels: np.ndarray) -> np.ndarray:
+    """Labels of one axis: texts, integers, truth values, or floats that are all whole; of objects, what they are."""
+    if labels.ndim != 1 or not labels.size:
+        raise InputError(f"`{name}` must hold one label a sample, got {described(labels)}; give a vector")
+    if labels.dtype.kind == "O":
+        labels = _out_of_objects(name, labels)
+    if labels.dtype.kind == "f":
+        _refuse_missing(name, np.isnan(labels))
+        fractions = labels[~np.isfinite(labels) | (labels != np.round(labels))]
+        if fractions.size:
+            raise InputError(
+                f"`{name}` must hold classes, got floats such as {fractions[0]:g} (Unknown label type: continuous); "
+                "classes have no fractions: sort the values into classes first"
+            )
+    elif labels.dtype.kind not in "iubU":
+        raise InputError(f"`{name}` must hold texts or integers, got {described(labels)}; convert them first")
+    return labels
+
+
+def _out_of_objects(name: str, labels: np.ndarray) -> np.ndarray:
+    """Objects as texts, integers or floats: the narrowest of these that holds them all."""
+    import pandas as pd  # takes longer to load than all else here
+
+    _refuse_missing(name, pd.isna(labels))
+    whole = bool | int | np.integer | np.bool_
+    for kinds, dtype in ((str, str), (whole, np.int64), (whole | float | np.floating, float)):
+        if all(isinstance(value, kinds) for value in labels):
+            try:
+                return labels.astype(dtype)
+            except OverflowError:
+                raise InputError(f"`{name}` must hold integers below 2^63, got a larger one; give texts") from None
+    raise InputError(
+        f"`{name}` must hold texts or integers throughout, got {described(list(labels[:3]))}; make them alike"
+    )
+
+
+def _refuse_missing(name: str, missing: np.ndarray) -> None:
+    if missing.any():
+        raise InputError(
+            f"`{name}` must have no missing value, got an empty one (NaN, None) for {missing.sum()} of the samples; "
+            "leave these out, or give them a class"
+        )
 
 
 def check_settings(n_samples: Any, n_classes: Any, history: Any, budget: Any, stop: Any) -> None:
