@@ -1,8 +1,8 @@
 """What is held in memory of a network's weights while it is trained, for the average that a stopped training returns.
 
-Copies alone would do, but take as much memory as records are averaged. So only the few records around a choice are
-copied; of all records up to it there is a running mean, and of those from before it onward a running sum for each record
-that may be chosen.
+Copies alone would do, but as many as records are averaged. So only the few records around a choice are copied; of all
+records up to it there is a running mean, and of those from before it onward a running sum for each record that may be
+chosen.
 """
 
 from __future__ import annotations
