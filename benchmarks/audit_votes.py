@@ -4,7 +4,8 @@
 
 Anchors are the surest held-out samples; fifths are taken of what each sample's own fold predicts of it up to the stop
 (out of fold), and of what the trainings that saw it do (trained). Average precision: of the audit's score, of the
-margin that it corrects, and of the mean rank of that margin and the corrected probability.
+left-out margin that it corrects by class, of the margin without that, and of the mean rank of the first and the
+corrected probability.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from labelnoise.audit.judging import judge
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import record_trainings
+from labelnoise.audit.scores import left_out_margin, margin_to_twice
 
 
 def precision(score: np.ndarray, wrong: np.ndarray) -> float:
@@ -47,9 +49,11 @@ def measure(case: str, noise: str, root: Path) -> str:
     own = fifths([(predicted[first, everyone], sure[first, everyone])], given)[0]
     trained = fifths([(np.where(mask, -1, p), s) for mask, (p, s) in zip(outside, early, strict=True)], given)[0]
     verdict, wrong = judge(trainings), given != true
-    margin, chance = (judge(trainings, name).score for name in ("margin-to-twice", "given-probability"))
-    plain = -np.mean([one.margin[: 2 * one.stop].mean(axis=0) for one in trainings], axis=0)
-    scores = (margin, plain, (rank(plain) + rank(chance)).astype(float))
+    left_out, margin = (
+        np.mean([score(one) for one in trainings], axis=0) for score in (left_out_margin, margin_to_twice)
+    )
+    chance = judge(trainings, "given-probability").score
+    scores = (verdict.score, left_out, margin, (rank(left_out) + rank(chance)).astype(float))
     cells = [f"{value:.3f}" for value in (wrong.mean(), verdict.rates.rate, own, trained)]
     return f"| {case} | {noise} | {' | '.join(cells + [f'{precision(score, wrong):.3f}' for score in scores])} |"
 
@@ -61,9 +65,9 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", choices=("adult", "banking77"), default=["adult", "banking77"])
     given = parser.parse_args()
     print(
-        "| data | flips | wrong | anchors | fifths, out of fold | fifths, trained | AP | AP, margin | AP, mean rank |"
+        "| data | flips | wrong | anchors | fifths, out of fold | fifths, trained | AP | left out | margin | mean rank |"
     )
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for case in given.cases:
         for noise in NOISE if case == "adult" else list(NOISE)[:2]:
             print(measure(case, noise, given.data_root), flush=True)

@@ -37,7 +37,7 @@ def margin_to_twice(seen: Seen) -> np.ndarray:
 
 
 def audited(seen: Seen) -> np.ndarray:
-    """The score of the package's audit: the margin to twice the stop, corrected by class."""
+    """The score of the package's audit: the left-out margin to twice the stop, corrected by class."""
     return np.nan_to_num(seen.verdict.score)
 
 
@@ -60,8 +60,8 @@ CORRECTED = "corrected probability, to twice the stop"
 
 
 def _of_package(name: str) -> Callable[[Seen], np.ndarray]:
-    """A score of the package; it counts the stop from 1."""
-    return lambda s: package.SCORES[name](s.margin, s.loss, s.prediction, s.given, s.stop + 1)
+    """A score of the package."""
+    return lambda s: package.SCORES[name](s.training)
 
 
 SCORES: dict[str, Callable[[Seen], np.ndarray]] = {

@@ -12,7 +12,7 @@ from records import Record, stage_one
 import labelnoise as ln
 from labelnoise.audit.decisions import capped
 from labelnoise.audit.judging import Verdict, judge
-from labelnoise.audit.recorded import read_training
+from labelnoise.audit.recorded import RecordedTraining, read_training
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,14 @@ class Seen:
         return recorder
 
     @cached_property
+    def training(self) -> RecordedTraining:
+        """The same as the package reads it."""
+        return read_training(self.recorder, self.held_out)
+
+    @cached_property
     def verdict(self) -> Verdict:
         """What the package's audit says."""
-        return judge([read_training(self.recorder, self.held_out)])
+        return judge([self.training])
 
     @property
     def capped(self) -> np.ndarray:

@@ -91,10 +91,10 @@ def judge(
     rates = estimate_rates(*columns, trainings[0].n_classes, basis.early, seed)
     learning = learning_of(basis, given, trainings[0].n_classes)
     rates, undecided = undecided_rates(rates, learning)
-    values = mean_seen(np.array([SCORES[name](*one.scored) for one in trainings]))
+    values = mean_seen(np.array([SCORES[name](one) for one in trainings]))
     if name in SHARES:
         values = _corrected(values, rates.factors[given])
-    elif name == DEFAULT:
+    elif name in LOG_ODDS:
         values = values + np.log(rates.factors)[given]
     values = np.where(given < 0, np.nan, values)
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
@@ -125,9 +125,9 @@ def suspects(
 ) -> pd.DataFrame:
     """List the samples of a recorded training, the most suspicious first.
 
-    The default score is minus the mean margin up to twice the end of Stage I, which the held-out samples tell, plus how
-    much more often labels of the class are wrong; without such samples it is the share of epochs in which another class
-    was predicted. Flagged are the most suspicious ones, as many as are estimated to be wrong.
+    The default score is minus the mean margin up to twice the end of Stage I, which the held-out samples tell, without
+    what the network has memorised of the sample itself, plus how much more often labels of the class are wrong; without
+    such samples it is the share of epochs in which another class was predicted. Flagged are the most suspicious ones, as many as are estimated to be wrong.
 
     Args:
         recorder: a `Recorder`, or a list of those of several trainings on the same labels.
@@ -198,7 +198,9 @@ def _known_stop(recorder: Recorder, training: RecordedTraining) -> int | None:
 
 
 DEFAULT = next(iter(SCORES))
-"""The default score, a log-odds to which that of the class is added."""
+"""The default score."""
+LOG_ODDS = ("left-out-margin", "margin-to-twice")
+"""Scores that are log-odds, to which those of the class are added."""
 OF_SUMS = "given-probability"
 """The score of running sums, which hold no margin up to twice the stop."""
 SHARES = ("given-probability", "share-rejected")

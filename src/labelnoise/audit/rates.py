@@ -37,8 +37,10 @@ FEWEST_HELD_OUT = 20
 """Held-out samples below which there is no matrix."""
 PRIOR = 20
 """Samples that the rate over all classes counts for in the row of one class: some classes have few anchors."""
-PRIOR_OF_FACTORS = 100
-"""The same where factors by class are taken from the surest fifth of all samples: equal classes are to stay equal."""
+PRIOR_OF_FACTORS = 50
+"""The same where factors by class are taken from the surest fifth of all samples."""
+DRAWS = 20
+"""Draws of equal classes, which tell how far apart chance alone puts their factors."""
 RESAMPLES = 200
 """Bootstrap samples of an interval."""
 LEVEL = 0.9
@@ -108,13 +110,14 @@ def estimate_rates(
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
     else:
         rates = unknown_rates(n_classes, f"{usable.size} held-out samples are too few for an estimate")
-    return _of_fifths(rates, early, given, frequency) if early else rates
+    return _of_fifths(rates, early, given, frequency, seed) if early else rates
 
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
     """Rates of the anchors among held-out samples, intervals by bootstrap over these."""
     n_classes, share = frequency.size, float(np.clip(ANCHORS / given.size, *ANCHOR_SHARES))
-    transition, anchors = _anchored(predicted, sure, given, share, n_classes)
+    counts = _counts(predicted, sure, given, share, n_classes)
+    transition, anchors = _smoothed(counts, PRIOR), int(counts.sum())
     wrong = wrong_labels(transition, frequency)
     rate, _ = _without_errors(predicted, sure, given, float(wrong.sum()))
     factor = rate / wrong.sum() if wrong.any() else 1.0
@@ -123,7 +126,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     for _ in range(RESAMPLES):
         again = generator.integers(given.size, size=given.size)
         sample = predicted[again], sure[again], given[again]
-        matrix, _ = _anchored(*sample, share, n_classes)
+        matrix = _smoothed(_counts(*sample, share, n_classes), PRIOR)
         wrongs.append(wrong_labels(matrix, frequency))
         lines.append(_without_errors(*sample, float(wrongs[-1].sum()))[1])
         if n_classes <= WIDEST:
@@ -141,7 +144,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
         transition_high=ends[1],
         wrong=factor * wrong,
         wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
-        factors=class_factors(less),
+        factors=_beyond_chance(class_factors(less), counts, PRIOR, seed),
         anchors=anchors,
         reason=f"the {anchors:,} of {given.size:,} held-out samples of which the model is most sure",
     )
@@ -159,7 +162,7 @@ def _less_wrong(transition: np.ndarray, factor: float) -> np.ndarray:
     return factor * transition + (1 - factor) * np.eye(len(transition))
 
 
-def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequency: np.ndarray) -> Rates:
+def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
     """The same with the rate of the fifths, and the factors of the surest one."""
     rate, low, high = fifths(early, given)
     count = max(int(((predicted >= 0) & (given >= 0)).sum()) for predicted, _ in early)
@@ -172,21 +175,13 @@ def _of_fifths(rates: Rates, early: Sequence[Early], given: np.ndarray, frequenc
         high=high,
         wrong=_scaled(wrong, rate, frequency),
         wrong_high=_scaled(wrong_high, high, frequency),
-        factors=class_factors(_smoothed(counts, PRIOR_OF_FACTORS)),
+        factors=_beyond_chance(class_factors(_smoothed(counts, PRIOR_OF_FACTORS)), counts, PRIOR_OF_FACTORS, seed),
         reason=f"all {count:,} samples in {PARTS} parts by how sure the model is of them up to the stop",
     )
 
 
 WIDEST = 100
 """Classes up to which the entries of the matrix get intervals: each resample holds one."""
-
-
-def _anchored(
-    predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: float, n_classes: int
-) -> tuple[np.ndarray, int]:
-    """P(given | true) from the surest samples of each predicted class, drawn to one rate for all; and their number."""
-    counts = _counts(predicted, sure, given, share, n_classes)
-    return _smoothed(counts, PRIOR), int(counts.sum())
 
 
 def _counts(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: float, n_classes: int) -> np.ndarray:
@@ -202,11 +197,15 @@ def _counts(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: f
 
 def _smoothed(counts: np.ndarray, prior: int) -> np.ndarray:
     """P(given | true) of counts, each row drawn to one rate for all by as many more samples."""
-    n_classes, total = len(counts), counts.sum(axis=1)
-    pooled = float((total.sum() - np.trace(counts)) / total.sum())
+    return (counts + prior * _equal(counts)) / (counts.sum(axis=1)[:, None] + prior)
+
+
+def _equal(counts: np.ndarray) -> np.ndarray:
+    """P(given | true) of classes that are all wrong at the rate of the counts, and given for each other alike."""
+    n_classes, pooled = len(counts), float(1 - np.trace(counts) / counts.sum())
     base = np.full((n_classes, n_classes), pooled / (n_classes - 1))
     np.fill_diagonal(base, 1 - pooled)
-    return (counts + prior * base) / (total[:, None] + prior)
+    return base
 
 
 def _scaled(wrong: np.ndarray, total: float, frequency: np.ndarray) -> np.ndarray:
@@ -235,6 +234,19 @@ def class_factors(transition: Float[np.ndarray, "K K"]) -> Float[np.ndarray, " K
         return np.ones(k)
     factor = own * np.maximum(others, FLOOR / k) / np.maximum(own - others, FLOOR)
     return factor / np.exp(np.log(factor).mean())
+
+
+def _beyond_chance(factors: np.ndarray, counts: np.ndarray, prior: int, seed: int) -> np.ndarray:
+    """Factors to the power w, the part of the variance of their logarithms that chance does not explain.
+
+    Of K classes with few samples each some factors are large by chance; it is drawn from counts (K, K) of as many
+    samples whose labels are all wrong at one rate.
+    """
+    equal, generator = _equal(counts), stream(seed, "bootstrap", 1)
+    drawn = [generator.multinomial(counts.sum(axis=1).round().astype(int), equal) for _ in range(DRAWS)]
+    by_chance = np.mean([np.log(class_factors(_smoothed(draw, prior))).var() for draw in drawn])
+    seen = np.log(factors).var()
+    return factors ** max(1 - by_chance / seen, 0.0) if seen > 0 else factors
 
 
 FLOOR = 0.001

@@ -57,9 +57,9 @@ class RecordedTraining:
         return len(self.prediction) - (int(known[-1]) + 1 if known.size else 0)
 
     @property
-    def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-        """The five arguments of a score."""
-        return self.margin, self.loss, self.prediction, self.given, self.stop
+    def to_twice(self) -> slice:
+        """Epochs up to twice the stop."""
+        return slice(0, 2 * self.stop)
 
     def predicted(self, epochs: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The class that most of some epochs predict (n,), the least on ties, and its probability (n,).
