@@ -61,11 +61,7 @@ def read_labels(name: str, values: Any) -> GivenLabels:
     labels = as_labels(name, labels)
     if labels.dtype.kind == "f":
         labels = labels.astype(np.int64)
-    if labels.size < FEWEST_SAMPLES:
-        raise InputError(
-            f"there must be at least {FEWEST_SAMPLES} samples, got {labels.size} (n_samples={labels.size}); with so "
-            "few, look at each label yourself"
-        )
+    check_size(labels.size)
     classes, positions = np.unique(labels, return_inverse=True)
     if order is not None:
         by_order = np.argsort(order.get_indexer(pd.Index(classes)))
@@ -81,6 +77,19 @@ def read_labels(name: str, values: Any) -> GivenLabels:
             "column of the class, not of a name or a number"
         )
     return GivenLabels(classes, positions)
+
+
+def check_size(n: int) -> None:
+    """Refuse samples that are too few.
+
+    Raises:
+        InputError: they are.
+    """
+    if n < FEWEST_SAMPLES:
+        raise InputError(
+            f"there must be at least {FEWEST_SAMPLES} samples, got {n} sample(s) (n_samples={n}); with so few, look "
+            "at each label yourself"
+        )
 
 
 def shown(name: str) -> str:
