@@ -52,7 +52,9 @@ class TrainingState:
     held_out: np.ndarray
     """Boolean mask (n,) of the images kept out of the training."""
     recorder: Recorder
+    """All images in eval mode, a record every `eval_every` epochs."""
     batches: Recorder
+    """The images in their training batches, in train mode, while the weights move."""
     orders: np.random.Generator
     """Draws the order of the images in each epoch."""
     shifts: np.random.Generator
