@@ -111,7 +111,7 @@ def test_large_data_are_predicted_in_parts(monkeypatch):
 @pytest.mark.parametrize("passes", [False, True])
 def test_pipelines_are_fitted_without_the_held_out_samples(passes):
     X, y = table(2)
-    frame = pd.DataFrame(X).rename(columns=str)
+    frame = pd.DataFrame(X, index=np.arange(len(y))[::-1]).rename(columns=str)  # rows are told by their place
     frame["kind"] = np.where(X[:, 0] > 0, "high", "low")
     out = held(len(y))
     frame.loc[out, "0"] += 1000  # moves the mean of the scaler where it sees them
