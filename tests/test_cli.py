@@ -49,10 +49,23 @@ def test_train_and_report(tmp_path, capsys):
     flags = "--classes 3 8 --noise class-conditional:0.1,0.4 --epochs 2 --batch-size 64 --seed 5".split()
     assert main(["train", *flags, "--out", out]) == 0
     said = capsys.readouterr()
-    assert said.out == f"run: {out} (ok); see it with: labelnoise report {out}\n"
+    found, suspects, where = said.out.splitlines()
+    assert where == f"run: {out} (ok); see it with: labelnoise report {out}"
     assert re.fullmatch(r"\[1/2\] accuracy .*\n\[2/2\] accuracy .*\n", said.err)
     run = read_run(out)
     assert run.summary["classes"] == [3, 8] and run.settings["training"]["seed"] == 5 and len(run.history) == 2
+    stop = next(row for row in run.summary["stops"] if row["rule"] == "held_out")
+    best = run.history.loc[run.history["test_accuracy"].idxmax()]
+    assert found.startswith(
+        f"test accuracy {stop['test_accuracy']:.1%} at the stop (epoch {stop['at']} of 2: held-out stop, "
+    )
+    assert f", {run.history['test_accuracy'].iloc[-1]:.1%} at the end, " in found
+    assert (
+        f", {best['test_accuracy']:.1%} in the best epoch ({best['epoch']:.0f}, which only test labels know)" in found
+    )
+    assert suspects.startswith(
+        f"of the wrong labels a negative margin finds {stop['selection_recall']:.1%} at the stop"
+    )
     assert main(["report", out]) == 0
     assert "report.html" in capsys.readouterr().out and (tmp_path / "a b/report.html").is_file()
 
@@ -156,7 +169,8 @@ def test_explain_prints_the_check_of_each_epoch_and_makes_the_page(tmp_path, cap
 def test_a_loss_that_is_not_finite_gives_exit_code_1_and_the_step(tmp_path, capsys):
     words = ["train", "--classes", "3", "8", "--epochs", "3", "--lr", "1e20", "--out", str(tmp_path / "run")]
     assert main(words) == 1
-    assert "labelnoise: the loss is not finite at epoch 1, batch" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "labelnoise: the loss is not finite at epoch 1, batch" in said.err and said.out.startswith("run: ")
     assert (tmp_path / "run/summary.json").is_file()
 
 

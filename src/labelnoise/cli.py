@@ -67,8 +67,8 @@ def _tell(kind: Kind, outcome: Outcome) -> None:
 
     if outcome.reused:
         print(f"{outcome.path} already holds this run{_maker(outcome.path)}; pass --overwrite to run it again")
-    if kind.findings:
-        print("\n".join(kind.findings(read_run(outcome.path))))
+    for line in kind.findings(read_run(outcome.path)) if kind.findings else ():
+        print(line)
     if outcome.page:
         print(f"report: {outcome.page}")
     else:

@@ -281,6 +281,8 @@ def test_a_rule_without_batches_is_refused():
         callback(Recorder(N, K, held_out=OUT), rule=RULE)
     with pytest.raises(InputError, match="`recorder` must have held-out samples, got none"):
         callback(Recorder(N, K), noise(False), rule=RULE)
+    with pytest.warns(UserWarning, match="`average` all goes with RunningMean"):
+        callback(Recorder(N, K, held_out=OUT), noise(False), rule=RULE, average="all")
 
 
 def test_what_is_no_recorder_is_refused():

@@ -11,7 +11,7 @@ from helpers import assert_close
 from labelnoise.adapters.torch import Monitor
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
-from labelnoise.record.stop_rules import HeldOutLoss, LabelWave
+from labelnoise.record.stop_rules import Combined, HeldOutLoss, LabelWave, RunningMean
 from labelnoise.record.watching import Watch, find_stop
 from labelnoise.training.kept_weights import KeptWeights
 
@@ -76,8 +76,8 @@ def test_every_epoch_is_recorded_in_eval_mode_and_the_loop_goes_on_as_it_would_a
 
 @pytest.mark.parametrize("average", [1, 3, "onward", "all"])
 def test_it_stops_and_averages_as_a_watch_and_kept_weights_do(average):
-    model, other = network(), network()
-    mine, recorder, watch = monitor(model, average=average), Recorder(N, K), Watch(RULE)
+    model, other, rule = network(), network(), RunningMean(patience=2) if average == "all" else RULE
+    mine, recorder, watch = monitor(model, rule=rule, average=average), Recorder(N, K), Watch(rule)
     kept = KeptWeights(other, watch, average)
 
     def after():
@@ -94,7 +94,7 @@ def test_it_stops_and_averages_as_a_watch_and_kept_weights_do(average):
     torch.manual_seed(2)
     assert train(other, after=after) == ended == mine.stop.stopped < 11
     assert (mine.stop.chosen, mine.stop.falls) == (watch.stop.chosen, watch.stop.falls)
-    assert mine.stop == find_stop(RULE, mine.recorder)
+    assert mine.stop == find_stop(rule, mine.recorder)
     assert mine.load_average() == kept.load_average()
     for own, same in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(own, same)
@@ -196,7 +196,18 @@ def test_a_network_of_two_inputs_is_recorded_and_averaged(form):
 @pytest.mark.parametrize(
     ("data", "call", "said"),
     [
-        (lambda X, y: TensorDataset(X, y), None, r"an error \(TypeError: .*'scale'\); say how it is called, for exam"),
+        (lambda X, y: TensorDataset(X, y), None, r"an error \(TypeError: .*'scale'\); let the data set .* for example"),
+        (
+            lambda X, y: TensorDataset(SCALE, X, y),
+            None,
+            r"the inputs of a batch \(torch.float32 \(60, 1\) and torch.float32 \(60, 6\)\), got an error "
+            r"\(RuntimeError: .* label last, or say how it is called, for example call=",
+        ),
+        (
+            lambda X, y: [({"x": X[i].double(), "scale": SCALE[i]}, y[i]) for i in range(N)],
+            None,
+            r"\(x: torch.float64 \(60, 6\), scale: torch.float32 \(60, 1\)\), got an error \(RuntimeError",
+        ),
         (lambda X, y: TensorDataset(X, SCALE, X, y), None, "an error .TypeError: .*call=lambda inputs: model"),
         (lambda X, y: [({"a": X[i]}, y[i]) for i in range(N)], None, "an error .TypeError"),
         (lambda X, y: TensorDataset(X, y), lambda inputs: inputs["x"].shape, "an error by `call` .*Error"),
@@ -204,9 +215,38 @@ def test_a_network_of_two_inputs_is_recorded_and_averaged(form):
 )
 def test_a_call_that_fails_says_what_helps(data, call, said):
     mine = Monitor(Two(), Recorder(N, K), data(*table()), rule=None, call=call)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as refusal:
         mine.end_epoch()
-    assert mine.recorder.epochs == 0
+    assert mine.recorder.epochs == 0 and type(refusal.value.__cause__).__name__ in str(refusal.value)
+
+
+def test_memory_that_is_not_enough_is_not_blamed_on_the_inputs():
+    def call(inputs):
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        Monitor(network(), Recorder(N, K), TensorDataset(*table()), rule=None, call=call).end_epoch()
+
+
+def test_a_mean_of_all_goes_with_the_running_mean():
+    recorder, data = Recorder(N, K, held_out=OUT), TensorDataset(*table())
+    assert Monitor(network(), recorder, data, average="all").rule == RunningMean()
+    assert Monitor(network(), recorder, data).rule == HeldOutLoss()
+    assert Monitor(network(), recorder, data, None, "all").rule is None
+    combined = Combined((HeldOutLoss(), RunningMean()))
+    assert Monitor(network(), recorder, data, combined, "all").rule is combined
+    with pytest.warns(UserWarning, match=r"`average` all goes with RunningMean.*, got HeldOutLoss\(.*; give rule=Runn"):
+        assert Monitor(network(), recorder, data, HeldOutLoss(), "all").rule == HeldOutLoss()
+
+
+def test_the_reason_names_the_epoch_as_tables_count_them():
+    model = network()
+    mine = monitor(model)
+    train(model, after=mine.end_epoch)
+    chosen = 1 + int(np.argmin(mine.recorder.loss[:, OUT].mean(axis=1)))  # smooth=1: the least loss
+    assert 1 < chosen < mine.recorder.epochs
+    words = f"epoch {chosen} of {mine.recorder.epochs} (counted from 1) is kept: held-out accuracy "
+    assert mine.stop.reason.startswith(words) and mine.stop.chosen == chosen - 1
 
 
 def ended(recorder):
@@ -295,7 +335,7 @@ def test_a_state_of_another_training_is_refused_and_changes_nothing(other, said)
 
 @pytest.mark.parametrize("average", [5, "onward", "all"])
 def test_weights_that_are_not_finite_are_in_no_average(average):
-    mine = monitor(network(), average=average)
+    mine = monitor(network(), rule=RunningMean() if average == "all" else RULE, average=average)
     train(mine.model, 2, mine.end_epoch)
     with torch.no_grad():
         mine.model[0].weight[0, 0] = np.nan

@@ -153,6 +153,8 @@ def test_a_rule_without_held_out_samples_and_what_is_no_rule_are_refused():
             net(X=X, recorder=RecorderCallback(rule=RULE), train_split=split).fit(X, y)
     with pytest.raises(InputError, match="`rule` must be a stop rule or None, got 'loss'"):
         net(X=X, recorder=RecorderCallback(rule="loss")).fit(X, y)
+    with pytest.warns(UserWarning, match="`average` all goes with RunningMean"):
+        RecorderCallback(rule=RULE, average="all").initialize()
 
 
 def test_outputs_of_other_classes_are_refused():

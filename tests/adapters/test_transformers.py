@@ -197,3 +197,10 @@ def test_data_of_another_size_and_batches_without_labels_are_refused(tmp_path):
         train(
             tmp_path, Recorder(N, K), collator=lambda rows: {"input_ids": torch.stack([r["input_ids"] for r in rows])}
         )
+
+
+def test_a_mean_of_all_with_another_rule_than_the_running_mean_is_warned_of():
+    from labelnoise.adapters.transformers import RecorderCallback
+
+    with pytest.warns(UserWarning, match="`average` all goes with RunningMean"):
+        RecorderCallback(Recorder(N, K, held_out=OUT), rule=RULE, average="all")

@@ -12,6 +12,7 @@ from browser import BROWSER, measure
 from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.audit.page import _notes
+from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
 from test_auditor import flipped
 
@@ -35,7 +36,7 @@ def pages(tmp_path_factory):
         pixels = (rng.integers(0, 60, (8, 8)) + 150 * k).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "images" / NAMES[k] / f"a-rather-long-name-of-a-file-{at:05}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainers, "EPOCHS", 2)
+        patch.setattr(trainers, "EPOCHS", 12)  # fewer, and nothing is decided
         patch.setattr("labelnoise.report.page._draw", lambda *picture: UNDRAWN)
         texts = AuditRun(data=str(folder / "texts.csv"), label="label", text="text", folds=3)
         ln.run_experiment(texts, folder / "of-texts")
@@ -81,20 +82,50 @@ def test_the_page_explains_its_own_words_and_no_others(pages):
 @pytest.mark.parametrize(
     "rate, words, absent, lead",
     [
-        (0.0, ["None of them is a suspect"], ["Suspects by given"], "Probably none of 400 labels is wrong (90 %"),
-        (0.6, ["their order may be chance"], ["Suspects by given", "What a review yields"], "Nothing can be decided"),
+        (
+            0.0,
+            ["None of them is a suspect", "<h1>Which labels are probably wrong"],
+            ["Suspects by given"],
+            "Probably none of 400 labels is wrong (90 %",
+        ),
+        (
+            0.6,
+            [
+                "<h1>Nothing can be decided about these labels</h1>",
+                "Labels of which something is decided",
+                "0 of 400",
+                "<summary>The ranking alone: its first 100 of 400 samples; their order may be chance<",
+                "Margins along training",
+                "<th>predicted</th>",
+            ],
+            [
+                "probably wrong",
+                "What to review first",
+                "Suspects",
+                "suspicious",
+                "Estimated",
+                "estimated wrong",
+                "Wrong with",
+                "wrong with",
+                "Expected to be wrong",
+                "What this cannot see",
+                "suggested</th>",
+            ],
+            "Nothing can be decided about these 400 labels",
+        ),
         (0.2, ["is the given label right", "Suspects by given", "What a review yields"], [], "labels are wrong ("),
     ],
 )
 @pytest.mark.usefixtures("sketched")
-def test_what_is_asked_for_follows_from_what_was_found(tmp_path, monkeypatch, rate, words, absent, lead):
+def test_what_is_asked_for_follows_from_what_was_found(tmp_path, monkeypatch, capsys, rate, words, absent, lead):
     monkeypatch.chdir(tmp_path)
     true = np.arange(400) % 2
     given = np.where(np.random.default_rng(0).random(400) < rate, 1 - true, true)
     sure = 0.9 + np.random.default_rng(1).uniform(-0.05, 0.05, 400)
     chances = np.where(true[:, None] == np.arange(2), sure[:, None], 1 - sure[:, None])
     np.savez("once.npz", probabilities=chances, labels=given)
-    ln.run_experiment(AuditRun(data="once.npz"), "out")
+    assert main("audit once.npz --out out".split()) == 0
+    assert ("suspects.csv; a ranking alone, whose" in capsys.readouterr().out) == (rate == 0.6)
     text = ln.write_report("out").read_text()
     assert lead in text and all(word in text for word in words) and not any(word in text for word in absent)
 

@@ -9,6 +9,7 @@ import pytest
 import labelnoise as ln
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.audit.labels import read_labels, shown, spelling_notes
+from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
 
 N = 120
@@ -34,7 +35,7 @@ def test_names_whose_spaces_would_not_be_seen_are_shown_in_quotes():
 
 
 @pytest.mark.usefixtures("sketched")
-def test_the_note_comes_first_and_the_page_tells_the_spellings_apart(here):
+def test_the_note_comes_first_and_the_page_tells_the_spellings_apart(here, capsys):
     rng, true = np.random.default_rng(0), np.arange(N) % 2
     labels = np.array(["gold", "tin"])[true].astype(object)
     labels[:20] = np.where(labels[:20] == "gold", "gold ", labels[:20])
@@ -44,6 +45,11 @@ def test_the_note_comes_first_and_the_page_tells_the_spellings_apart(here):
     summary, suspects = read_run("out").summary, pd.read_csv("out/suspects.csv")
     assert summary["notes"][0].startswith("classes that differ only in spaces or case count as different ones: 'gold'")
     assert summary["classes"] == ["gold", "gold ", "tin"] and set(suspects["given"]) == {"gold", "gold ", "tin"}
+    said = "Note that classes that differ only in spaces or case count as different ones: 'gold' ("
+    assert said in summary["text"] and summary["text"].endswith("; see the notes.")
+    assert main("audit t.csv --label label --folds 2 --out out".split()) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert said in told[1] and told[2] == f"note: {summary['notes'][0]}"  # the first line: the run is reused
     page = ln.write_report("out").read_text()
     names = re.findall(r'<span class="name">(.*?)</span>', page)
     assert "&#39;gold &#39;" in names and "gold " not in names and "gold" in names

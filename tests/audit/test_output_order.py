@@ -8,7 +8,7 @@ import labelnoise as ln
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.outputs import order_doubt
-from labelnoise.audit.page import HELD
+from labelnoise.audit.page_words import HELD
 from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
 from test_auditor import flipped

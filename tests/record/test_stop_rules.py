@@ -21,7 +21,7 @@ from labelnoise.record.stop_rules import (
     named_rule,
 )
 from labelnoise.record.stopping import HeldOut, paired_fall
-from labelnoise.record.watching import Watch, find_stop
+from labelnoise.record.watching import Watch, find_stop, with_epoch
 
 LOSS, ACCURACY, WAVE = HeldOutLoss(patience=3), HeldOutAccuracy(patience=3, smooth=3), LabelWave()
 RULES = {
@@ -187,7 +187,7 @@ def test_a_record_says_afterwards_what_a_watch_says_on_the_way(name):
             if stop.stopped is not None:
                 assert stop.stopped == watch.records - 1
                 break
-        assert find_stop(RULES[name], recorder, held_out) == stop
+        assert find_stop(RULES[name], recorder, held_out) == with_epoch(stop, watch.records)
 
 
 @pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 12), marks=pytest.mark.slow)])

@@ -95,16 +95,34 @@ def _binds(signature: inspect.Signature, *arguments: Any) -> bool:
 
 
 @contextmanager
-def calling(call: Any) -> Iterator[None]:
-    """Let a call that fails for what it is given say so, and what to do."""
+def calling(call: Any, inputs: Any) -> Iterator[None]:
+    """Let a call that fails for what it is given say so, and what to do.
+
+    Raises:
+        InputError: the call failed, whatever it raised; memory that is not enough is no such failure.
+    """
+    import torch
+
     try:
         yield
-    except (TypeError, AttributeError) as error:
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of torch: RuntimeError for a shape or dtype, IndexError for a token beyond the last
         said = "" if call is None else " by `call`"
         raise InputError(
-            f"the model must take the inputs of a batch, got an error{said} ({type(error).__name__}: {error}); say how "
-            "it is called, for example call=lambda inputs: model(**inputs) for a dict, model(*inputs) for several"
+            f"the model must take the inputs of a batch ({_forms(inputs)}), got an error{said} "
+            f"({type(error).__name__}: {error}); let the data set give what the model takes, its label last, or say "
+            "how it is called, for example call=lambda inputs: model(**inputs) for a dict, model(*inputs) for several"
         ) from error
+
+
+def _forms(inputs: Any) -> str:
+    """Type and shape of each tensor of a batch's inputs."""
+    if isinstance(inputs, Mapping):
+        return ", ".join(f"{name}: {_forms(value)}" for name, value in inputs.items())
+    if isinstance(inputs, list | tuple):
+        return " and ".join(map(_forms, inputs))
+    return described(inputs)
 
 
 def logits_of(outputs: Any) -> Any:

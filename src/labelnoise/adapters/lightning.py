@@ -35,7 +35,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -76,6 +76,7 @@ class RecorderCallback(Stoppable, Callback):
     ) -> None:
         self.recorder, self.batches = check_recorder(recorder), batches
         check_rule(rule, average, recorder)
+        warn_of_average(rule, average)
         if rule is not None and batches is None:
             raise InputError("`batches` must be given with a rule, got None; it looks at all samples in eval mode")
         if batches is not None and (not isinstance(batches, Iterable) or iter(batches) is batches):

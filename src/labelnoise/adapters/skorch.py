@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stopping, check_rule
+from labelnoise.adapters.stopping import Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
     from labelnoise.training.config import Average
@@ -63,6 +63,7 @@ class RecorderCallback(Callback):
     def initialize(self) -> RecorderCallback:
         """Forget the record of a net that starts again."""
         check_rule(self.rule, self.average)
+        warn_of_average(self.rule, self.average)
         self.recorder_: Recorder | None = None
         self.stopping_: Stopping | None = None
         self.stop_: Stop | None = None
@@ -87,7 +88,7 @@ class RecorderCallback(Callback):
         epoch = recorder.end_epoch()
         if self.stopping_:
             self._trained, ended = dataset_train, self.stopping_.observe(epoch)
-            self.stop_ = self.stopping_.watch.stop
+            self.stop_ = self.stopping_.stop
             if ended:
                 raise KeyboardInterrupt
 

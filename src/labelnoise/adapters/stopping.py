@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,9 +13,9 @@ from labelnoise.adapters.evaluation import as_tensors
 from labelnoise.errors import InputError, described
 from labelnoise.record.history import EpochRecord
 from labelnoise.record.recorder import Recorder
-from labelnoise.record.stop_rules import StopRule
+from labelnoise.record.stop_rules import Combined, RunningMean, StopRule
 from labelnoise.record.stopping import Stop
-from labelnoise.record.watching import Watch, observe_record
+from labelnoise.record.watching import Watch, observe_record, with_epoch
 from labelnoise.training.config import Average, check_average
 from labelnoise.training.kept_weights import KeptWeights
 
@@ -29,6 +30,24 @@ def check_rule(rule: StopRule | None, average: Average, recorder: Recorder | Non
             f"`recorder` must have held-out samples, got none; {rule!r} looks at them: give Recorder(..., "
             "held_out=mask) and do not train on those"
         )
+
+
+def warn_of_average(rule: StopRule | None, average: Average) -> None:
+    """Warn of a mean of all weights up to where another rule than `RunningMean` chooses a single epoch."""
+    among = rule.rules if isinstance(rule, Combined) else (rule,)
+    if (
+        not isinstance(average, str)
+        or average != "all"
+        or rule is None
+        or any(isinstance(one, RunningMean) for one in among)
+    ):
+        return
+    warnings.warn(
+        f"`average` all goes with RunningMean, which says up to where a mean of all is best, got {rule!r}, which "
+        "chooses a single epoch; give rule=RunningMean()",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 class Stopping:
@@ -74,6 +93,11 @@ class Stopping:
         self._kept.take()
         self.averaged = None
         return self.watch.ended
+
+    @property
+    def stop(self) -> Stop | None:
+        """What the rule says so far, its reason with the epoch that is kept; None before the first epoch."""
+        return None if self.watch.stop is None else with_epoch(self.watch.stop, self.watch.records)
 
     def load_average(self, batches: Iterable[Any], call: Callable[[Any], object] | None = None) -> list[int]:
         """Put the average around the chosen epoch into the network, in eval mode; return its epochs, from 0.
@@ -123,8 +147,11 @@ class Stoppable:
 
     @property
     def stop(self) -> Stop | None:
-        """What the rule says of the epochs so far, counted from 0; None before the first, and without a rule."""
-        return self._stopping.watch.stop if self._stopping else None
+        """What the rule says of the epochs so far; None before the first, and without a rule.
+
+        Its numbers count epochs from 0, as the recorder does; its reason names the chosen one from 1, as tables do.
+        """
+        return self._stopping.stop if self._stopping else None
 
     @property
     def averaged(self) -> list[int] | None:

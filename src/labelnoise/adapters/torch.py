@@ -26,7 +26,7 @@ from labelnoise.adapters.evaluation import (
 )
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.recorder import Recorder
-from labelnoise.record.stop_rules import HeldOutLoss, StopRule
+from labelnoise.record.stop_rules import HeldOutLoss, RunningMean, StopRule
 
 try:
     from torch import Generator, nn
@@ -34,7 +34,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from labelnoise.training.config import Average
 
 DEFAULT = HeldOutLoss()
-"""The rule of a monitor."""
+"""The rule of a monitor that is given none, which is known by being this very value."""
 
 
 class Monitor(Stoppable):
@@ -53,8 +53,9 @@ class Monitor(Stoppable):
         recorder: of as many samples as the data set has; its held-out ones are not trained on.
         dataset: gives (input, label) at each position, or (input, another, label), without augmentation; the last is
             the given label.
-        rule: says where to stop, as `HeldOutLoss(patience=20)` does; None records only.
-        average: of which epochs the weights are averaged, as in `KeptWeights`.
+        rule: says where to stop; by default HeldOutLoss(), with average="all" RunningMean(). None records only.
+        average: of which epochs the weights are averaged, as in `KeptWeights`; of "all" with another rule that is given
+            there is a warning.
         batch_size: samples that are evaluated at once.
         call: from the inputs of a batch, a list where a sample has several, to what the model returns. None calls the
             model with them: by name for a dict of its parameters' names, in their order for several, else as they are.
@@ -85,7 +86,10 @@ class Monitor(Stoppable):
         self.model, self.recorder, self.dataset = model, check_recorder(recorder), dataset
         parts = _check_dataset(dataset)
         check_size(recorder, dataset)
+        if rule is DEFAULT and isinstance(average, str) and average == "all":
+            rule = RunningMean()
         check_rule(rule, average, recorder)
+        warn_of_average(rule, average)
         check_integer("batch_size", batch_size, 1, 512)
         if call is not None and not callable(call):
             raise InputError(f"`call` must be a function of a batch's inputs, got {described(call)}; or leave it out")
@@ -104,7 +108,7 @@ class Monitor(Stoppable):
         parts = in_order(self.recorder.n_samples, self.batch_size)
         with evaluating(self.model):
             for index, (inputs, labels) in zip(parts, self._batches(parts), strict=True):
-                with calling(self._given_call):
+                with calling(self._given_call, inputs):
                     outputs = self._call(inputs)
                 self.recorder.update(index, logits_of(outputs), labels)
         epoch = self.recorder.end_epoch()

@@ -32,7 +32,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule
+from labelnoise.adapters.stopping import Stoppable, Stopping, check_rule, warn_of_average
 from labelnoise.training.checkpoints import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class RecorderCallback(Stoppable, TrainerCallback):
     ) -> None:
         self.recorder, self.dataset, self.collator = check_recorder(recorder), dataset, collator
         check_rule(rule, average, recorder)
+        warn_of_average(rule, average)
         self.rule, self.average = rule, average
 
     def on_train_begin(

@@ -13,10 +13,21 @@ from labelnoise.audit.labels import FEWEST_SAMPLES
 
 IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
 """Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
+NUMBER = re.compile(
+    r"(?i:(^|[\W_])(no|nr|num|number|key|code|serial|account|ticket|invoice)($|[\W_]))|[a-z](No|Nr|Number|Key)$"
+)
+"""Names of columns whose whole numbers name rows, where nearly all of them differ: customer_no, ticketNumber."""
 TEXT = 4
 """Words of a value, in the mean, from which on a column of words is one of texts."""
-NUMBERS = 0.95
-"""Share of the values that are numbers, from which on a column is one of numbers."""
+MOST = 0.95
+"""Share of the values that are numbers (dates), from which on a column is one of numbers (dates)."""
+REPEATED = 0.02
+"""Share of the values that stand above already, up to which (and up to one) whole numbers may name rows."""
+FEWEST_EVEN = 200
+"""Values below which nothing is said of how evenly they lie."""
+EVEN, UNEVEN = 0.05, 1.2
+"""Values lie evenly where the distance of Kolmogorov and Smirnov from a uniform distribution is at most the first, plus
+the second over the square root of how many they are: of uniform ones more than 99 in 100 times."""
 LOOKED_AT = 1_000
 """First rows that say whether a column is one of texts."""
 LISTED = 3
@@ -41,6 +52,49 @@ def without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
             hint = f"; to learn from texts, give their column alone (--text {texts[0]})" if texts else ""
             notes.append(f"{words}: {', '.join(map(str, names))}{hint}")
     return frame, tuple(notes)
+
+
+def key_notes(frame: pd.DataFrame) -> list[str]:
+    """Return a note on columns of whole numbers that may name rows, though they were not left out for it.
+
+    Nearly every value differs in them (`REPEATED`), and the name is that of an identifier (`NUMBER`), or the values
+    fill half of their range, as 1 to n in any order do, or 200 values or more lie evenly in it (`EVEN`), as numbers of
+    customers do. Fractions are measured, and so are whole numbers that repeat, or that lie closer together in some
+    places than in others, as prices do.
+    """
+    if len(frame) < FEWEST_SAMPLES:
+        return []
+    names = [str(name) for name in frame if _may_be_key(frame[name])]
+    if not names:
+        return []
+    which = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
+    return [
+        f"columns of whole numbers, nearly all different, that may only name the rows ({len(names)} of "
+        f"{frame.shape[1]}), and are learnt from: {which}; where one names the rows, show it with each suspect "
+        f"(--id {names[0]}) or leave it out (--ignore {names[0]}; in Python drop it from `X`); what is measured or "
+        "counted may stay"
+    ]
+
+
+def _may_be_key(column: pd.Series[Any]) -> bool:
+    """Whether a column of numbers names rows by its values, see `key_notes`."""
+    numbers = as_numbers(column)
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        values = column.dropna().to_numpy()
+    elif numbers:
+        values = numbers[0][np.isfinite(numbers[0])]
+    else:
+        return False
+    if values.size < FEWEST_SAMPLES or values.dtype.kind not in "iuf" or (values % 1 != 0).any():
+        return False
+    distinct = np.unique(values).astype(float)
+    if values.size - distinct.size > max(REPEATED * values.size, 1):
+        return False
+    span = distinct[-1] - distinct[0] + 1
+    if any(kind.search(str(column.name)) for kind in (IDENTIFIER, NUMBER)) or 2 * distinct.size >= span:
+        return True
+    even = np.abs((distinct - distinct[0]) / span - np.arange(distinct.size) / distinct.size).max()
+    return values.size >= FEWEST_EVEN and bool(even <= EVEN + UNEVEN / np.sqrt(values.size))
 
 
 def names_of_rows(frame: pd.DataFrame) -> list[str]:
@@ -95,27 +149,36 @@ DATE = re.compile(r"\s*(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|(\d{1,2})([-/.])(\d{1,2})
 """What a date looks like: the year has four digits, a time may follow."""
 
 
-def as_dates(column: pd.Series[Any]) -> pd.Series[Any] | None:
-    """Return a column of texts that all are dates as times, NaT where there is none; None for any other column.
+def as_dates(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
+    """Return a column of texts of which nearly all are dates as times, NaT elsewhere, and in words what stands there.
 
     Of 3/4/2020 the day comes first where a value of the column says so, and where it is written with dots; else the
-    month.
+    month. What looks like a date that no calendar has, such as 0000-00-00, is a word. An empty cell counts for neither.
+
+    Returns:
+        None for any other column. The words are empty where all are dates.
     """
     if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
         return None
-    texts = [value for value in column if not (value is None or value is pd.NA or value != value)]
-    dates = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
-    if not texts or None in dates:
+    known = np.array([not (value is None or value is pd.NA or value != value) for value in column], dtype=bool)
+    texts = column[known]
+    matches = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
+    dates = np.array([match is not None for match in matches], dtype=bool)
+    if not dates.size or dates.mean() < MOST:
         return None
-    parts = [(int(match[2]), match[3], int(match[4])) for match in dates if match and match[2]]
+    parts = [(int(match[2]), match[3], int(match[4])) for match in matches if match and match[2]]
     days = [any(part[at] > 12 for part in parts) for at in (0, 2)]  # type: ignore[operator]
-    if all(days) or len(parts) not in (0, len(texts)):  # years first and last: no column of one form
+    if all(days) or len(parts) not in (0, dates.sum()):  # years first and last: no column of one form
         return None
     day_first = bool(parts) and (days[0] or (not days[1] and all(part[1] == "." for part in parts)))
-    try:
-        return pd.to_datetime(column, dayfirst=day_first, utc=True, format="mixed").dt.tz_localize(None)
-    except (ValueError, OverflowError):
+    spelt = texts.where(dates)
+    found = pd.to_datetime(spelt, dayfirst=day_first, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
+    dates = found.notna().to_numpy()
+    if dates.mean() < MOST:
         return None
+    times = np.full(len(column), np.datetime64("NaT", "us"))
+    times[known] = found.to_numpy(dtype="datetime64[us]")
+    return pd.Series(times, column.index), _others(texts, dates)
 
 
 def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:
@@ -133,10 +196,17 @@ def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:
     words = column[known].astype(str)
     numbers = pd.to_numeric(words, errors="coerce").to_numpy(dtype=float)
     are = np.isfinite(numbers)
-    if not are.size or not NUMBERS <= are.mean() < 1:
+    if not are.size or not MOST <= are.mean() < 1:
         return None
     values = np.full(len(column), np.nan)
     values[known] = np.where(are, numbers, np.nan)
-    counts = words[~are].value_counts()
+    return values, _others(words, are)
+
+
+def _others(values: pd.Series[Any], are: np.ndarray) -> str:
+    """How many of some values are not what nearly all are, and which; empty where all are."""
+    if are.all():
+        return ""
+    counts = values[~are].astype(str).value_counts()
     which = ", ".join(map(repr, counts.index[:LISTED])) + ", ..." * (len(counts) > LISTED)
-    return values, f"{np.count_nonzero(~are):,} of {are.size:,}: {which}"
+    return f"{np.count_nonzero(~are):,} of {are.size:,}: {which}"

@@ -13,6 +13,7 @@ import pandas as pd
 from labelnoise.arrays import stream
 from labelnoise.audit.kept_trainings import FILES, KeptTrainings
 from labelnoise.audit.scores import SCORES
+from labelnoise.audit.summary import describe_audit, summarise
 from labelnoise.audit.table_files import TABLES, form_of, read_spelt
 from labelnoise.errors import InputError, check_integer, check_path, did_you_mean
 from labelnoise.runs.files import write_json, write_whole
@@ -23,10 +24,8 @@ from labelnoise.runs.setting_types import check_types
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
-    from labelnoise.audit.rates import Rates
     from labelnoise.audit.self_test import SelfTest
     from labelnoise.audit.sources import AuditSource
-    from labelnoise.runs.reading import Run
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,8 @@ def _judge(config: AuditRun, source: AuditSource, progress: Progress | None, kep
     how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
     with in_words(source.arguments):
         audit = audit_samples(source.samples, source.labels, *how)
-    return _Judged(audit.verdict, audit.labels.names, audit.model, audit.self_test)
+    verdict = replace(audit.verdict, notes=(*source.first, *audit.verdict.notes))
+    return _Judged(verdict, audit.labels.names, audit.model, audit.self_test)
 
 
 def _doubted(verdict: Verdict, first: tuple[str, ...]) -> Verdict:
@@ -204,73 +204,9 @@ def margin_table(verdict: Verdict) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-MATRIX = 12
-"""Classes up to which the page shows the whole matrix; of more, the most frequent pairs."""
-
-
-def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, ...]) -> dict[str, Any]:
-    """Return what `summary.json` holds: the estimates, and counts by class."""
-    rates, flagged, seen = verdict.rates, verdict.flagged, verdict.given >= 0
-    k = len(names)
-    pairs = pd.DataFrame({"given": verdict.given[flagged], "suggested": verdict.suggested[flagged]})
-    counted = pairs.value_counts().reset_index(name="count")
-    n = int(seen.sum())
-    ranked = np.sort(verdict.confidence[seen])[::-1]
-    return {
-        "status": "ok",
-        "text": _lead(rates, n, int(flagged.sum()), not verdict.decided),
-        "samples": n,
-        "flagged": int(flagged.sum()),
-        "rate": rates.rate,
-        "rate_interval": [rates.low, rates.high],
-        "wrong": [rates.rate * n, rates.low * n, rates.high * n],
-        "rate_reason": rates.reason,
-        "transition": rates.transition if k <= MATRIX else None,
-        "transition_interval": [rates.transition_low, rates.transition_high] if k <= MATRIX else None,
-        "classes": names,
-        "class_counts": np.bincount(verdict.given[seen], minlength=k),
-        "class_flagged": np.bincount(verdict.given[flagged], minlength=k),
-        "class_wrong": [float(verdict.confidence[seen & (verdict.given == c)].sum()) for c in range(k)],
-        "pairs": [
-            {"given": names[given], "suggested": names[suggested], "count": int(count)}
-            for given, suggested, count in counted.head(MATRIX * MATRIX).itertuples(index=False)
-        ],
-        "yield": [
-            {"first": at + 1, "last": min(at + 100, n), "expected": float(ranked[at : at + 100].mean())}
-            for at in range(0, min(n, 1000), 100)
-        ],
-        "stop_epochs": list(verdict.stops),
-        "stop_reason": verdict.reason,
-        "model": model,
-        "notes": list(notes),
-    }
-
-
-def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
-    """The first sentence of the page."""
-    if undecided:
-        return f"Nothing can be decided about these {n:,} labels; the notes say why."
-    if not rates.known:
-        return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
-    wrong, interval = round(rates.rate * n), f"90 % interval {rates.low * n:,.0f} to {rates.high * n:,.0f}"
-    lead = (
-        f"About {wrong:,} of {n:,} labels {'is' if wrong == 1 else 'are'} wrong ({rates.rate:.1%}; {interval})"
-        if wrong
-        else f"Probably none of {n:,} labels is wrong ({interval})"
-    )
-    return f"{lead}; flagged as suspects: {flagged:,}."
-
-
 def _inputs(config: AuditRun) -> Mapping[str, Path]:
     paths = {"data": config.data, "labels": config.labels}
     return {name: Path(path) for name, path in paths.items() if path}
-
-
-def _findings(run: Run) -> list[str]:
-    """What the command says in the end: the estimate, what a reader must know, and where the list is."""
-    tested = run.summary.get("self_test")
-    notes = [f"note: {note}" for note in run.summary["notes"]]
-    return [run.summary["text"], *([tested["text"]] if tested else []), *notes, f"list: {run.path / 'suspects.csv'}"]
 
 
 def _page() -> Page:
@@ -288,5 +224,5 @@ KIND = Kind(
     transient=(FILES,),
     inputs=_inputs,
     leading="data",
-    findings=_findings,
+    findings=describe_audit,
 )

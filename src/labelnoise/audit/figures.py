@@ -15,12 +15,13 @@ def suspects_figure(panels: Sequence[Panel]) -> Figure:
     figure, axes = grid(panels, height=3.6, ratios=(1,))
     for axis, panel in zip(axes[0], panels, strict=True):
         table, summary = panel.history, panel.runs[0].summary
-        for name, colour in (("rest", CLEAN), ("suspects", NOISY)):
+        everyone = "rest" if summary["flagged"] else "all samples"
+        for name, words, colour in (("rest", everyone, CLEAN), ("suspects", "suspects", NOISY)):
             low, median, high = (table[f"{name}_{word}"] for word in ("low", "median", "high"))
             if median.notna().any():
                 axis.fill_between(table["epoch"], low, high, color=colour, alpha=0.2, linewidth=0)
                 axis.plot(
-                    table["epoch"], median, color=colour, label=f"{name}\n(median, middle 90 %)", marker=dots(table)
+                    table["epoch"], median, color=colour, label=f"{words}\n(median, middle 90 %)", marker=dots(table)
                 )
         axis.axhline(0, color="#000000", linewidth=1)
         for at, stop in enumerate(summary["stop_epochs"]):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
-from labelnoise.audit.columns import as_dates, as_numbers, is_constant, without_names
+from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
 from labelnoise.audit.labels import check_size
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
@@ -118,7 +118,7 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
     notes: list[str] = []
     if named:
         frame, left_out = without_names(frame)
-        notes.extend(left_out)
+        notes += [*left_out, *key_notes(frame)]
     read = [_column(str(name), frame[name]) for name in frame.columns]
     if all(column.values is None for column in read):
         if read:  # else all were left out
@@ -137,6 +137,7 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
 KINDS = {
     "constant": "constant columns, which say nothing ({count} of {all}): {which}",
     "dates": "columns read as dates ({count} of {all}): {which}",
+    "gaps": "columns of dates, whose few other values count as empty ({count} of {all}): {which}",
     "numbers": "columns of numbers, whose few other values count as empty ({count} of {all}): {which}",
     "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
     "alphabetical order alone: {which}; give such a column as texts, or leave it out",
@@ -187,7 +188,8 @@ def _column(name: str, column: pd.Series[Any]) -> _Column:
             raise InputError(f"`X` must hold no infinity, got one in column {name!r}; leave such values empty")
         return _Column(name, values)
     if (dates := as_dates(column)) is not None:
-        return _Column(name, _as_numbers(dates), "dates")
+        times, others = dates
+        return _Column(name, _as_numbers(times), "gaps" if others else "dates", f"{name} ({others})" if others else "")
     if (numbers := as_numbers(column)) is not None:
         return _Column(name, numbers[0], "numbers", f"{name} ({numbers[1]})")
     codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)

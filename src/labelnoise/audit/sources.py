@@ -53,7 +53,7 @@ class AuditSource:
     """What names each sample, under the name of its column; None without such a column."""
     notes: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
-    """Of a record, notes that go before all others, since they may undo what is judged; each begins with its cause."""
+    """Notes that go before all others, since they may undo what is judged; of a record each begins with its cause."""
     model: str = ""
     """Of a record, what was trained, in words."""
     arguments: Mapping[str, str] = field(default_factory=lambda: {"`X`": "the data", "`y`": "the labels"})
@@ -95,6 +95,11 @@ def _check_settings(config: AuditRun, reader: Reader) -> None:
         value = getattr(config, name)
         if value != getattr(type(config), name) and name not in reader.settings:  # not left at its default
             given = " ".join(value) if isinstance(value, tuple) else value
+            if name == "id":
+                raise InputError(
+                    f"`id` must name a column of a table, got {given!r} for {reader.words}, which has no columns; "
+                    f"leave it out: suspects are listed by {reader.named}"
+                )
             raise InputError(f"`{name}` says nothing of {reader.words}, got {given!r}; leave it out")
 
 
@@ -119,7 +124,8 @@ def _table(path: Path, config: AuditRun) -> AuditSource:
     samples = table.samples[config.text] if config.text else table.samples
     words = {"`X`": f"the columns of {path.name}", "`y`": f"the column {config.label!r}"}
     return AuditSource(
-        table.labels, samples, rows=table.samples, index=table.index, ids=table.ids, notes=table.notes, arguments=words
+        table.labels, samples, rows=table.samples, index=table.index, ids=table.ids, notes=table.notes,
+        first=table.first, arguments=words,
     )  # fmt: skip
 
 
@@ -255,10 +261,12 @@ class Reader:
     """What the data are."""
     settings: tuple[str, ...] = ()
     """Settings of `AuditRun` that say how to read them."""
+    named: str = "their place in the data, from 0"
+    """By what a suspect is found back where no column names it."""
 
 
 TABLE = Reader(_table, "a table", ("label", "text", "id", "ignore"))
-RUN, FOLDER = Reader(_run, "a training run"), Reader(_folder, "a folder of images")
+RUN, FOLDER = Reader(_run, "a training run"), Reader(_folder, "a folder of images", named="the names of their files")
 READERS = {
     **dict.fromkeys(TABLES, TABLE),
     ".npz": Reader(_npz, "an .npz file", ("label",)),

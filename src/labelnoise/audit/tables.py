@@ -28,6 +28,8 @@ class Table:
     ids: pd.Series[Any] | None
     """What names each sample: a column that is not learnt from, as it is spelt in the file; None without one."""
     notes: tuple[str, ...]
+    first: tuple[str, ...] = ()
+    """Notes that go before all others, since what was asked for is not what was meant."""
 
 
 def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], identifier: str = "") -> Table:
@@ -62,7 +64,8 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], iden
         samples, left_out = without_names(frame.drop(columns=apart))
         _check_learnable(path, label, samples, left_out)
     ids, named = _ids(path, frame.drop(columns=[label, *samples]), index, identifier)
-    return Table(labels, samples, index, ids, (*said, *notes, *left_out, *named))
+    first = _few_names(identifier, ids)
+    return Table(labels, samples, index, ids, (*said, *notes, *left_out, *(() if first else named)), first)
 
 
 def _check_parts(
@@ -113,6 +116,17 @@ def _ids(
     ids = read_spelt(path, name)[name]
     ids = ids if index is None else ids.iloc[index].reset_index(drop=True)
     return ids, (f"each suspect is shown with its {name!r}, by which rows are told apart; --id names another column",)
+
+
+def _few_names(identifier: str, ids: pd.Series[Any] | None) -> tuple[str, ...]:
+    """What is to be said of a column that was given to name the rows and tells less than half of them apart."""
+    if not identifier or ids is None or 2 * (different := ids.nunique()) >= len(ids):
+        return ()
+    return (
+        f"`id` names {identifier!r}, which has {different:,} different values in {len(ids):,} rows and so tells few of "
+        "them apart; it is left out of the learning all the same: give --id the column that names each row; to learn "
+        f"from {identifier!r}, leave it out of --id",
+    )
 
 
 def _labelled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,6 +122,8 @@ class Watch:
 def find_stop(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"] | None = None) -> Stop:
     """Say where a rule stops on a record, as it would have said while the run went on.
 
+    Records count from 0, and the reason names the epoch that is kept, counted from 1 as tables do.
+
     Args:
         rule: such as `HeldOutLoss()`.
         recorder: with one ended epoch or more.
@@ -130,6 +133,18 @@ def find_stop(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"
         InputError: what is no rule or no recorder, an empty one, a mask that does not fit, or no held-out samples for a
             rule that needs them.
     """
+    watch = watch_recorder(rule, recorder, held_out)
+    assert watch.stop is not None  # there is an epoch
+    return with_epoch(watch.stop, watch.records)
+
+
+def with_epoch(stop: Stop, epochs: int) -> Stop:
+    """Return a stop whose reason names the epoch that it keeps of so many, where each record is one."""
+    return replace(stop, reason=f"epoch {stop.chosen + 1} of {epochs} (counted from 1) is kept: {stop.reason}")
+
+
+def watch_recorder(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"] | None = None) -> Watch:
+    """Return the watch of a rule that has observed a record up to where the rule ends it; see `find_stop`."""
     watch = Watch(rule)
     if not isinstance(recorder, Recorder) or not recorder.epochs:
         raise InputError(f"`recorder` must hold an ended epoch, got {described(recorder)}; call `end_epoch` after each")
@@ -140,8 +155,7 @@ def find_stop(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike, " n"
         observe_record(watch, loss, prediction, recorder.given, mask)
         if watch.ended:
             break
-    assert watch.stop is not None  # there is an epoch
-    return watch.stop
+    return watch
 
 
 def observe_record(

@@ -152,4 +152,5 @@ class Page:
     files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """File of the run, and what each of its columns or arrays holds; under the empty name, of the file itself."""
     sections: Callable[[Run], Sequence[Section]] | None = None
-    """The sections of a run that is made of runs; None for the one section of a run of its own."""
+    """The sections of a run that is made of runs, or whose page depends on what was found; None for the one section of
+    a run of its own, with this page."""

@@ -22,6 +22,7 @@ from labelnoise.runs.launch import find_launch
 from labelnoise.runs.pages import Page, Section
 from labelnoise.runs.setting_types import check_types
 from labelnoise.training.config import Average, TrainConfig, check_average
+from labelnoise.training.findings import describe_training
 from labelnoise.training.seeds import OF_EACH_SEED, check_seeds, run_seeds
 
 if TYPE_CHECKING:
@@ -249,5 +250,6 @@ KIND = Kind(
     inputs=_inputs,
     fetch=_fetch,
     execute=run_train,
+    findings=describe_training,
     foreign=_read_released,
 )

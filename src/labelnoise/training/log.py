@@ -17,7 +17,7 @@ from labelnoise.record.history import EpochRecord
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stop_rules import StopRule
-from labelnoise.record.watching import find_stop
+from labelnoise.record.watching import watch_recorder
 from labelnoise.training.config import TrainConfig
 from labelnoise.training.stops import EpochStop, Stops, find_stops, in_epochs
 
@@ -91,7 +91,7 @@ class TrainLog:
             return Stops(None, None, None)
         fitted = self.recorder.margin[:, self.held_out] > 0
         t1, held_out = find_stops(self.table, int(self.held_out.sum()), self.config, fitted)
-        rule = find_stop(self.rule, self.recorder, self.held_out) if self.rule else None
+        rule = watch_recorder(self.rule, self.recorder, self.held_out).stop if self.rule else None
         return Stops(
             None if t1 is None else epochs[t1],
             None if held_out is None else in_epochs(held_out, epochs),

@@ -1,0 +1,74 @@
+"""The words of an audit's page: what it does not see, what its terms mean, what its files hold."""
+
+from __future__ import annotations
+
+MARGINS = (
+    "What to look for: before the stop the suspects lie below 0, where the model rejects their given label, and the "
+    "rest above; suspects that rise later are memorised, and those that were held out stay below. "
+)
+
+HELD = (
+    "held the true number in 89 to 99 % of audits where that is known, in fewer where a model errs a lot: "
+    "docs/detection.md"
+)
+"""How often the interval holds what it should: the least and the largest share of two halves of 72 audits."""
+
+CANNOT = (
+    ("Wrong labels that are the rule in a part of a class", "The model learns them as if they were right: no label "
+     "there looks wrong. Look at some samples of each class yourself."),
+    ("Wrong labels that are learnt early", "Errors that follow a pattern that it finds easy (a watermark, a word, "
+     "a source) are fitted before the stop."),
+    ("Right labels of rare or hard samples", "The model errs on them, and some are flagged: a suspect is to be "
+     "reviewed, not deleted."),
+    ("Classes that overlap", "Where the samples do not tell the classes apart, right labels contradict the model, too, "
+     "and count as wrong: where much is contradicted the interval begins at none, and the number may be too high."),
+    ("More wrong labels than right ones", "Then the model learns the wrong ones, and wrong and right look alike."),
+    ("Samples that belong to no class, or to several", "One of the classes is suggested all the same."),
+)  # fmt: skip
+"""What an audit does not see, and why."""
+
+WORDS = {
+    "Suspect": "a flagged sample: one of the most suspicious, as many as labels are estimated to be wrong, unless "
+    "another decision was asked for.",
+    "Wrong with": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
+    "number of wrong labels.",
+    "Held out": "not trained on, so that a wrong label cannot have been memorised.",
+    "The stop": "the epoch (the stage of boosting, else the pass over the data) at which the loss of held-out samples "
+    "is least: what is learnt later may be memorised.",
+    "Margin": "how far the given label leads before the best other class, in log-odds; below 0 the model predicts that "
+    "one.",
+}
+SUSPECTS = {
+    "": "a row a sample, the most suspicious first",
+    "index": "its position in the data, from 0",
+    "given, suggested": "its label, and the class that the model predicts around the stop: the same where it accepts "
+    "the label",
+    "score": "larger is more suspicious",
+    "confidence": "the estimated chance that the given label is wrong",
+    "flagged": "whether it is a suspect",
+    "file": "its file, where there is one",
+    "the last": "what names it, where a column of the table does, under the name of that column (and with _in_data "
+    "behind it where one above has this name)",
+}
+HISTORY = {
+    "": "a row an epoch, pass or stage",
+    "suspects_low, suspects_median, suspects_high": "5 %, 50 % and 95 % quantile of the suspects' margins",
+    "rest_low, rest_median, rest_high": "the same of all others",
+}
+
+UNDECIDED = "Nothing can be decided about these labels"
+"""Title of the page of an audit that could decide nothing."""
+UNDECIDED_LOOK = (
+    "No label is said to be right or wrong here, and none is flagged: the notes say why, and what helps. Below is a "
+    "ranking alone, whose order may be chance."
+)
+UNDECIDED_MARGINS = "How the margins of all samples go along training. "
+UNDECIDED_WORDS = {name: WORDS[name] for name in ("Held out", "The stop", "Margin")}
+UNDECIDED_SUSPECTS = {
+    **SUSPECTS,
+    "": "a row a sample, by its score; a ranking alone, whose order may be chance",
+    "given, suggested": "its label, and the class that the model predicts around the stop",
+    "score": "by what the rows are ordered, the largest first",
+    "confidence": "empty: nothing can be decided",
+    "flagged": "False throughout: nothing can be decided",
+}
