@@ -10,7 +10,7 @@ import os
 import re
 import reprlib
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,12 @@ def check_integer(name: str, value: Any, least: int, example: int) -> None:
         raise InputError(f"`{name}` must be below 2^63, got {described(value)}; use for example {name}={example}")
 
 
+def check_boolean(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False, also what only counts as one of them, such as 1 or a text."""
+    if not isinstance(value, bool):
+        raise InputError(f"`{name}` must be True or False, got {described(value)}; leave it out for the default")
+
+
 def check_positive(name: str, value: Any, example: float) -> None:
     """Refuse what is not a finite number > 0."""
     if not is_number(value) or not math.isfinite(value) or value <= 0:
@@ -73,6 +79,11 @@ def described(value: Any) -> str:
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
         return f"{value.dtype} {tuple(value.shape)}"
     return " ".join(reprlib.repr(value).split())
+
+
+def first_few(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """Names for a sentence: the first of them, and dots where there are more."""
+    return between.join([*names[:most], *["..."] * (len(names) > most)])
 
 
 def check_path(name: str, value: Any) -> None:

@@ -111,7 +111,7 @@ def test_large_data_are_predicted_in_parts(monkeypatch):
 @pytest.mark.parametrize("passes", [False, True])
 def test_pipelines_are_fitted_without_the_held_out_samples(passes):
     X, y = table(2)
-    frame = pd.DataFrame(X).rename(columns=str)
+    frame = pd.DataFrame(X, index=np.arange(len(y))[::-1]).rename(columns=str)  # rows are told by their place
     frame["kind"] = np.where(X[:, 0] > 0, "high", "low")
     out = held(len(y))
     frame.loc[out, "0"] += 1000  # moves the mean of the scaler where it sees them
@@ -144,9 +144,10 @@ X, Y = table(2, 20)
         ({"X": 3}, r"`y` must have a label for each row of X \(None\)"),
         ({"y": Y[:, None]}, r"`y` must have a label for each row of X \(20\), got int64 \(20, 1\)"),
         ({"y": Y + 0.5}, "`y` must hold classes, got floats"),
-        ({"y": np.where(Y, np.nan, 1.0)}, "`y` must hold classes, got floats"),
-        ({"y": np.where(Y, None, "a")}, "`y` must hold integers or texts, got missing"),
-        ({"y": np.array([1, "a"] * 10, dtype=object)}, "`y` must hold labels of one kind"),
+        ({"y": np.where(Y, np.nan, 1.0)}, r"`y` must have no missing value, got an empty one \(NaN, None\) for \d+ of"),
+        ({"y": np.where(Y, np.inf, 1.0)}, "`y` must hold classes, got floats such as inf"),
+        ({"y": np.where(Y, None, "a")}, "`y` must have no missing value"),
+        ({"y": np.array([1, "a"] * 10, dtype=object)}, "`y` must hold texts or integers throughout"),
         ({"y": np.zeros(20, int)}, "`y` must hold two classes to train on"),
         ({"held_out": Y == 1}, "`y` must hold two classes to train on"),
         ({"held_out": Y[:-1] == 1}, r"`held_out` must hold a truth value a sample \(20\), got shape \(19,\)"),

@@ -3,13 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import labelnoise as ln
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import held_out_masks
+from labelnoise.audit.trainers import find_trainer
 from made_records import f1
 
 
@@ -114,6 +120,27 @@ def test_vectors_and_any_classifier():
     for model in (None, LogisticRegression(C=0.01), SGDClassifier(random_state=0)):
         auditor = ln.LabelAuditor(model, folds=2).fit(X, given)
         assert found(auditor, given, true) > 0.75, model
+
+
+class Sure(DecisionTreeClassifier):
+    """A classifier to which the other class is impossible."""
+
+    def predict_proba(self, X):
+        return np.eye(2)[self.predict(X)]
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_a_classifier_gets_numbers_and_a_pipeline_the_samples_themselves(pipeline):
+    frame, true = table(200)
+    labels, out = read_labels("y", flipped(true)), np.arange(200) % 2 == 0
+    texts = [f"{word} paper {at % 7}" for at, word in enumerate(np.array(["good", "bad"])[true])]
+    by_name = make_column_transformer((OneHotEncoder(), ["job", "rich"]))
+    for samples, prepare in ((frame, by_name), (texts, TfidfVectorizer())):
+        tree = Sure(min_samples_leaf=20, random_state=0)
+        trainer = find_trainer(read_material(samples), labels, make_pipeline(prepare, tree) if pipeline else tree)
+        recorder = trainer.train(out, 0)
+        assert (recorder.prediction[-1] == true)[out].mean() > 0.9, prepare
+        assert np.isfinite(recorder.margin[-1][out]).all()  # also where a class seems impossible
 
 
 def test_images_and_a_module(monkeypatch):

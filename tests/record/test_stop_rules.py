@@ -232,6 +232,8 @@ def test_rules_are_values():
         assert isinstance(rule, StopRule) and rule == pickle.loads(pickle.dumps(rule)) and rule in {rule}
     assert HeldOutLoss() != HeldOutLoss(3) and (LOSS | WAVE) != (WAVE | LOSS)
     assert RULES["median"].needs == ("loss", "fitted", "prediction")
+    without = [name for name, rule in RULES.items() if not rule.needs_held_out]
+    assert [RULES[name] for name in without] == [WAVE], without
 
 
 def test_rules_by_name():

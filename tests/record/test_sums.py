@@ -217,6 +217,10 @@ def test_options_are_checked(options, message):
         Recorder(N, K, **options)
 
 
+def test_a_truth_value_of_numpy_serves_as_history():
+    assert not Recorder(N, K, history=np.False_).history
+
+
 def test_a_mask_that_holds_nothing_out_is_none():
     assert Recorder(3, 2, held_out=[False] * 3).held_out is None
     mask = np.array([True, False, False])

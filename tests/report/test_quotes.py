@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from labelnoise.noise.models import ClassConditional
-from labelnoise.report.page import write_report
+from labelnoise.report.page import _quotes, write_report
 from labelnoise.report.tables import averages, spread
 from labelnoise.runs.folders import RunFolder, run_experiment
+from labelnoise.runs.pages import Page, Panel, Quote, Section
 from labelnoise.runs.reading import read_run
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
@@ -185,6 +186,19 @@ def test_sections_share_the_five_and_say_of_which_they_are(tmp_path, simulated):
         ("Test error at T1 and at the end", "On other, one"),
     ]
     assert "mean of 2 seeds" in found["Wrong labels memorised at the end"][1]
+
+
+def page_of(labels):
+    return Page(quotes=lambda panel: [Quote(label, panel.title, "") for label in labels])
+
+
+def test_no_label_comes_twice():
+    sections = [
+        Section("", name, "", page_of(labels), (Panel(name, pd.DataFrame(), pd.DataFrame()),))
+        for name, labels in (("first", "ab"), ("second", "ac"))
+    ]
+    found = [(quote["label"], quote["value"], quote["where"]) for quote in _quotes(sections)]
+    assert found == [("a", "first", "first, first"), ("b", "first", "first, first"), ("c", "second", "second, second")]
 
 
 def test_means_and_ranges_by_hand():

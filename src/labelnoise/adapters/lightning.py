@@ -56,11 +56,9 @@ class RecorderCallback(Stoppable, Callback):
             them in eval mode after each epoch. None records what the training steps return, in train mode: a dict
             with `index`, `logits` and `labels` beside `loss`. With a rule and batch norm a DataLoader of single
             samples is gone through in a mixed order in the end; let anything else mix the classes itself.
-        rule: says where to stop, as `HeldOutLoss()` does; None records only.
-        average: of which epochs the weights are averaged that the module holds in the end: "onward" for nine, the
-            first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
-            for all up to it, which goes with rule=RunningMean(): with another one there is a warning. The checkpoints
-            of Lightning hold the weights of their own epoch.
+        rule: as in `Monitor`.
+        average: as in `Monitor`; the module holds it in the end. The checkpoints of Lightning hold the weights of their
+            own epoch.
 
     Raises:
         InputError: an argument of another kind, a rule without `batches`, or without held-out samples that it needs.

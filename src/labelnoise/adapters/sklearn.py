@@ -12,7 +12,7 @@ import numpy as np
 
 from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_integer, described
-from labelnoise.record.inputs import read_held_out
+from labelnoise.record.inputs import as_labels, read_held_out
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def record_stages(
     """
     _check_method(model, "staged_predict_proba", "record_passes for models with `partial_fit`")
     labels, classes, trained = _checked(X, y, held_out)
-    model.fit(_rows(X, trained), classes[labels[trained]])
-    last, inputs = _last(model), _prepared(model, X)
+    model.fit(rows_of(X, trained), classes[labels[trained]])
+    last, inputs = last_step(model), _prepared(model, X)
     recorder = Recorder(len(labels), len(classes), held_out=held_out, history=history)
     everyone, columns = np.arange(len(labels)), np.searchsorted(classes, last.classes_)
     for probabilities in last.staged_predict_proba(inputs):
@@ -94,7 +94,7 @@ def record_passes(
     _check_method(model, "partial_fit", "record_stages for models with `staged_predict_proba`")
     check_integer("passes", passes, 1, 20)
     labels, classes, trained = _checked(X, y, held_out)
-    rows, given, last = _rows(X, trained), classes[labels[trained]], _last(model)
+    rows, given, last = rows_of(X, trained), classes[labels[trained]], last_step(model)
     if last is not model:
         rows = model[:-1].fit_transform(rows, given)
     inputs = _prepared(model, X)
@@ -104,13 +104,13 @@ def record_passes(
         last.partial_fit(rows, given, classes=classes)
         for start in range(0, len(labels), size):
             part = np.arange(start, min(start + size, len(labels)))
-            _record(recorder, last, part, _rows(inputs, part), labels[part])
+            _record(recorder, last, part, rows_of(inputs, part), labels[part])
         recorder.end_epoch()
     return recorder
 
 
-def _last(model: Any) -> Any:
-    """The classifier itself: the last step of a pipeline."""
+def last_step(model: Any) -> Any:
+    """Return the classifier itself: the last step of a pipeline."""
     return model[-1] if hasattr(model, "steps") else model
 
 
@@ -120,7 +120,7 @@ def _prepared(model: Any, X: Any) -> Any:
 
 
 def _check_method(model: Any, method: str, remedy: str) -> None:
-    if isinstance(model, type) or not hasattr(_last(model), method):
+    if isinstance(model, type) or not hasattr(last_step(model), method):
         raise InputError(f"`model` must be a classifier with `{method}`, got {described(model)}; use {remedy}")
 
 
@@ -131,14 +131,8 @@ def _checked(X: Any, y: Any, held_out: Any) -> tuple[np.ndarray, np.ndarray, np.
         raise InputError(
             f"`y` must have a label for each row of X ({_length(X)}), got {described(given)}; give one label a row"
         )
-    if given.dtype.kind == "O" and not all(isinstance(value, str | int | np.integer) for value in given):
-        raise InputError("`y` must hold integers or texts, got missing or other values; leave those rows out")
-    if given.dtype.kind == "f" and not (given == np.round(given)).all():
-        raise InputError("`y` must hold classes, got floats that are no integers; give integers or texts")
-    try:
-        classes, labels = np.unique(given, return_inverse=True)
-    except TypeError:
-        raise InputError("`y` must hold labels of one kind, got integers beside texts; make them all texts") from None
+    as_labels("y", given)
+    classes, labels = np.unique(given, return_inverse=True)  # of the type given, in which the model answers
     trained = ~read_held_out(held_out, given.size)
     if np.unique(labels[trained]).size < 2:
         raise InputError("`y` must hold two classes to train on, got fewer; hold fewer samples out, or add classes")
@@ -153,8 +147,8 @@ def _length(X: Any) -> int | None:
     return len(X) if hasattr(X, "__len__") else None
 
 
-def _rows(X: Any, positions: np.ndarray) -> Any:
-    """Rows of an array, a sparse matrix, a DataFrame or a list."""
+def rows_of(X: Any, positions: np.ndarray) -> Any:
+    """Return rows of an array, a sparse matrix, a DataFrame or a list."""
     if hasattr(X, "iloc"):
         return X.iloc[positions]
     return X[positions] if hasattr(X, "shape") else [X[at] for at in positions]

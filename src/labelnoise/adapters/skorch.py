@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as absent:
     raise absent_library(__name__, absent) from None
 
-from labelnoise.adapters.stopping import HELD_OUT, Stopping, check_rule, warn_of_average
+from labelnoise.adapters.stopping import Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
     from labelnoise.training.config import Average
@@ -41,11 +41,9 @@ class RecorderCallback(Callback):
         n_classes: number of classes; None counts the net's `classes_`.
         history: whether every epoch is kept, as in `Recorder`.
         budget: bytes of history in memory, as in `Recorder`.
-        rule: says where to stop, as `HeldOutLoss()` does; None records only. It ends an epoch before callbacks that
-            stand behind this one, so let it be the last. Of a net that goes on it goes on, too.
-        average: of which epochs the weights are averaged that the net holds in the end: "onward" for nine, the first
-            of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all" for all
-            up to it, which goes with rule=RunningMean(): with another one there is a warning.
+        rule: as in `Monitor`. It ends an epoch before callbacks that stand behind this one, so let it be the last. Of
+            a net that goes on it goes on, too.
+        average: as in `Monitor`; the net holds it in the end.
 
     Example:
         ``NeuralNetClassifier(Net, callbacks=[("recorder", RecorderCallback())])``
@@ -74,7 +72,7 @@ class RecorderCallback(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Refuse a rule where nothing is held out."""
-        if self.rule is not None and HELD_OUT & set(self.rule.needs) and net.train_split is None:
+        if self.rule is not None and self.rule.needs_held_out and net.train_split is None:
             raise _nothing_held_out(self.rule)
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
@@ -109,7 +107,7 @@ class RecorderCallback(Callback):
         n_classes = len(net.classes_) if self.n_classes is None else self.n_classes
         recorder = Recorder(n, n_classes, held_out=held_out, history=self.history, budget=self.budget)
         if self.rule is not None:
-            if held_out is None and HELD_OUT & set(self.rule.needs):
+            if self.rule.needs_held_out and held_out is None:
                 raise _nothing_held_out(self.rule)
             self.stopping_ = Stopping(net.module_, recorder, self.rule, self.average)
         return recorder

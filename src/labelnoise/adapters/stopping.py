@@ -19,16 +19,13 @@ from labelnoise.record.watching import Watch, observe_record, with_epoch
 from labelnoise.training.config import Average, check_average
 from labelnoise.training.kept_weights import KeptWeights
 
-HELD_OUT = {"loss", "fitted"}
-"""What a rule may need of held-out samples."""
-
 
 def check_rule(rule: StopRule | None, average: Average, recorder: Recorder | None = None) -> None:
     """Refuse what is no rule, or one that looks at held-out samples where a recorder has none, and a wrong average."""
     if rule is not None and not isinstance(rule, StopRule):
         raise InputError(f"`rule` must be a stop rule or None, got {described(rule)}; use for example HeldOutLoss()")
     check_average(average)
-    if rule is not None and recorder is not None and recorder.held_out is None and HELD_OUT & set(rule.needs):
+    if rule is not None and recorder is not None and rule.needs_held_out and recorder.held_out is None:
         raise InputError(
             f"`recorder` must have held-out samples, got none; {rule!r} looks at them: give Recorder(..., "
             "held_out=mask) and do not train on those"

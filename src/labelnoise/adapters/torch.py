@@ -54,9 +54,8 @@ class Monitor(Stoppable):
         dataset: gives (input, label) at each position, or (input, another, label), without augmentation; the last is
             the given label.
         rule: says where to stop; by default HeldOutLoss(), with average="all" RunningMean(). None records only.
-        average: of which epochs the weights are averaged: "onward" for nine, the first of them two before the chosen
-            one; an odd number for so many around it, 1 for that one alone; "all" for all up to it, which goes with
-            RunningMean(): with another rule that is given there is a warning.
+        average: of which epochs the weights are averaged, as in `KeptWeights`; of "all" with another rule that is given
+            there is a warning.
         batch_size: samples that are evaluated at once.
         call: from the inputs of a batch, a list where a sample has several, to what the model returns. None calls the
             model with them: by name for a dict of its parameters' names, in their order for several, else as they are.

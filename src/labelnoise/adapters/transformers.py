@@ -49,11 +49,9 @@ class RecorderCallback(Stoppable, TrainerCallback):
         recorder: of as many samples as the data set has.
         dataset: every sample that is recorded, also those that are held out; None takes the Trainer's `train_dataset`.
         collator: makes a batch with `labels` of a list of samples; None takes the Trainer's own.
-        rule: says where to stop, as `HeldOutLoss()` does; None records only.
-        average: of which epochs the weights are averaged that the model holds in the end: "onward" for nine, the
-            first of them two before the chosen one; an odd number for so many around it, 1 for that one alone; "all"
-            for all up to it, which goes with rule=RunningMean(): with another one there is a warning. The Trainer's
-            checkpoints hold the weights of their own epoch.
+        rule: as in `Monitor`.
+        average: as in `Monitor`; the model holds it in the end. The Trainer's checkpoints hold the weights of their own
+            epoch.
 
     Raises:
         InputError: an argument of another kind, or a rule that looks at held-out samples where there are none.

@@ -15,13 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import Verdict, check_name, judge
-from labelnoise.audit.labels import LISTED, GivenLabels, check_lengths, read_labels, shown, spelling_notes
+from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels, shown, spelling_notes
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.self_test import SelfTest, compare_verdicts, plant_flips
 from labelnoise.audit.telling import telling_notes
-from labelnoise.errors import InputError, check_integer, described
+from labelnoise.errors import InputError, check_boolean, check_integer, first_few
 
 if TYPE_CHECKING:
     from labelnoise.audit.kept_trainings import KeptTrainings
@@ -105,16 +105,15 @@ def _check_settings(folds: Any, score: Any, decision: Any, self_test: Any, seed:
     if score is not None:
         check_name("score", score, SCORES)
     check_name("decision", decision, DECISIONS)
-    if not isinstance(self_test, bool):
-        raise InputError(f"`self_test` must be True or False, got {described(self_test)}; leave it out")
+    check_boolean("self_test", self_test)
     stream(seed, "audit")  # refuses a seed that is none
 
 
 def _single_notes(labels: GivenLabels) -> list[str]:
     """What is to be said of classes of one sample."""
     singles = [shown(name) for name, count in zip(labels.names, labels.counts, strict=True) if count == 1]
-    which = ", ".join(singles[:LISTED]) + ", ..." * (len(singles) > LISTED)
-    return [f"classes of one sample, whose label cannot be checked ({len(singles)}): {which}"] * bool(singles)
+    words = f"classes of one sample, whose label cannot be checked ({len(singles)}): {first_few(singles)}"
+    return [words] if singles else []
 
 
 def _part(progress: Progress | None, at: int, parts: int) -> Progress | None:

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, first_few
+from labelnoise.record.inputs import as_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
 FEWEST_SAMPLES = 20
 """Samples below which nothing is learnt of labels."""
-LISTED = 5
-"""Classes, or groups of them, that a note names."""
 MOST_CLASSES = 0.5
 """Classes at most, as a share of the samples: labels of more values are no classes."""
 
@@ -55,20 +54,14 @@ def read_labels(name: str, values: Any) -> GivenLabels:
     if isinstance(values, pd.Series | pd.Index | pd.Categorical):
         if isinstance(values.dtype, pd.CategoricalDtype) and values.dtype.ordered:
             order = values.dtype.categories
-        missing = int(pd.isna(values).sum())
-        _refuse_missing(name, missing)
         values = np.asarray(values)
     labels = np.array(values, dtype=object) if _is_flat(values) else on_host(values)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1 or not labels.size:
-        raise InputError(f"`{name}` must hold one label a sample, got {described(values)}; give a vector")
-    labels = _plain(name, labels)
-    if labels.size < FEWEST_SAMPLES:
-        raise InputError(
-            f"there must be at least {FEWEST_SAMPLES} samples, got {labels.size} (n_samples={labels.size}); with so "
-            "few, look at each label yourself"
-        )
+    labels = as_labels(name, labels)
+    if labels.dtype.kind == "f":
+        labels = labels.astype(np.int64)
+    check_size(labels.size)
     classes, positions = np.unique(labels, return_inverse=True)
     if order is not None:
         by_order = np.argsort(order.get_indexer(pd.Index(classes)))
@@ -86,6 +79,19 @@ def read_labels(name: str, values: Any) -> GivenLabels:
     return GivenLabels(classes, positions)
 
 
+def check_size(n: int) -> None:
+    """Refuse samples that are too few.
+
+    Raises:
+        InputError: they are.
+    """
+    if n < FEWEST_SAMPLES:
+        raise InputError(
+            f"there must be at least {FEWEST_SAMPLES} samples, got {n} sample(s) (n_samples={n}); with so few, look "
+            "at each label yourself"
+        )
+
+
 def shown(name: str) -> str:
     """Return the name of a class as it is shown: in quotes where it has spaces that would not be seen."""
     return name if name == " ".join(name.split()) else repr(name)
@@ -100,11 +106,12 @@ def spelling_notes(labels: GivenLabels) -> list[str]:
     for name, count in zip(labels.names, labels.counts, strict=True):
         alike.setdefault(" ".join(name.split()).casefold(), []).append(f"{name!r} ({count:,})")
     groups = [" and ".join(names) for names in alike.values() if len(names) > 1]
-    which = "; ".join(groups[:LISTED]) + "; ..." * (len(groups) > LISTED)
+    if not groups:
+        return []
     return [
-        f"classes that differ only in spaces or case count as different ones: {which}; where they mean the same, each "
-        "of their labels may look wrong: spell them alike in the data and audit again"
-    ] * bool(groups)
+        f"classes that differ only in spaces or case count as different ones: {first_few(groups, between='; ')}; where "
+        "they mean the same, each of their labels may look wrong: spell them alike in the data and audit again"
+    ]
 
 
 def check_lengths(samples: Any, labels: Any) -> None:
@@ -127,38 +134,3 @@ def _is_flat(values: Any) -> bool:
     """Whether it is a list of single values, of which NumPy would make texts if one of them is a text."""
     single = (str, int, float, bool, type(None))
     return isinstance(values, list | tuple) and all(isinstance(value, single) for value in values)
-
-
-def _plain(name: str, labels: np.ndarray) -> np.ndarray:
-    """Labels as integers or texts."""
-    if labels.dtype.kind == "O":
-        _refuse_missing(name, int(pd.isna(labels).sum()))
-        if all(isinstance(value, str) for value in labels):
-            return labels.astype(str)
-        if all(isinstance(value, bool | int | np.integer | np.bool_) for value in labels):
-            return labels.astype(np.int64)
-        if not all(isinstance(value, bool | int | float | np.number | np.bool_) for value in labels):
-            raise InputError(
-                f"`{name}` must hold texts or integers throughout, got {described(list(labels[:3]))}; make them alike"
-            )
-        labels = labels.astype(float)
-    if labels.dtype.kind == "f":
-        _refuse_missing(name, int(np.isnan(labels).sum()))
-        if not (np.isfinite(labels) & (labels == np.round(labels))).all():
-            wrong = labels[~(np.isfinite(labels) & (labels == np.round(labels)))][0]
-            raise InputError(
-                f"`{name}` must hold classes, got floats such as {wrong:g} (Unknown label type: continuous); classes "
-                "have no fractions: sort the values into classes first"
-            )
-        return labels.astype(np.int64)
-    if labels.dtype.kind not in "iubU":
-        raise InputError(f"`{name}` must hold texts or integers, got {described(labels)}; convert them first")
-    return labels
-
-
-def _refuse_missing(name: str, missing: int) -> None:
-    if missing:
-        raise InputError(
-            f"`{name}` must have no missing value, got an empty one (NaN, None) for {missing} of the samples; leave "
-            "these out, or give them a class"
-        )

@@ -11,9 +11,9 @@ import pandas as pd
 
 from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
-from labelnoise.audit.labels import FEWEST_SAMPLES
+from labelnoise.audit.labels import check_size
 from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
     import torch
@@ -81,16 +81,16 @@ def read_material(X: Any) -> Material:
     if array.dtype.kind == "c":
         raise InputError("`X` must hold real numbers, got complex ones (Complex data not supported); give real parts")
     if are_pictures(array):
-        _check_size(len(array))
+        check_size(len(array))
         images, said = read_picture_array(array, "`X`")
         return Material("image", images, (*said,))
     if array.ndim == 2 and array.dtype.kind == "O":
         try:
             array = array.astype(float)
         except (TypeError, ValueError):
-            if any(not isinstance(value, str | int | float | type(None)) for value in array.flat):
-                wrong = next(value for value in array.flat if not isinstance(value, str | int | float | type(None)))
-                raise TypeError(f"argument must be a string or a number, got {described(wrong)} in `X`") from None
+            wrong = [value for value in array.flat if not isinstance(value, str | int | float | type(None))]
+            if wrong:  # in the words that scikit-learn asks of its estimators
+                raise TypeError(f"argument must be a string or a number, got {described(wrong[0])} in `X`") from None
             return _table(pd.DataFrame(array))
     if array.ndim != 2 or array.dtype.kind not in "iufb":
         raise InputError(
@@ -111,7 +111,7 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
         raise InputError(
             f"`X` must have a column, got 0 feature(s) (shape={frame.shape}) while a minimum of 1 is required; add some"
         )
-    _check_size(len(frame))
+    check_size(len(frame))
     _check_names(frame.columns)
     if frame.columns.has_duplicates:
         frame = frame.set_axis(range(frame.shape[1]), axis=1)
@@ -121,16 +121,17 @@ def _table(frame: pd.DataFrame, named: bool = False) -> Material:
         notes += [*left_out, *key_notes(frame)]
     read = [_column(str(name), frame[name]) for name in frame.columns]
     if all(column.values is None for column in read):
-        constant = [f"columns of one value: {', '.join(one.name for one in read)}"] if read else []
-        why = f" ({'; '.join([*notes, *constant])})"
+        if read:  # else all were left out
+            notes.append(f"columns of one value: {', '.join(column.name for column in read)}")
         raise InputError(
-            f"`X` must have a column that is not constant, got none{why}; no label can be told from such data"
+            f"`X` must have a column that is not constant, got none ({'; '.join(notes)}); no label can be told from "
+            "such data"
         )
     for kind, words in KINDS.items():
         if names := [column.words or column.name for column in read if column.kind == kind]:
-            which = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            notes.append(words.format(count=len(names), all=frame.shape[1], which=which))
-    return Material("table", pd.DataFrame({one.name: one.values for one in read if one.values is not None}), (*notes,))
+            notes.append(words.format(count=len(names), all=frame.shape[1], which=first_few(names)))
+    kept = {column.name: column.values for column in read if column.values is not None}
+    return Material("table", pd.DataFrame(kept), (*notes,))
 
 
 KINDS = {
@@ -163,15 +164,6 @@ def _check_names(names: pd.Index[Any]) -> None:
             raise InputError(
                 f"`X` must have columns whose names differ as texts, got {other!r} and {name!r}; rename one of them"
             )
-
-
-def _check_size(n: int) -> None:
-    """Refuse samples that are too few."""
-    if n < FEWEST_SAMPLES:
-        raise InputError(
-            f"there must be at least {FEWEST_SAMPLES} samples, got {n} sample(s) (n_samples={n}); with so few, look "
-            "at each label yourself"
-        )
 
 
 def _column(name: str, column: pd.Series[Any]) -> _Column:
@@ -212,7 +204,7 @@ def _as_numbers(times: pd.Series[Any]) -> np.ndarray:
 
 
 def _texts(texts: Sequence[Any]) -> Material:
-    _check_size(len(texts))
+    check_size(len(texts))
     missing = sum(not isinstance(text, str) for text in texts)
     texts = [text if isinstance(text, str) else "" for text in texts]
     if not any(text.strip() for text in texts):
@@ -223,7 +215,7 @@ def _texts(texts: Sequence[Any]) -> Material:
 
 def _dense(array: np.ndarray) -> Material:
     """Vectors (n, d) as float32; columns that are constant say nothing and do no harm."""
-    _check_size(len(array))
+    check_size(len(array))
     values = array if array.dtype == np.float32 else array.astype(np.float32)
     for start in range(0, len(values), 8192):  # no copy of the whole
         part = values[start : start + 8192]
@@ -244,14 +236,15 @@ def duplicate_notes(material: Material, given: np.ndarray) -> list[str]:
     extra = len(keys) - len(count)
     if not extra:
         return []
-    pairs = np.unique(np.stack([group, given]), axis=1)
-    labels = np.bincount(pairs[0], minlength=len(count))
-    clash = int((labels > 1).sum())
+    of_each_label = np.unique(np.stack([group, given]), axis=1)[0]  # each group, once for each label in it
+    contradicting = int((np.bincount(of_each_label) > 1).sum())
     words = (
         f"samples that repeat another one: {extra}; copies of a held-out sample are trained on, so that the model "
         "seems surer of it than it is (they leak); remove them for sharper results"
     )
-    return [words + (f"; groups of equal samples with different labels: {clash}" if clash else "")]
+    if contradicting:
+        words += f"; groups of equal samples with different labels: {contradicting}"
+    return [words]
 
 
 def _keys(material: Material) -> np.ndarray:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
 from labelnoise.audit.recorded import RecordedTraining, read_training
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, first_few
 from labelnoise.record.measures import ROUNDING
 from labelnoise.record.recorder import Recorder
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 BETTER, ERRORS = 0.25, 4
 """By how much more of the labels another order of the columns must fit, as a share and in standard errors."""
-LISTED = 5
-"""Classes that a note names."""
 
 
 def read_outputs(
@@ -108,17 +106,13 @@ def order_doubt(prediction: Int[np.ndarray, "epochs n"], labels: GivenLabels) ->
     total, fits, as_given = counts[moved].sum(), counts[moved, order[moved]].sum(), counts[moved, moved].sum()
     if fits - as_given < max(BETTER * total, ERRORS * np.sqrt(total)):
         return ""
-    found, wanted = _listed(labels, order) + _named(labels, order), _listed(labels, range(k))
+    found, wanted = (first_few([repr(labels.names[at]) for at in places]) for places in (order, range(k)))
     return (
-        f"the columns of the outputs seem to stand in another order than the classes: taken for {found} they fit "
-        f"{fits / total:.1%} of the labels, and {as_given / total:.1%} as given, where the two differ; they must be in "
-        f"ascending order of the labels, {wanted}: bring them into that order and audit again"
+        f"the columns of the outputs seem to stand in another order than the classes: taken for {found}"
+        f"{_named(labels, order)} they fit {fits / total:.1%} of the labels, and {as_given / total:.1%} as given, "
+        f"where the two differ; they must be in ascending order of the labels, {wanted}: bring them into that order "
+        "and audit again"
     )
-
-
-def _listed(labels: GivenLabels, order: Iterable[int]) -> str:
-    names = [repr(labels.names[at]) for at in order]
-    return ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
 
 
 def _named(labels: GivenLabels, order: np.ndarray) -> str:

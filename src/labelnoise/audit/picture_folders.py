@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, first_few
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 """Suffixes of the files that are read; others are left alone."""
 SIDE = 32
 """Height and width to which images of different or larger sizes are brought."""
-LISTED = 20
-"""Files that a note names."""
 
 
 def read_pictures(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[str]]:
@@ -48,8 +46,8 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[
         raise InputError(f"{folder} holds no image that can be read, {len(damaged)} are damaged; check the files")
     notes = []
     if damaged:
-        which = ", ".join(damaged[:LISTED]) + (", ..." if len(damaged) > LISTED else "")
-        notes.append(f"{len(damaged)} of {len(files)} images could not be read and were skipped: {which}")
+        words = first_few(damaged, most=20)
+        notes.append(f"{len(damaged)} of {len(files)} images could not be read and were skipped: {words}")
     if len(sizes) > 1 or max(max(size) for size in sizes) > 2 * SIDE:
         notes.append(f"images of {len(sizes)} sizes were brought to {SIDE} x {SIDE} for the network")
         pictures = [picture.resize((SIDE, SIDE)) for picture in pictures]

@@ -90,9 +90,10 @@ def read_source(config: AuditRun) -> AuditSource:
 
 def _check_settings(config: AuditRun, reader: Reader) -> None:
     """Refuse settings that say nothing of such data."""
-    for name, absent in (("label", ""), ("text", ""), ("id", ""), ("ignore", ()), ("labels", ""), ("outputs", "none")):
+    of_any_data = dict.fromkeys(name for other in READERS.values() for name in other.settings)
+    for name in of_any_data:
         value = getattr(config, name)
-        if value != absent and name not in reader.settings:
+        if value != getattr(type(config), name) and name not in reader.settings:  # not left at its default
             given = " ".join(value) if isinstance(value, tuple) else value
             if name == "id":
                 raise InputError(
@@ -191,8 +192,9 @@ def _arrays(values: np.ndarray, labels: Any, words: Mapping[str, str]) -> AuditS
 
 def _outputs(values: np.ndarray, labels: Any, logits: bool, held_out: np.ndarray | None) -> AuditSource:
     training, given, words, doubt = read_outputs(values, labels, logits, held_out)
-    first = (*[doubt] * bool(doubt), *spelling_notes(given))
-    return AuditSource(None, trainings=(training,), class_names=tuple(given.names), model=words, first=first)
+    first = [doubt] if doubt else []
+    first += spelling_notes(given)
+    return AuditSource(None, trainings=(training,), class_names=tuple(given.names), model=words, first=tuple(first))
 
 
 @contextmanager

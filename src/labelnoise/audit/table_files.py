@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.errors import InputError, check_regular
+from labelnoise.errors import InputError, check_regular, first_few
 
 TABLES = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 """Files that hold a table."""
@@ -140,7 +140,7 @@ _NAMELESS = "its first line looks like values ({names}): put a line of names abo
 
 
 def _first_names(frame: pd.DataFrame) -> str:
-    return ", ".join(frame.columns[:3]) + (", ..." if frame.shape[1] > 3 else "")
+    return first_few(list(frame.columns), most=3)
 
 
 def _names_are_values(frame: pd.DataFrame) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from labelnoise.audit.labels import GivenLabels
 from labelnoise.audit.materials import Material, MaterialKind
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, described, first_few
 from labelnoise.record.recorder import Recorder
 
 FOLDS: dict[MaterialKind, int] = {"table": 3, "text": 5, "dense": 5, "image": 1}
@@ -175,14 +175,10 @@ def _classifier(material: Material, labels: GivenLabels, model: Any) -> Train:
     """A clone of a classifier a training; one without stages or passes is one epoch, of what was held out."""
     from sklearn.base import clone
 
-    from labelnoise.adapters.sklearn import record_passes, record_stages
+    from labelnoise.adapters.sklearn import last_step, record_passes, record_stages
 
-    last = model[-1] if hasattr(model, "steps") else model
-    samples = material.samples
-    if material.kind != "text":
-        samples = encoded(material) if material.kind != "table" or last is model else material.samples
-    elif last is model:
-        samples = tfidf(material.samples)
+    last = last_step(model)
+    samples = _inputs(material, pipeline=last is not model)
 
     def train(mask: np.ndarray, seed: int) -> Recorder:
         fresh = clone(model)
@@ -203,23 +199,30 @@ def _classifier(material: Material, labels: GivenLabels, model: Any) -> Train:
     return train
 
 
+def _inputs(material: Material, pipeline: bool) -> Any:
+    """What a classifier is given: numbers, but tables and texts as they are to a pipeline, whose steps prepare them."""
+    if pipeline and material.kind in ("table", "text"):
+        return material.samples
+    return tfidf(material.samples) if material.kind == "text" else encoded(material)
+
+
 def _record_fit(model: Any, samples: Any, labels: GivenLabels, mask: np.ndarray) -> Recorder:
     """One epoch of a model that has none: what it says of the samples that it never saw."""
+    from labelnoise.adapters.sklearn import rows_of
+
     if not hasattr(model, "predict_proba"):
         raise InputError(
             f"`model` must give probabilities (`predict_proba`), got {type(model).__name__}; take another one, or wrap "
             "it in CalibratedClassifierCV"
         )
-    pick = (lambda rows: [samples[at] for at in rows]) if isinstance(samples, list) else None
-    rows = samples.iloc if hasattr(samples, "iloc") else samples
-    inside, outside = np.flatnonzero(~mask), np.flatnonzero(mask)
-    model.fit(pick(inside) if pick else rows[inside], labels.positions[inside])
-    chances = np.full((outside.size, len(labels.classes)), np.finfo(np.float32).tiny)
-    chances[:, model.classes_] = np.maximum(
-        model.predict_proba(pick(outside) if pick else rows[outside]), chances[0, 0]
-    )
+    trained, held_out = np.flatnonzero(~mask), np.flatnonzero(mask)
+    model.fit(rows_of(samples, trained), labels.positions[trained])
+    probabilities = model.predict_proba(rows_of(samples, held_out))
+    least = np.finfo(np.float32).tiny  # of a class that was not trained on, and of a sure model: none is impossible
+    every = np.full((held_out.size, len(labels.classes)), least)
+    every[:, model.classes_] = np.maximum(probabilities, least)
     recorder = Recorder(labels.positions.size, len(labels.classes), held_out=mask)
-    recorder.update(outside, np.log(chances), labels.positions[outside])
+    recorder.update(held_out, np.log(every), labels.positions[held_out])
     recorder.end_epoch()
     return recorder
 
@@ -238,20 +241,17 @@ def _network(material: Material, labels: GivenLabels, model: Any) -> Train:
             raise InputError("`model` must be a classifier of scikit-learn for texts, got a torch module; embed them")
         samples = material.samples if material.kind == "image" else encoded(material)
         data = data_from_arrays(samples, labels.positions)
-        k = len(labels.classes)
-        network = (
-            deepcopy(model)
-            if model is not None
-            else build_model(
-                "small-cnn", n_classes=k, in_channels=samples.shape[1], image_size=samples.shape[2:], seed=seed
-            )
-        )
-        config = TrainConfig(epochs=EPOCHS, seed=seed)
-        if model is not None and (outputs := check_training(network, data, config)) != k:
-            raise InputError(
-                f"`model` must return one logit a class ({k}: {', '.join(labels.names[:5])}{', ...' * (k > 5)}), got "
-                f"{outputs}; give its last layer {k} outputs"
-            )
+        k, config = len(labels.classes), TrainConfig(epochs=EPOCHS, seed=seed)
+        if model is None:
+            channels, size = samples.shape[1], samples.shape[2:]
+            network = build_model("small-cnn", n_classes=k, in_channels=channels, image_size=size, seed=seed)
+        else:
+            network = deepcopy(model)
+            if (outputs := check_training(network, data, config)) != k:
+                raise InputError(
+                    f"`model` must return one logit a class ({k}: {first_few(labels.names)}), got {outputs}; give its "
+                    f"last layer {k} outputs"
+                )
         log = fit(network, data, config, held_out=mask)
         if log.status != "ok" and not log.recorder.epochs:
             raise InputError(f"the training failed: {log.status}")

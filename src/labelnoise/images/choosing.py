@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, did_you_mean
+from labelnoise.errors import InputError, did_you_mean, first_few
 from labelnoise.images.source import Source
 from labelnoise.noise.files import FromFile
 
@@ -116,7 +116,7 @@ def _called(source: Source, class_id: int) -> str:
 
 def _listing(classes: list[int]) -> str:
     """Class ids for a message, cut where a list of them helps nobody."""
-    return ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
+    return first_few([str(class_id) for class_id in classes], most=20)
 
 
 def positions(labels: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_path, check_progress, did_you_mean
+from labelnoise.errors import InputError, check_boolean, check_path, check_progress, did_you_mean
 from labelnoise.images import archives
 from labelnoise.images.image_folders import read_folder
 from labelnoise.images.source import CHANNELS, Source, is_channels_last, split
@@ -46,8 +46,7 @@ def read_source(
     check_path("root", root)
     if os.path.exists(root) and not os.path.isdir(root):
         raise InputError(f"`root` must be a folder, got the file {root}; use for example 'data'")
-    if not isinstance(download, bool):
-        raise InputError(f"`download` must be True or False, got {download!r}; leave it out to fetch nothing")
+    check_boolean("download", download)
     check_progress(progress)
     stream(seed, "split")  # refuses a seed that is none, which not every data set needs
     name, root = str(name), Path(root)

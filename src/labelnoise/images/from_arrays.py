@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, check_boolean, described
 from labelnoise.images.data import Data
+from labelnoise.record.inputs import as_labels
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -52,8 +53,7 @@ def data_from_arrays(
     """
     if not isinstance(name, str):
         raise InputError(f"`name` must be a text, got {name!r}; leave it out")
-    if not isinstance(normalise, bool):
-        raise InputError(f"`normalise` must be True or False, got {normalise!r}; leave it out")
+    check_boolean("normalise", normalise)
     train, labels = _samples("x", x), _labels("y", y)
     _check_length("y", labels, "x", train)
     classes = np.unique(labels)
@@ -119,27 +119,10 @@ def _samples(name: str, values: Any) -> np.ndarray:
 
 def _labels(name: str, values: Any) -> np.ndarray:
     """Labels (n,) as integers or texts."""
-    if isinstance(values, pd.Series):
-        if values.isna().any():
-            raise InputError(
-                f"`{name}` must have no missing value, got {int(values.isna().sum())}; drop those samples first"
-            )
-        values = values.to_numpy()
-    labels = on_host(values)
-    if labels.ndim != 1 or not labels.size:
-        raise InputError(f"`{name}` must hold a label a sample, got {described(values)}; give a vector")
-    if labels.dtype.kind == "O":
-        if not all(isinstance(value, str) for value in labels):
-            wrong = next(value for value in labels if not isinstance(value, str))
-            raise InputError(f"`{name}` must be texts or integers throughout, got {described(wrong)}; make them alike")
-        return labels.astype(str)
-    if labels.dtype.kind == "b":
-        return labels.astype(np.int64)
-    if labels.dtype.kind not in "iuU":
-        raise InputError(
-            f"`{name}` must be integers or texts, got {described(values)}; classes have no fractions: convert them"
-        )
-    return labels
+    labels = as_labels(name, on_host(values))
+    if labels.dtype.kind == "f":  # also whole ones: unlike an audit, nothing here refuses many classes
+        raise InputError(f"`{name}` must be integers or texts, got floats; classes have no fractions: convert them")
+    return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
 
 
 def _positions(name: str, values: Any, classes: np.ndarray) -> np.ndarray:
@@ -161,7 +144,10 @@ def _check_length(name: str, labels: np.ndarray, samples: str, values: np.ndarra
 
 
 def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation along the second axis, of images divided by 255; 1 for what is constant."""
+    """Mean and standard deviation along the second axis, of images divided by 255; 1 for what is constant.
+
+    Floats have no exact sums, unlike the pixels of `data._channel_scale`.
+    """
     axes = tuple(axis for axis in range(values.ndim) if axis != 1)
     mean, std = values.mean(axis=axes, dtype=float), values.std(axis=axes, dtype=float)
     unit = 255 if values.dtype == np.uint8 else 1

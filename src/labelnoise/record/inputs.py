@@ -1,4 +1,4 @@
-"""What callers hand in, as numbers, series and masks, or a refusal."""
+"""What callers hand in, as numbers, series, masks and labels, or a refusal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from labelnoise.arrays import on_host
-from labelnoise.errors import InputError, check_integer, described, is_number
+from labelnoise.errors import InputError, check_boolean, check_integer, described, is_number
 
 REMEDY = "give an array, a list, a pandas column or a tensor of them"
 
@@ -53,12 +53,56 @@ def as_mask(name: str, values: Any, remedy: str = "give y_given != y_true") -> n
     return array.astype(bool)
 
 
+def as_labels(name: str, labels: np.ndarray) -> np.ndarray:
+    """Labels of one axis: texts, integers, truth values, or floats that are all whole; of objects, what they are."""
+    if labels.ndim != 1 or not labels.size:
+        raise InputError(f"`{name}` must hold one label a sample, got {described(labels)}; give a vector")
+    if labels.dtype.kind == "O":
+        labels = _out_of_objects(name, labels)
+    if labels.dtype.kind == "f":
+        _refuse_missing(name, np.isnan(labels))
+        fractions = labels[~np.isfinite(labels) | (labels != np.round(labels))]
+        if fractions.size:
+            raise InputError(
+                f"`{name}` must hold classes, got floats such as {fractions[0]:g} (Unknown label type: continuous); "
+                "classes have no fractions: sort the values into classes first"
+            )
+    elif labels.dtype.kind not in "iubU":
+        raise InputError(f"`{name}` must hold texts or integers, got {described(labels)}; convert them first")
+    return labels
+
+
+def _out_of_objects(name: str, labels: np.ndarray) -> np.ndarray:
+    """Objects as texts, integers or floats: the narrowest of these that holds them all."""
+    import pandas as pd  # takes longer to load than all else here
+
+    _refuse_missing(name, pd.isna(labels))
+    whole = bool | int | np.integer | np.bool_
+    for kinds, dtype in ((str, str), (whole, np.int64), (whole | float | np.floating, float)):
+        if all(isinstance(value, kinds) for value in labels):
+            try:
+                return labels.astype(dtype)
+            except OverflowError:
+                raise InputError(f"`{name}` must hold integers below 2^63, got a larger one; give texts") from None
+    raise InputError(
+        f"`{name}` must hold texts or integers throughout, got {described(list(labels[:3]))}; make them alike"
+    )
+
+
+def _refuse_missing(name: str, missing: np.ndarray) -> None:
+    if missing.any():
+        raise InputError(
+            f"`{name}` must have no missing value, got an empty one (NaN, None) for {missing.sum()} of the samples; "
+            "leave these out, or give them a class"
+        )
+
+
 def check_settings(n_samples: Any, n_classes: Any, history: Any, budget: Any, stop: Any) -> None:
     """Refuse what a `Recorder` cannot be made of."""
     for name, value, least in (("n_samples", n_samples, 1), ("n_classes", n_classes, 2), ("budget", budget, 0)):
         check_integer(name, value, least, 2**30 if name == "budget" else 10)
-    if not isinstance(history, bool | np.bool_):
-        raise InputError(f"`history` must be True or False, got {described(history)}; leave it out to keep it")
+    if not isinstance(history, np.bool_):  # which serves as well: it is written to no file
+        check_boolean("history", history)
     if stop is not None and not callable(stop):
         raise InputError(f"`stop` must be callable with losses, got {described(stop)}; use for example LeastLoss()")
     if n_classes > 2**31:

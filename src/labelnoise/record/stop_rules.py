@@ -28,6 +28,11 @@ class StopRule:
     needs: ClassVar[tuple[str, ...]]
     """What must be observed at each record: `loss`, `fitted`, `prediction`."""
 
+    @property
+    def needs_held_out(self) -> bool:
+        """Whether it looks at held-out samples: at their loss, or at which of them are fitted."""
+        return "loss" in self.needs or "fitted" in self.needs
+
     def decide(self, evidence: Evidence) -> Stop:
         """Say which record to keep, of one or more, and at which the run ends."""
         raise NotImplementedError

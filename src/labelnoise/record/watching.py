@@ -149,7 +149,7 @@ def watch_recorder(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike,
     if not isinstance(recorder, Recorder) or not recorder.epochs:
         raise InputError(f"`recorder` must hold an ended epoch, got {described(recorder)}; call `end_epoch` after each")
     mask = read_held_out(recorder.held_out if held_out is None else held_out, recorder.n_samples)
-    if not mask.any() and set(rule.needs) & {"loss", "fitted"}:
+    if rule.needs_held_out and not mask.any():
         raise InputError(f"`held_out` must hold samples, got none; {rule!r} looks at their loss or accuracy")
     for loss, prediction in zip(recorder.loss, recorder.prediction, strict=True):
         observe_record(watch, loss, prediction, recorder.given, mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import zip_longest
 from pathlib import Path
@@ -88,27 +88,33 @@ def _pages(sections: Sequence[Section]) -> list[Page]:
 
 QUOTES = 5
 """Numbers at the top of the page."""
+Offer = tuple[Section, Quote]
+"""A number for it, and whose it is."""
 
 
 def _quotes(sections: Sequence[Section]) -> list[dict[str, str]]:
-    """The numbers at the top: the kinds take turns, and no label comes twice."""
-    chosen: dict[str, tuple[Section, Quote]] = {}
-    for turn in zip_longest(*(_offers(page, sections) for page in _pages(sections))):
-        for section, quote in filter(None, turn):
-            chosen.setdefault(quote.label, (section, quote))
+    """The numbers at the top, in the order of their sections: the kinds take turns, and no label comes twice."""
+    turns = zip_longest(*(_offers(page, sections) for page in _pages(sections)))
+    offers = [offer for turn in turns for offer in turn if offer]
+    first_of_label: dict[str, Offer] = {}
+    for section, quote in offers:
+        first_of_label.setdefault(quote.label, (section, quote))
+    chosen = [*first_of_label.values()][:QUOTES]
     return [
         {"label": quote.label, "value": quote.value, "gloss": quote.gloss, "where": _where(section, sections)}
-        for section, quote in sorted(list(chosen.values())[:QUOTES], key=lambda entry: sections.index(entry[0]))
+        for section, quote in sorted(chosen, key=lambda offer: sections.index(offer[0]))
     ]
 
 
-def _offers(page: Page, sections: Sequence[Section]) -> Iterator[tuple[Section, Quote]]:
-    """The numbers that a kind offers, those that are known first; its sections take turns."""
+def _offers(page: Page, sections: Sequence[Section]) -> list[Offer]:
+    """The numbers of one kind, the most telling first: the first one of its first section, the second of its second.
+
+    So each section is quoted, though all have numbers of the same labels. Those that are not known come last.
+    """
     own = [section for section in sections if section.page is page]
-    ranked = [sorted(page.quotes(section.panels[0]), key=lambda quote: quote.value == NOTHING) for section in own]
-    for rank in range(len(ranked[0])):
-        turn = rank % len(own)
-        yield own[turn], ranked[turn][rank]
+    quotes = [sorted(page.quotes(section.panels[0]), key=lambda quote: quote.value == NOTHING) for section in own]
+    turns = [place % len(own) for place in range(len(quotes[0]))]
+    return [(own[turn], quotes[turn][place]) for place, turn in enumerate(turns)]
 
 
 def _where(section: Section, sections: Sequence[Section]) -> str:

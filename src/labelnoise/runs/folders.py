@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.errors import InputError, check_path, check_progress
+from labelnoise.errors import InputError, check_boolean, check_path, check_progress
 from labelnoise.runs.files import (
     delete,
     digest,
@@ -145,16 +145,15 @@ def open_run(path: str | Path | None, config: Experiment, overwrite: bool = Fals
         InputError: the folder holds another run, a damaged one, or files that are not a run, or is in use by another
             process.
     """
-    if not isinstance(overwrite, bool):
-        raise InputError(f"`overwrite` must be True or False, got {overwrite!r}; leave it out")
+    check_boolean("overwrite", overwrite)
     path = default_path(config) if path is None else path
     check_path("out", path)
     path = Path(path)
     _check_place(path)
     content = _content(config)
-    _look(path, config, content, overwrite)  # before the folder is touched
+    _folder_for(path, config, content, overwrite)  # refuses before the folder is touched
     with lock_run(path, config.command):
-        folder = _look(path, config, content, overwrite)
+        folder = _folder_for(path, config, content, overwrite)
         if folder.finished:
             read_run(path).verify(*find_kind(config.command).results)
         yield folder
@@ -174,9 +173,9 @@ def _content(config: Experiment) -> dict[str, Any]:
     }
 
 
-def _look(path: Path, config: Experiment, content: Mapping[str, Any], overwrite: bool) -> RunFolder:
-    """What a folder is to a run, or a refusal."""
-    files = [file for file in _files(path) if not file.name.endswith(".tmp") and file.name != LOCK]
+def _folder_for(path: Path, config: Experiment, content: Mapping[str, Any], overwrite: bool) -> RunFolder:
+    """The folder as it is open to the run of a config, or a refusal."""
+    files = [file for file in _entries(path) if not file.name.endswith(".tmp") and file.name != LOCK]
     if not files:
         return RunFolder(path, False, content)
     if not ((path / "config.json").exists() and is_run(read_json(path / "config.json"))):
@@ -191,7 +190,7 @@ def _look(path: Path, config: Experiment, content: Mapping[str, Any], overwrite:
     return RunFolder(path, (path / "summary.json").exists(), content)
 
 
-def _files(path: Path) -> list[Path]:
+def _entries(path: Path) -> list[Path]:
     try:
         return list(path.iterdir())
     except FileNotFoundError:

@@ -75,7 +75,7 @@ class SweepRun:
         self._check_design()
 
     def _check_design(self) -> None:
-        axes = self.axes
+        axes = self.axes  # refuses words that are no grid, for points too
         if self.design == "grid":
             for axis in axes:
                 if axis.interval:
@@ -131,10 +131,9 @@ class SweepRun:
         how = how or Execution()
         check_once(self.variables)  # here, so that a folder that names one twice can still be read
         how.check_size(self.cells, self.seeds)
-        plan = self.plan()
+        axes, plan = self.axes, self.plan()
         from labelnoise.sweeps import dataset  # loads xarray: a sweep fails for its absence before, not after its runs
 
-        axes = self.axes
         with workers_of(how) as workers:
             folder.begin()
             work = Work(Store(folder.path), workers, how, progress)
@@ -168,9 +167,12 @@ def _findings(run: Run) -> list[str]:
     """What the command says in the end: what was run, and how much of it has a Stage I."""
     summary = run.summary
     with_stage, known = summary.get("stage_one") or (0, 0)
-    stages = f"; Stage I in {with_stage:,} of {known:,} that can have one" * bool(known)
-    diverged = f"; {summary['diverged']:,} diverged" * bool(summary["diverged"])
-    return [f"{summary['runs']:,} runs in {sum(summary['cells']):,} cells{stages}{diverged}"]
+    words = f"{summary['runs']:,} runs in {sum(summary['cells']):,} cells"
+    if known:
+        words += f"; Stage I in {with_stage:,} of {known:,} that can have one"
+    if summary["diverged"]:
+        words += f"; {summary['diverged']:,} diverged"
+    return [words]
 
 
 def run_sweep(

@@ -82,22 +82,21 @@ def _fill_coins(words, out):
             out[run, i] = word >> np.uint64(31) & np.uint64(1)
 
 
-@compiled()
-def _fill_uniforms(words, out):
-    state = np.empty(4, np.uint64)
-    for run in range(len(out)):
-        _seed(words[run], state)
-        for i in range(out.shape[1]):
-            out[run, i] = next_double(state)
+def _filler(next_number):
+    """What fills a row a run with one number after the other."""
+
+    @compiled()
+    def fill(words, out):
+        state = np.empty(4, np.uint64)
+        for run in range(len(out)):
+            _seed(words[run], state)
+            for i in range(out.shape[1]):
+                out[run, i] = next_number(state)
+
+    return fill
 
 
-@compiled()
-def _fill_normals(words, out):
-    state = np.empty(4, np.uint64)
-    for run in range(len(out)):
-        _seed(words[run], state)
-        for i in range(out.shape[1]):
-            out[run, i] = random_standard_normal(state)
+_fill_uniforms, _fill_normals = _filler(next_double), _filler(random_standard_normal)
 
 
 @compiled()

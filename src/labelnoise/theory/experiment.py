@@ -155,8 +155,10 @@ def _findings(run: Run) -> list[str]:
     decided = [verdict for verdict in verdicts if verdict in (HOLDS, FAILS)]
     premise = verdicts.count(PREMISE_FAILS)
     claims = f"claims that hold: {decided.count(HOLDS)} of {len(decided)} that hold or fail"
-    claims += f" (of {premise} more the premise fails)" * bool(premise)
-    return ["; ".join([lead, *["test error on seen noise " + ", ".join(errors)] * bool(errors), claims])]
+    if premise:
+        claims += f" (of {premise} more the premise fails)"
+    test_errors = [f"test error on seen noise {', '.join(errors)}"] if errors else []
+    return ["; ".join([lead, *test_errors, claims])]
 
 
 def _page() -> Page:

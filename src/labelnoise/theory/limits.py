@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.arrays import check_memory
-from labelnoise.errors import InputError, check_integer, check_positive, is_number
+from labelnoise.errors import InputError, check_boolean, check_integer, check_positive, is_number
 from labelnoise.noise.models import TRANSITIONS, ClassConditional, Symmetric
 from labelnoise.noise.words import noise_words
 
@@ -74,8 +74,7 @@ def _check_kinds(p: SignalNoise) -> None:
             "for labels of your own use Draw.from_vectors"
         )
     for name in ("orthogonal_noise", "bias", "one_patch"):
-        if not isinstance(getattr(p, name), bool):
-            raise InputError(f"`{name}` must be True or False, got {getattr(p, name)!r}; leave it out")
+        check_boolean(name, getattr(p, name))
 
 
 def _check_rates(p: SignalNoise) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer, check_positive, is_number
+from labelnoise.errors import InputError, check_boolean, check_integer, check_positive, is_number
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Momentum:
 
     def __post_init__(self) -> None:
         _check_share("momentum", self.momentum)
-        _check_truth("nesterov", self.nesterov)
+        check_boolean("nesterov", self.nesterov)
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,3 @@ Schedule = Constant | Cosine | StepDecay
 def _check_share(name: str, value: float) -> None:
     if not is_number(value) or not math.isfinite(value) or not 0 < value < 1:
         raise InputError(f"`{name}` must lie between 0 and 1, got {value!r}; use for example {name}=0.9")
-
-
-def _check_truth(name: str, value: bool) -> None:
-    if not isinstance(value, bool):
-        raise InputError(f"`{name}` must be True or False, got {value!r}; leave it out")

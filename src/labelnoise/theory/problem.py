@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import check_boolean, check_integer
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
 from labelnoise.theory.draws import Draw, signals_of
 from labelnoise.theory.flips import flip_probability
@@ -111,8 +111,7 @@ class SignalNoise:
             n_holdout: extra samples that join the inner products but not the training.
         """
         check_integer("n_holdout", n_holdout, 0, 200)
-        if not isinstance(vectors, bool):
-            raise InputError(f"`vectors` must be True or False, got {vectors!r}; leave it out")
+        check_boolean("vectors", vectors)
         return sample_runs([self], [seed], vectors=vectors, n_holdout=n_holdout)[0]
 
     def flip_rates(self, y_true: np.ndarray, along: np.ndarray) -> np.ndarray:

@@ -77,9 +77,10 @@ def init(draws: tuple[Draw, ...], rates: np.ndarray, config: SimulateConfig, dev
     system = System(
         bank, config, to_device(rates[:, None, None], device, dtype), tuple(draw.seed or 0 for draw in draws)
     )
-    zero, one = 0 * bank.products0, 0 * system.rates + 1
-    velocity = zero if isinstance(config.dynamics.optimizer, Momentum) else 0 * one, 0 * one
-    return State(system, 0, zero, one, velocity, bank.products0, _outputs(system, bank.products0))
+    zeros, one = 0 * bank.products0, 0 * system.rates + 1
+    rest = 0 * one
+    velocity = (zeros if isinstance(config.dynamics.optimizer, Momentum) else rest), rest
+    return State(system, 0, zeros, one, velocity, bank.products0, _outputs(system, bank.products0))
 
 
 def step(state: State) -> State:
@@ -91,7 +92,7 @@ def step(state: State) -> State:
     if isinstance(dynamics.optimizer, SharpnessAware):
         ascended = state.products + _ascent(system.bank, gradient, dynamics.optimizer.radius)
         gradient = _gradient(system, ascended, _outputs(system, ascended), state.step)
-    moves = gradient, 0 * state.scale
+    moves = gradient, 0 * state.scale  # of C and of a, as velocities are
     if dynamics.weight_decay:
         moves = gradient + dynamics.weight_decay * state.coefficients, dynamics.weight_decay * state.scale
     velocity = state.velocity

@@ -61,9 +61,9 @@ def find_rule(stop: bool | StopRule, config: TrainConfig, average: Average = 5) 
 def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held_out: Any) -> None:
     """Refuse a mask that does not fit the data, and a rule that lacks held-out images."""
     n = len(data.y_given)
-    looks_at = bool(rule and set(rule.needs) & {"loss", "fitted"})
+    needed = rule is not None and rule.needs_held_out
     if held_out is None:
-        if looks_at and round(config.held_out * n) < 1:
+        if needed and round(config.held_out * n) < 1:
             raise InputError(
                 f"`stop` needs held-out images, got none with held_out={config.held_out} of {n} images; use for "
                 f"example {max(0.1, 1 / max(n, 1)):.2g}"
@@ -72,7 +72,7 @@ def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held
     mask = read_held_out(held_out, n)
     if n - mask.sum() < 2:
         raise InputError(f"`held_out` must leave two images to train on, got {n - mask.sum()}; hold fewer out")
-    if looks_at and not mask.any():
+    if needed and not mask.any():
         raise InputError("`stop` needs held-out images, got a mask `held_out` without any; hold some out")
 
 

@@ -124,15 +124,15 @@ def _choose(data: Data, held_out: np.ndarray, config: ExplainConfig) -> _Chosen:
     order = stream(config.seed, "explain").permutation(len(held_out))
     order = order[~held_out[order]]
     clean, noisy = order[~data.noisy[order]], order[data.noisy[order]][: config.noisy]
+    label = data.y_true[clean]
     place = np.zeros(len(clean), dtype=int)  # of each clean image within its class
-    for label in range(data.n_classes):
-        rows = np.flatnonzero(data.y_true[clean] == label)
-        place[rows] = np.arange(len(rows))
-    by_turns = np.argsort(place, kind="stable")  # the first of each class, then the second of each
+    for k in range(data.n_classes):
+        place[label == k] = np.arange(np.count_nonzero(label == k))
+    by_turns = np.argsort(place, kind="stable")  # positions in `clean`: the first of each class, the second of each ...
     explained, others = by_turns[: config.clean], by_turns[config.clean :]
     sample = np.concatenate([clean[explained], noisy])
-    needed = np.isin(data.y_true[clean[others]], [data.y_true[sample], data.y_given[sample]])
-    reference = others[needed & (place[others] < config.reference)]
+    compared_with = np.isin(label[others], [data.y_true[sample], data.y_given[sample]])
+    reference = others[compared_with & (place[others] < config.reference)]
     background = np.delete(clean, np.concatenate([explained, reference]))[: config.background]
     if not len(background):
         raise InputError(
@@ -177,7 +177,9 @@ class _Result(NamedTuple):
     toward_true: np.ndarray
     toward_given: np.ndarray
     largest: float
+    """Largest gap between the sum of an attribution and what it should be."""
     relative: float
+    """The same over the mean of what they should be."""
 
 
 def _explain_epoch(
@@ -190,28 +192,28 @@ def _explain_epoch(
     config: ExplainConfig,
 ) -> _Result:
     """Attribute explained and reference images (in this order) toward their labels, and compare them."""
-    rows, m = np.concatenate([chosen.sample, chosen.reference]), len(chosen.sample)
+    rows, explained = np.concatenate([chosen.sample, chosen.reference]), slice(len(chosen.sample))
     y_true, y_given = (run.samples[name][rows] for name in ("y_true", "y_given"))
     with torch.no_grad():
-        logits = to_numpy(model(images[:m]))
+        logits = to_numpy(model(images[explained]))
     _check_margins(run, epoch, chosen.sample, logits)
-    noisy = y_true != y_given
-    toward_true, due = attribute(model, images, y_true, background, config)
-    given, due_given = attribute(model, images[noisy], y_given[noisy], background, config)
-    toward_given = toward_true[:m].copy()  # of a clean image both are one
-    toward_given[noisy[:m]] = given
-    due = np.concatenate([due, due_given])
-    largest = np.abs(np.concatenate([toward_true, given]).sum(axis=(1, 2, 3), dtype=float) - due).max()
-    pool = (toward_true[~noisy], rows[~noisy], y_true[~noisy])
+    noisy = y_true != y_given  # of explained images alone: those for reference are clean
+    toward_true, due_true = attribute(model, images, y_true, background, config)
+    of_noisy, due_noisy = attribute(model, images[noisy], y_given[noisy], background, config)
+    toward_given = toward_true[explained].copy()  # of a clean image both are one
+    toward_given[noisy[explained]] = of_noisy
+    due = np.concatenate([due_true, due_noisy])  # what each attribution should sum to
+    gaps = np.abs(np.concatenate([toward_true, of_noisy]).sum(axis=(1, 2, 3), dtype=float) - due)
+    clean = (toward_true[~noisy], rows[~noisy], y_true[~noisy])
     return _Result(
         epoch,
         logits,
-        class_similarity(toward_true[:m], chosen.sample, y_true[:m], *pool),
-        class_similarity(toward_given, chosen.sample, y_given[:m], *pool),
-        toward_true[:m],
-        toward_given,
-        float(largest),
-        float(largest / max(np.abs(due).mean(), np.finfo(float).tiny)),
+        similarity_true=class_similarity(toward_true[explained], chosen.sample, y_true[explained], *clean),
+        similarity_given=class_similarity(toward_given, chosen.sample, y_given[explained], *clean),
+        toward_true=toward_true[explained],
+        toward_given=toward_given,
+        largest=float(gaps.max()),
+        relative=float(gaps.max() / max(np.abs(due).mean(), np.finfo(float).tiny)),
     )
 
 

@@ -25,8 +25,8 @@ class KeptWeights:
     Args:
         model: the network, which goes on being trained.
         watch: observes a record before each `take`.
-        average: "onward" for nine records, the first of them two before the chosen one; an odd number for so many
-            around it, 1 for that one alone; "all" for all up to it, which goes with the rule `RunningMean`.
+        average: of which records: "onward" for nine, the first of them two before the chosen one; an odd number for so
+            many around it, 1 for that one alone; "all" for all up to it, which goes with the rule `RunningMean`.
     """
 
     def __init__(self, model: nn.Module, watch: Watch, average: Average = "onward") -> None:

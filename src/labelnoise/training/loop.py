@@ -72,8 +72,7 @@ def fit(
         stop: end the run by a rule, such as `HeldOutAccuracy(patience=10)`, and return to the weights around its
             choice; True takes `HeldOutLoss(config.patience)`, with the average of all `RunningMean(config.patience)`.
             That takes the memory of some copies of the weights (`KeptWeights`).
-        average: whose weights are averaged: "onward" for nine records, the first of them two before the chosen one;
-            an odd number for so many around it, 1 for that epoch alone; "all" for all records up to it.
+        average: of which records the weights are averaged, as in `KeptWeights`.
         held_out: (n,) mask of the images to keep out of the training, given labels and all; None draws the share
             `config.held_out`.
         folder: where `checkpoints/` is made, the average in `checkpoints/averaged.pt`; None keeps none.

@@ -52,7 +52,9 @@ class TrainingState:
     held_out: np.ndarray
     """Boolean mask (n,) of the images kept out of the training."""
     recorder: Recorder
+    """All images in eval mode, a record every `eval_every` epochs."""
     batches: Recorder
+    """The images in their training batches, in train mode, while the weights move."""
     orders: np.random.Generator
     """Draws the order of the images in each epoch."""
     shifts: np.random.Generator
@@ -218,8 +220,10 @@ class TrainingState:
             return words
         if (size := state.get("processes", 1)) != self.group.size:
             return f"of a training on {size} processes, not {self.group.size}"
-        summed = state.get("average", "all") if "so_far" in state else None  # the first states with sums were of all
-        if summed != (self.average if self.watch and isinstance(self.average, str) else None):
+        # a state holds sums of weights for an average that is a word; the first such states were all of `all`
+        summed = state.get("average", "all") if "so_far" in state else None
+        own_summed = self.average if self.watch and isinstance(self.average, str) else None
+        if summed != own_summed:
             return "those there are of a training with another average"
         if words := checkpoints.shapes_difference(network, own["network"]):
             return f"of another network: {words}"

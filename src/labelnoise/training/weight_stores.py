@@ -1,13 +1,14 @@
 """What is held in memory of a network's weights while it is trained, for the average that a stopped training returns.
 
-Of the records around a choice each is copied; of all records up to it a running mean serves, and of those from before
-it onward a running sum for each record that may be chosen.
+Copies alone would do, but as many as records are averaged. So only the few records around a choice are copied; of all
+records up to it there is a running mean, and of those from before it onward a running sum for each record that may be
+chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Container, Mapping
+from typing import Any, Protocol, TypeVar
 
 from labelnoise.errors import InputError, described
 from labelnoise.record.watching import Watch
@@ -26,6 +27,8 @@ from labelnoise.training.averaging import (
     window,
 )
 from labelnoise.training.config import Average
+
+Part = TypeVar("Part")
 
 
 class WeightStore(Protocol):
@@ -77,8 +80,7 @@ class CopiesAround:
         """Copy the weights; forget those around which none may be chosen any more."""
         if are_finite(weights):
             self.copies[watch.records - 1] = copy_of(weights)
-        needed = wanted(watch, self.records)
-        self.copies = {at: copy for at, copy in self.copies.items() if at in needed}
+        self.copies = _only(self.copies, wanted(watch, self.records))
 
     def averaged(self, chosen: int) -> list[int]:
         """Return the records around the chosen one, fewer at either end."""
@@ -92,13 +94,13 @@ class CopiesAround:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the copies by record."""
-        return {str(at): weights for at, weights in self.copies.items()}
+        return _named(self.copies)
 
     def load_state_dict(self, state: Any, own: Weights) -> None:
         """Take over copies, or refuse what is none."""
         if not are_copies(state, own):
             raise InputError(f"the state must hold weights of this network by record, got {described(state)}; save it")
-        self.copies = {int(at): dict(weights) for at, weights in state.items()}
+        self.copies = _by_record(state)
 
 
 class MeanSoFar:
@@ -125,8 +127,7 @@ class MeanSoFar:
                     total = self.mean[name].double() * seen + value.double()
                     new[name] = total.div(seen + 1).to(value.dtype)
         self.mean, self.records = new, seen + 1
-        last, candidates = watch.records - 1, watch.candidates()
-        self.at = {at: mean for at, mean in {**self.at, last: new}.items() if at in candidates}
+        self.at = _only({**self.at, watch.records - 1: new}, watch.candidates())
 
     def averaged(self, chosen: int) -> list[int]:
         """Return all records up to the chosen one."""
@@ -138,7 +139,7 @@ class MeanSoFar:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it."""
-        return {"records": self.records, "mean": self.mean, "at": {str(at): mean for at, mean in self.at.items()}}
+        return {"records": self.records, "mean": self.mean, "at": _named(self.at)}
 
     def load_state_dict(self, state: Any, own: Weights) -> None:
         """Take over a mean, or refuse what is none."""
@@ -149,8 +150,7 @@ class MeanSoFar:
             raise InputError(
                 f"the state must hold the mean of this network's weights so far, got {described(state)}; save it"
             )
-        self.records, self.mean = records, dict(mean)
-        self.at = {int(record): dict(weights) for record, weights in at.items()}
+        self.records, self.mean, self.at = records, dict(mean), _by_record(at)
 
 
 class SumsOnward:
@@ -179,10 +179,9 @@ class SumsOnward:
                     summed.append(last)
             members = [at for at in window(last, "onward", watch.records) if at in self.copies]
             self.sums[last], self.summed[last] = add_weights([self.copies[at] for at in members], new), members
-        self.copies = {at: copy for at, copy in self.copies.items() if at > last - BEFORE}
+        self.copies = _only(self.copies, range(last - BEFORE + 1, last + 1))
         candidates = watch.candidates()
-        self.sums = {at: total for at, total in self.sums.items() if at in candidates}
-        self.summed = {at: members for at, members in self.summed.items() if at in candidates}
+        self.sums, self.summed = _only(self.sums, candidates), _only(self.summed, candidates)
 
     def averaged(self, chosen: int) -> list[int]:
         """Return the records from before the chosen one onward."""
@@ -195,8 +194,7 @@ class SumsOnward:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it."""
-        held: dict[str, dict[int, Any]] = {"copies": self.copies, "sums": self.sums, "summed": self.summed}
-        return {name: {str(at): part for at, part in parts.items()} for name, parts in held.items()}
+        return {"copies": _named(self.copies), "sums": _named(self.sums), "summed": _named(self.summed)}
 
     def load_state_dict(self, state: Any, own: Weights) -> None:
         """Take over sums, or refuse what is none."""
@@ -208,9 +206,23 @@ class SumsOnward:
                 f"the state must hold sums of this network's weights, got {described(state)}; save it, or name the "
                 "average with which it was saved: before there were sums, 5"
             )
-        self.copies = {int(at): dict(weights) for at, weights in copies.items()}
-        self.sums = {int(at): dict(weights) for at, weights in sums.items()}
+        self.copies, self.sums = _by_record(copies), _by_record(sums)
         self.summed = {int(at): list(members) for at, members in summed.items()}
+
+
+def _only(parts: Mapping[int, Part], records: Container[int]) -> dict[int, Part]:
+    """Those of these records."""
+    return {at: part for at, part in parts.items() if at in records}
+
+
+def _named(parts: Mapping[int, Part]) -> dict[str, Part]:
+    """Parts under the names that their records have in a state."""
+    return {str(at): part for at, part in parts.items()}
+
+
+def _by_record(state: Mapping[str, Weights]) -> dict[int, dict[str, Any]]:
+    """Weights of a state by record."""
+    return {int(at): dict(weights) for at, weights in state.items()}
 
 
 def _are_records(members: Any, chosen: int) -> bool:
