@@ -131,7 +131,7 @@ def _right(copies: Copies, source: Source, held_out: np.ndarray, seed: int) -> C
 
 
 def regrets(lines: Sequence[dict[str, Any]], half: bool = False) -> pd.DataFrame:
-    """Points of test accuracy below the best epoch by all test samples or half; a row a training and what is returned."""
+    """Points of test accuracy below the best epoch, by all test samples or half; a row for all that is returned."""
     rows = []
     for line in lines:
         setting, best = Setting.from_name(line["name"]), line["best of half"] if half else max(line["test"])

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.audit.labels import FEWEST_SAMPLES
+from labelnoise.errors import first_few
 
 IDENTIFIER = re.compile(r"(?i:(^|[\W_])(id|index|idx)($|[\W_])|^unnamed: \d+$)|[a-z]I[dD]$")
 """Names of columns that only tell rows apart: id, row_index, userId, and what an unnamed index is read as."""
@@ -30,8 +31,6 @@ EVEN, UNEVEN = 0.05, 1.2
 the second over the square root of how many they are: of uniform ones more than 99 in 100 times."""
 LOOKED_AT = 1_000
 """First rows that say whether a column is one of texts."""
-LISTED = 3
-"""Values that a note names."""
 
 
 def without_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -67,7 +66,7 @@ def key_notes(frame: pd.DataFrame) -> list[str]:
     names = [str(name) for name in frame if _may_be_key(frame[name])]
     if not names:
         return []
-    which = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
+    which = first_few(names, most=3)
     return [
         f"columns of whole numbers, nearly all different, that may only name the rows ({len(names)} of "
         f"{frame.shape[1]}), and are learnt from: {which}; where one names the rows, show it with each suspect "
@@ -208,5 +207,5 @@ def _others(values: pd.Series[Any], are: np.ndarray) -> str:
     if are.all():
         return ""
     counts = values[~are].astype(str).value_counts()
-    which = ", ".join(map(repr, counts.index[:LISTED])) + ", ..." * (len(counts) > LISTED)
+    which = first_few([*map(repr, counts.index)], most=3)
     return f"{np.count_nonzero(~are):,} of {are.size:,}: {which}"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.arrays import stream
+from labelnoise.errors import first_few
 
 if TYPE_CHECKING:
     from labelnoise.audit.labels import GivenLabels
@@ -24,8 +25,6 @@ FEWEST = 50
 """Samples below which a column may tell all labels by chance."""
 LEAVES = 4
 """Leaves of the rule for each class: a tree of one column."""
-LISTED = 5
-"""Columns that a note names."""
 
 
 def telling_notes(material: Material, labels: GivenLabels, seed: int) -> list[str]:
@@ -44,8 +43,7 @@ def telling_notes(material: Material, labels: GivenLabels, seed: int) -> list[st
     if not shares:
         return []
     first = next(iter(shares))
-    which = ", ".join(f"{name} {share:.1%}" for name, share in list(shares.items())[:LISTED])
-    which += ", ..." * (len(shares) > LISTED)
+    which = first_few([f"{name} {share:.1%}" for name, share in shares.items()])
     return [
         f"columns that alone tell nearly every given label ({which}): where such a column "
         "is made from the label (a copy, a code, filled in later), the model reads wrong labels off it too, and this "
