@@ -217,24 +217,44 @@ def test_the_regret_of_a_window_is_that_of_its_average_and_each_data_set_counts_
     learners = bench["learners"].LEARNERS
     monkeypatch.setitem(learners, "mlp", replace(learners["mlp"], epochs=8))
     windows, setting = bench["windows"], bench["records"].Setting("breast-cancer", "mlp", "none", "constant", 0)
-    asked, measure = [], windows._worth
+    asked, measure = [], windows._right
 
-    def worth(*arguments):
+    def right(*arguments):
         of_mean = measure(*arguments)
         return lambda epochs: asked.append(list(epochs)) or of_mean(epochs)
 
-    monkeypatch.setattr(windows, "_worth", worth)
+    monkeypatch.setattr(windows, "_right", right)
     made = windows.trained(setting, tmp_path)
-    assert asked[-9:-1] == [[at for at in range(c - 2, c + 3) if 0 <= at < 8] for c in range(8)]  # averages of five
+    assert asked[-8:] == [[at] for at in range(8)]  # of which half of the test samples chooses one
+    assert asked[-17:-9] == [[at for at in range(c - 2, c + 3) if 0 <= at < 8] for c in range(8)]  # averages of five
     for rule in made["returned"].values():
         assert rule["single epoch"] in made["test"] and rule["five"] in made["average"]
     assert not made["noisy"] and len(made["test"]) == 8
     best = 100 * (max(made["test"]) - made["returned"]["held-out loss"]["five"])
     table = windows.regrets([made]).set_index("what")
     assert_close(table.loc["held-out loss: five", "regret"], best)
+    halved = windows.regrets([made], half=True).set_index("what").loc["held-out loss: five", "regret"]
+    assert_close(halved, best - 100 * (max(made["test"]) - made["best of half"]))
+
+
+def test_the_best_epoch_by_half_of_the_samples_is_judged_by_the_other_half(bench):
+    """Of forty equally good epochs the best by all samples is so by luck; that by half of them is no better than any,
+    on the mean of 40 draws, to 3 of its standard errors."""
+    best, halves = [], []
+    for seed in range(40):
+        right = np.random.default_rng(seed).random((40, 200)) < 0.8
+        best.append(right.mean(axis=1).max())
+        halves.append(bench["windows"].best_of_half(right, seed))
+    assert min(best) > 0.83 and abs(np.mean(halves) - 0.8) < 3 * np.std(halves) / 40**0.5 < 0.02
+    better = np.vstack([right, np.random.default_rng(1).random((1, 200)) < 0.99])
+    assert bench["windows"].best_of_half(better, 0) > 0.97
+
+
+def test_each_data_set_counts_once(bench):
+    windows = bench["windows"]
     names = ("2dplanes_mlp_none_step_seed3", "2dplanes_mlp_none_step_seed4", "fried_mlp_none_step_seed3")
     lines = [
-        made | {"name": name, "noisy": True, "test": [1.0], "average": [1 - loss], "all": 0.0, "returned": {}}
+        {"name": name, "noisy": True, "test": [1.0], "average": [1 - loss], "all": 0.0, "returned": {}}
         for name, loss in zip(names, (0.01, 0.03, 0.06), strict=True)
     ]
     row = windows.summary(windows.regrets(lines)).loc["best average of five (truth known)"]

@@ -24,7 +24,9 @@ def rows_of(record: Record, folds: dict[str, np.ndarray] | None, others: Sequenc
     """
     noisy, one = record.noisy, {"trainings": 1.0, "seconds": known_seconds(record)}
     seen = Seen.of(record)
-    rows = [row | one for row in _judged(noisy, *_of_one(seen))]
+    scores, flags, rates = _of_one(seen)
+    flags["`suspects`, the best number (truth known)"] = best_number(noisy, scores[SUSPECTS])
+    rows = [row | one for row in _judged(noisy, scores, flags, rates)]
     if others:
         several = {"trainings": 1.0 + len(others), "seconds": sum(map(known_seconds, (record, *others)))}
         rows += [row | several for row in _judged(noisy, *_of_several([seen, *map(Seen.of, others)]))]
@@ -98,6 +100,16 @@ def ranking(noisy: np.ndarray, score: np.ndarray) -> dict[str, float]:
     hits = noisy[order]
     precision = np.cumsum(hits) / np.arange(1, hits.size + 1)
     return {"ap": float(precision[hits].mean()), "p_at_k": float(hits[: noisy.sum()].mean())}
+
+
+def best_number(noisy: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Flag the most suspicious samples, as many as make F1 largest: what no decision by this score can exceed."""
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(noisy[order])
+    f1 = 2 * hits / (np.arange(1, hits.size + 1) + noisy.sum())
+    flagged = np.zeros(noisy.size, bool)
+    flagged[order[: int(f1.argmax()) + 1]] = noisy.any()
+    return flagged
 
 
 def decided(noisy: np.ndarray, flagged: np.ndarray) -> dict[str, float]:

@@ -125,6 +125,7 @@ def _decisions(part: pd.DataFrame, clean: pd.DataFrame) -> str:
             "records": len(group), "F1": group["f1"].mean(), "sd": group["f1"].std(),
             "without subclass noise": group.loc[_elsewhere(group), "f1"].mean(),
             "worst, rate >= 10 %": group.loc[frequent, "f1"].min(),
+            "of these below 0.5": int((group.loc[frequent, "f1"] < 0.5).sum()),
             "the same without subclass noise": group.loc[frequent & _elsewhere(group), "f1"].min(),
             "F1 where folds are": group.loc[group["folds"], "f1"].mean(),
             "flagged on clean data": on_clean.mean(), "at most": on_clean.max(),
@@ -218,5 +219,5 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:.{DIGITS.get(column, 3)}f}"
 
 
-DIGITS = {"records": 0, "trainings": 0, "seconds": 0, "cleanlab's": 0}
+DIGITS = {"records": 0, "of these below 0.5": 0, "trainings": 0, "seconds": 0, "cleanlab's": 0}
 """Decimals of a column that has other than three."""
