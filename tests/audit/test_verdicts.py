@@ -13,9 +13,10 @@ from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of, undecided_rates
-from labelnoise.audit.pooling import Basis
+from labelnoise.audit.pooling import Basis, pool
 from labelnoise.audit.rates import class_factors, estimate_rates
-from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, read_training
+from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, finite, read_training
+from labelnoise.audit.running import read_sums
 from made_records import average_precision, f1, labels, two_stages
 
 COLUMNS = ["index", "given", "suggested", "score", "confidence", "flagged"]
@@ -382,8 +383,6 @@ def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
     other = ln.Recorder(2, 2)
     other.update([0, 1], [[0.0, 2.0], [0.0, 3.0]], [0, 0])
     other.end_epoch()
-    from labelnoise.audit.pooling import pool
-
     basis = pool([read_training(recorder, [True, False]), read_training(other, [False, True])])
     assert basis.predicted.tolist() == [0, 1] and basis.held_out.all()
     assert_close(basis.sure, 1 / (1 + np.exp([-2.0, -3.0])), rtol=1e-6)
@@ -409,6 +408,63 @@ def test_a_sample_that_was_never_seen_is_left_out():
     recorder.end_epoch()
     frame = ln.suspects(recorder)
     assert frame["index"].tolist() == [2, 0] and "never recorded and are left out: 1" in frame.attrs["notes"][-1]
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_a_sample_whose_logits_are_masked_is_neither_lost_nor_hides_the_stop(history):
+    """Masked are the given labels of 7 and of 10, held out, all others of 13, and now these and now that of 16."""
+    rng, everyone = np.random.default_rng(1), np.arange(400)
+    true, given = labels(400, 3, 0.2)
+    recorder = ln.Recorder(400, 3, held_out=everyone % 5 == 0, history=history)
+    for epoch in range(12):
+        logits = rng.normal(0, 0.5, (400, 3))
+        logits[everyone, true] += min(epoch, 4)
+        logits[[7, 10], given[[7, 10]]] = -np.inf
+        logits[13, np.arange(3) != given[13]] = -np.inf
+        logits[16, (np.arange(3) == given[16]) == epoch % 2] = -np.inf
+        recorder.update(everyone, logits, given)
+        recorder.end_epoch()
+    frame = ln.suspects(recorder).set_index("index")
+    assert len(frame) == 400 and np.isfinite(frame[["score", "confidence"]]).all(axis=None)
+    assert frame["flagged"][[7, 10]].all() and not frame["flagged"][13]
+    assert not np.isinf(judge([read_training(recorder) if history else read_sums(recorder)]).margin).any()
+    if history:
+        assert {*frame.index[:2]} == {7, 10} and frame.index[-1] == 13
+        assert "where the loss of 80 held-out samples was least" in frame.attrs["reason"]
+
+
+def test_infinite_values_by_hand():
+    values = np.array([[1.0, np.inf], [-np.inf, np.nan], [-4.0, np.inf]])
+    assert_close(finite(values), np.array([[1.0, 4.0], [-4.0, np.nan], [-4.0, 4.0]]))
+    assert_close(finite(values, values < 0), np.array([[1.0, np.inf], [-4.0, np.nan], [-4.0, np.inf]]))
+
+
+def test_trainings_that_did_not_see_a_sample_have_no_vote_on_it():
+    """Three folds, each of which records what it held out alone; and one that held out all, most of it never seen."""
+    recorder, true, _ = two_stages()
+    everyone, folds = np.arange(1000), []
+    for k in range(3):
+        part = everyone % 3 == k
+        fold = ln.Recorder(1000, 4, held_out=part)
+        fold.update(everyone[part], 3.0 * np.eye(4)[recorder.prediction[8][part]], recorder.given[part])
+        fold.end_epoch()
+        folds.append(fold)
+    frame = ln.suspects(folds).set_index("index").sort_index()
+    assert np.array_equal(frame["suggested"], recorder.prediction[8])
+    both = pool([replace(read_training(folds[0]), held_out=everyone >= 0), read_training(folds[1])])
+    assert np.array_equal(both.predicted >= 0, everyone % 3 < 2) and np.array_equal(both.suggested, both.predicted)
+    assert np.array_equal(both.held_out, everyone % 3 < 2)
+
+
+def test_clean_labels_of_several_trainings_have_factors():
+    """Means of three counts: their sum along the diagonal and that of all differ by rounding."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        true = rng.integers(11, size=1000)
+        views = [view(true, rng.random(1000), true) for _ in range(3)]
+        views = [one._replace(predicted=np.where(rng.random(1000) < 0.1, -1, true)) for one in views]
+        rates = estimate_rates(true, np.ones(1000), true, np.zeros(1000, bool), 11, views)
+        assert rates.rate == 0 and rates.factors == pytest.approx(1)
 
 
 def test_nothing_is_decided_where_the_network_learns_nothing():
@@ -536,8 +592,6 @@ def test_running_sums_serve_where_no_history_is_kept():
     low, high = light.attrs["interval"]
     assert low <= noisy.mean() <= high
     assert abs(light.attrs["rate"] - noisy.mean()) < 0.04  # of fifths of 200, each with a standard error of 0.03
-    from labelnoise.audit.running import read_sums
-
     training, upto = read_sums(sums), 2 * (sums.sums.stop + 1)
     chance = np.exp(-np.asarray(with_mask.loss)[:upto]).mean(axis=0)
     assert_close(np.exp(-training.loss[0].astype(float)), chance.astype(float), rtol=1e-4, atol=2e-6)

@@ -41,7 +41,7 @@ def memorised(training: RecordedTraining) -> Float[np.ndarray, "epochs n"]:
     variance = sum(means[part].var(ddof=1) / part.sum() for part in (trained, held_out))
     if ahead <= 0 or variance >= ahead**2:
         return np.zeros_like(margin)
-    return (ahead - variance / ahead) / pulled_means[trained].mean() * pulled
+    return float((ahead - variance / ahead) / pulled_means[trained].mean()) * pulled  # of float32, too
 
 
 def left_out_view(training: RecordedTraining) -> View:

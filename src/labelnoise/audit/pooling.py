@@ -35,13 +35,14 @@ def pool(trainings: Sequence[RecordedTraining]) -> Basis:
     predictions = [one.predicted() for one in trainings]
     predicted, sure = (np.array(part) for part in zip(*predictions, strict=True))
     outside = np.array([one.held_out for one in trainings])
-    first = outside.argmax(axis=0)  # the first training that held it out; else the first of all
+    seen = predicted >= 0
+    first = (seen * (1 + outside)).argmax(axis=0)  # the first training that held it out and saw it; else that saw it
     everyone = np.arange(first.size)
-    votes = [(predicted == row).sum(axis=0) for row in predicted]
+    votes = [np.where(row >= 0, (predicted == row).sum(axis=0), 0) for row in predicted]
     suggested = predicted[np.argmax(votes, axis=0), everyone]
     margins = mean_seen(np.array([one.margins() for one in trainings]))
     pooled = predicted[first, everyone]
-    held_out = np.any(outside, axis=0)
+    held_out = np.any(outside & seen, axis=0)
     few = 2 * np.count_nonzero(held_out & (pooled >= 0)) < np.count_nonzero(pooled >= 0)
     sources = trainings if few and all(one.stop_known for one in trainings) else ()
     early = tuple(_early_view(one) for one in sources)

@@ -210,7 +210,7 @@ def _smoothed(counts: np.ndarray, prior: int) -> np.ndarray:
 
 def _equal(counts: np.ndarray) -> np.ndarray:
     """P(given | true) of classes that are all wrong at the rate of the counts, and given for each other alike."""
-    n_classes, pooled = len(counts), float(1 - np.trace(counts) / counts.sum())
+    n_classes, pooled = len(counts), max(float(1 - np.trace(counts) / counts.sum()), 0.0)  # below by rounding alone
     base = np.full((n_classes, n_classes), pooled / (n_classes - 1))
     np.fill_diagonal(base, 1 - pooled)
     return base
@@ -251,7 +251,8 @@ def _beyond_chance(factors: np.ndarray, counts: np.ndarray, prior: int, seed: in
     samples whose labels are all wrong at one rate.
     """
     equal, generator = _equal(counts), stream(seed, "bootstrap", 1)
-    drawn = [generator.multinomial(counts.sum(axis=1).round().astype(int), equal) for _ in range(DRAWS)]
+    sizes = counts.sum(axis=1).round().astype(int)
+    drawn = (generator.multinomial(sizes, equal) for _ in range(DRAWS))  # one (K, K) at a time
     by_chance = np.mean([np.log(class_factors(_smoothed(draw, prior))).var() for draw in drawn])
     seen = np.log(factors).var()
     return factors ** max(1 - by_chance / seen, 0.0) if seen > 0 else factors

@@ -108,6 +108,7 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
         raise InputError("`recorder` must hold its history, got one of sums alone; make it with history=True")
     mask = read_held_out(recorder.held_out if held_out is None else held_out, recorder.n_samples)
     margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
+    loss, margin = finite(loss, prediction >= 0), finite(margin)
     given = recorder.given
     end, known, reason = end_of_stage_one(loss, mask & (given >= 0))
     if stop is not None:
@@ -116,6 +117,22 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
             raise InputError(f"`stop` must be at most the number of epochs ({recorder.epochs}), got {stop}; lower it")
         end, known, reason = int(stop), True, f"epoch {stop}, as it was given"
     return RecordedTraining(margin, loss, prediction, given, recorder.n_classes, mask, end, known, reason)
+
+
+def finite(values: np.ndarray, which: Bool[np.ndarray, "epochs n"] | bool = True) -> np.ndarray:
+    """Values with the infinite ones, which masked logits leave, as far from 0 as the farthest that is finite.
+
+    A sample whose given label is masked is as suspicious as any, and one alone must neither be lost nor be all of a mean.
+
+    Args:
+        values: margins or losses.
+        which: those that are replaced; a loss that a divergence leaves stays infinite.
+    """
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return values
+    farthest = np.abs(values[np.isfinite(values)]).max(initial=0)
+    return np.where(infinite & which, np.sign(values) * farthest, values)
 
 
 def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:

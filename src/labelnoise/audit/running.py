@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from labelnoise.audit.recorded import RecordedTraining
+from labelnoise.audit.recorded import RecordedTraining, finite
 from labelnoise.record.recorder import Recorder
 
 
@@ -24,6 +24,7 @@ def read_sums(recorder: Recorder) -> RecordedTraining:
         else:
             margin, chance = sums.margin / sums.seen, 1 - sums.rejected / sums.seen
         loss = -np.log(np.clip(chance, TINY, 1))
+    margin = finite(margin)
     prediction = np.where(np.isnan(margin), -1, np.where((margin > 0) | (sums.rival < 0), given, sums.rival))
     words = "no stop is known, since no samples were held out; the score uses all epochs"
     if known and sums.stop is not None:
