@@ -435,8 +435,8 @@ def test_a_sample_whose_logits_are_masked_is_neither_lost_nor_hides_the_stop(his
 
 def test_infinite_values_by_hand():
     values = np.array([[1.0, np.inf], [-np.inf, np.nan], [-4.0, np.inf]])
-    assert_close(finite(values), np.array([[1.0, 4.0], [-4.0, np.nan], [-4.0, 4.0]]))
-    assert_close(finite(values, values < 0), np.array([[1.0, np.inf], [-4.0, np.nan], [-4.0, np.inf]]))
+    assert np.array_equal(finite(values), [[1, 4], [-4, np.nan], [-4, 4]], equal_nan=True)
+    assert np.array_equal(finite(values, values < 0), [[1, np.inf], [-4, np.nan], [-4, np.inf]], equal_nan=True)
 
 
 def test_trainings_that_did_not_see_a_sample_have_no_vote_on_it():

@@ -122,7 +122,7 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
 def finite(values: np.ndarray, which: Bool[np.ndarray, "epochs n"] | bool = True) -> np.ndarray:
     """Values with the infinite ones, which masked logits leave, as far from 0 as the farthest that is finite.
 
-    A sample whose given label is masked is as suspicious as any, and one alone must neither be lost nor be all of a mean.
+    A sample whose given label is masked is as suspicious as any: it must not be lost, nor be all of a mean by itself.
 
     Args:
         values: margins or losses.
