@@ -166,6 +166,22 @@ def test_images_and_a_module(monkeypatch):
         ln.LabelAuditor(wide, folds=1).fit(X, np.array(["no", "yes"])[given])
 
 
+@pytest.mark.parametrize(("n", "batch"), [(60, 8), (1000, 20), (2400, 32)])
+def test_few_images_come_in_small_batches(monkeypatch, n, batch):
+    """In batches of 32 the default network takes six steps an epoch on 200 images, and learns nothing in 30 epochs."""
+    material, labels = read_material(np.zeros((n, 4, 4), np.uint8)), read_labels("y", np.arange(n) % 2)
+    trainer, configs = find_trainer(material, labels, None), []
+
+    def fit(network, data, config, held_out):
+        configs.append(config)
+        raise ln.InputError("no training is needed")
+
+    monkeypatch.setattr("labelnoise.training.loop.fit", fit)
+    with pytest.raises(ln.InputError, match="no training"):
+        trainer.train(np.arange(n) % 10 == 0, 0)
+    assert [config.batch_size for config in configs] == [batch] and f"batches of {batch}" in trainer.words
+
+
 def test_equal_fits_are_equal_and_seeds_are_not(people):
     frame, _, given, _ = people
     one, two, three = (ln.LabelAuditor(folds=2, random_state=seed).fit(frame, given).suspects_ for seed in (4, 4, 5))

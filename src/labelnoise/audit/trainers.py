@@ -13,6 +13,7 @@ from labelnoise.audit.labels import GivenLabels
 from labelnoise.audit.materials import Material, MaterialKind
 from labelnoise.errors import InputError, described, first_few
 from labelnoise.record.recorder import Recorder
+from labelnoise.training.config import TrainConfig
 
 FOLDS: dict[MaterialKind, int] = {"table": 3, "text": 5, "dense": 5, "image": 1}
 """Trainings by default; where they are dear, one."""
@@ -21,7 +22,7 @@ DEAR = 5_000_000
 FEW_IMAGES = 2_000
 """Images up to which three trainings are the default: a tenth of them says too little of the rate."""
 BATCHES = 50
-"""Batches of a pass over few vectors; of many, each holds 200."""
+"""Batches of a pass over few vectors or images, of 8 at least; of many, each holds 200 or 32."""
 STAGES, PASSES, EPOCHS = 60, {"text": 6, "dense": 12, "dear": 6}, 30
 """Boosting stages of a table, passes over texts, few vectors and many, epochs over images."""
 LEAF = 20
@@ -76,9 +77,9 @@ def _is_module(model: Any) -> bool:
 def _default(material: Material, labels: GivenLabels) -> Trainer:
     """The model for this kind of sample."""
     if material.kind == "image":
-        few = material.n <= FEW_IMAGES
-        words = f"small-cnn, {EPOCHS} epochs"
-        return Trainer(words, 3 if few else FOLDS["image"], _network(material, labels, None))
+        few, batch = material.n <= FEW_IMAGES, _batch(material, TrainConfig.batch_size)
+        words = f"small-cnn, {EPOCHS} epochs of batches of {batch}"
+        return Trainer(words, 3 if few else FOLDS["image"], _network(material, labels, None, batch))
     if material.kind == "text":
         words = f"TF-IDF and a linear model, {PASSES['text']} passes"
         return Trainer(words, FOLDS["text"], _linear(material, labels))
@@ -88,6 +89,11 @@ def _default(material: Material, labels: GivenLabels) -> Trainer:
     passes = PASSES["dear" if dear else "dense"]
     words = f"a perceptron of one hidden layer, {passes} passes"
     return Trainer(words, 1 if dear else FOLDS[material.kind], _perceptron(material, labels, passes))
+
+
+def _batch(material: Material, most: int) -> int:
+    """Samples of a batch: of few samples a network would take too few steps to learn anything."""
+    return int(np.clip(material.n // BATCHES, 8, most))
 
 
 def _boosting(material: Material, labels: GivenLabels) -> Train:
@@ -135,8 +141,7 @@ def _perceptron(material: Material, labels: GivenLabels, passes: int) -> Train:
 
         from labelnoise.adapters.sklearn import record_passes
 
-        batch = int(np.clip(material.n // BATCHES, 8, 200))
-        network = MLPClassifier((64,), batch_size=batch, random_state=seed % 2**32)
+        network = MLPClassifier((64,), batch_size=_batch(material, 200), random_state=seed % 2**32)
         pipeline = make_pipeline(StandardScaler(copy=material.kind == "dense"), network)
         return record_passes(pipeline, encoded(material), labels.positions, passes, held_out=mask)
 
@@ -227,21 +232,20 @@ def _record_fit(model: Any, samples: Any, labels: GivenLabels, mask: np.ndarray)
     return recorder
 
 
-def _network(material: Material, labels: GivenLabels, model: Any) -> Train:
+def _network(material: Material, labels: GivenLabels, model: Any, batch: int = TrainConfig.batch_size) -> Train:
     """Copies of a network, trained by `fit` on images or vectors; without one, small-cnn."""
 
     def train(mask: np.ndarray, seed: int) -> Recorder:
         from labelnoise.images.from_arrays import data_from_arrays
         from labelnoise.images.networks import build_model
         from labelnoise.training.checks import check_training
-        from labelnoise.training.config import TrainConfig
         from labelnoise.training.loop import fit
 
         if material.kind == "text":
             raise InputError("`model` must be a classifier of scikit-learn for texts, got a torch module; embed them")
         samples = material.samples if material.kind == "image" else encoded(material)
         data = data_from_arrays(samples, labels.positions)
-        k, config = len(labels.classes), TrainConfig(epochs=EPOCHS, seed=seed)
+        k, config = len(labels.classes), TrainConfig(epochs=EPOCHS, batch_size=batch, seed=seed)
         if model is None:
             channels, size = samples.shape[1], samples.shape[2:]
             network = build_model("small-cnn", n_classes=k, in_channels=channels, image_size=size, seed=seed)
