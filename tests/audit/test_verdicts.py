@@ -17,6 +17,7 @@ from labelnoise.audit.pooling import Basis, pool
 from labelnoise.audit.rates import class_factors, estimate_rates
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, finite, read_training
 from labelnoise.audit.running import read_sums
+from labelnoise.audit.summary import summarise
 from made_records import average_precision, f1, labels, two_stages
 
 COLUMNS = ["index", "given", "suggested", "score", "confidence", "flagged"]
@@ -651,3 +652,12 @@ def test_a_network_that_errs_a_lot_is_said_to_count_its_own_errors():
     assert replace(two, fitted=0.74).poor and not replace(two, fitted=0.76).poor
     rates = replace(estimate_rates(predicted, np.full(1000, 0.8), given, np.ones(1000, bool), 10), rate=0.3, low=0.2)
     assert [undecided_rates(rates, said[hard])[0].low for hard in (0, 9)] == [0.2, 0]
+
+
+@pytest.mark.parametrize(
+    ("high", "words"), [(0.05, "Probably none of 1,000 labels is"), (0.4, "Perhaps none, perhaps many of")]
+)
+def test_none_is_said_to_be_wrong_only_where_few_may_be(case, high, words):
+    verdict = judge([read_training(case[0], case[2])])
+    unsure = replace(verdict, rates=replace(verdict.rates, rate=0.0, low=0.0, high=high))
+    assert summarise(unsure, list("abcd"), "", ())["text"].startswith(words)

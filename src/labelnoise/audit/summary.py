@@ -62,10 +62,11 @@ def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     if not rates.known:
         return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
     wrong, interval = round(rates.rate * n), f"90 % interval {rates.low * n:,.0f} to {rates.high * n:,.0f}"
+    none = "Probably none" if rates.high < OPEN else "Perhaps none, perhaps many"
     lead = (
         f"About {wrong:,} of {n:,} labels {'is' if wrong == 1 else 'are'} wrong ({rates.rate:.1%}; {interval})"
         if wrong
-        else f"Probably none of {n:,} labels is wrong ({interval})"
+        else f"{none} of {n:,} labels {'is' if rates.high < OPEN else 'are'} wrong ({interval})"
     )
     return f"{lead}; flagged as suspects: {flagged:,}."
 
@@ -76,6 +77,8 @@ def _spelt(notes: Sequence[str]) -> str:
     return "".join(f" Note that {what}; see the notes." for what in named)
 
 
+OPEN = 0.1
+"""An upper end of the interval from which on an estimate of none says little."""
 SPELLINGS = "classes that differ only in spaces or case"
 """How the note on these begins."""
 
