@@ -139,7 +139,7 @@ def test_the_compiled_engine_moves_every_filter(how):
     [(1, 1), (3, 8), (4, 8), (6, 7), (6, 11), (6, 12), (2, 13), (7, 13), (10, SMALL), (5, 101), (6, 224), (5, 225)],
 )
 def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
-    """Blocks and what they leave over, of a row and of a group, in panels that are full and that are not; beyond, BLAS."""
+    """Blocks and what they leave over, of a row and of a group; panels that are full and not; beyond, BLAS."""
     products, rng = pytest.importorskip("labelnoise.theory.products"), np.random.default_rng(0)
     left, right = rng.standard_normal((LANES, filters, patches)), rng.standard_normal((LANES, patches, patches))
     (grouped,) = np.full((1, filters, patches * LANES), np.nan)
