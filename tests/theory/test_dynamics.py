@@ -136,7 +136,7 @@ def test_the_compiled_engine_moves_every_filter(how):
 
 @pytest.mark.parametrize(
     ("filters", "patches"),
-    [(1, 1), (3, 8), (4, 8), (6, 7), (6, 11), (6, 12), (2, 13), (7, 13), (10, SMALL), (5, 101), (6, 224), (5, 225)],
+    [(1, 1), (4, 1), (3, 8), (4, 8), (6, 11), (6, 12), (2, 13), (7, 13), (10, SMALL), (5, 101), (6, 224), (5, 225)],
 )
 def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
     """Blocks and what they leave over, of a row and of a group; panels that are full and not; beyond, BLAS."""

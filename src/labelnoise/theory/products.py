@@ -127,7 +127,7 @@ def multiply(coefficients, kernel, products):
 @compiled()
 def _multiply_group(coefficients, kernel, products, filters, q):
     """The products of `LANES` runs, row after row."""
-    if filters < 4:
+    if filters < 4 or q < 2:
         for k in range(filters):
             for p in range(q):
                 _lanes_1x1(coefficients, kernel, products, k, p)
