@@ -456,8 +456,9 @@ simulate --activation leaky-relu: => `leak` must be a number, got ''; correct it
 simulate --activation relu: => must be of the form relu, got 'relu:'; leave the rest out
 simulate --n-classes 3 --loss hinge => without fresh_flips, got hinge and fresh_flips=0; leave both as they are
 simulate --loss hinge --fresh-flips 0.1 => `fresh_flips` needs the logistic loss, got hinge
-sweep --steps 100000000 --grid d=10,20 => one at n=200, m=20, steps=100,000,000, test_draws=2,000 takes 6,107 MiB
+sweep --steps 100000000 --grid d=10,20 => one at n=200, m=20, steps=100,000,000, test_draws=2,000 takes 6,108 MiB
 sweep --steps 100000000 --grid d=10,20 => ; raise it, or lower n, m, steps or test_draws
+sweep --n 20 --m 2 --steps 20 --test-draws 9 --grid d=10,20 --memory 0.001 => takes 1 MiB, got 0.001 MiB
 sweep --n-classes 100 --grid d=1000,2000 --memory 20 => raise it, or lower n, m, n_classes, steps or test_draws
 sweep --grid seeds=1,2 => `grid` cannot vary 'seeds', which all cells share; give it as --seeds: Runs of each cell
 sweep --grid optimizer=adam,momentum => `grid` sweeps numbers, but 'optimizer' is a choice; run a sweep for each, by --

@@ -135,10 +135,11 @@ def test_the_compiled_engine_moves_every_filter(how):
 
 
 @pytest.mark.parametrize(
-    ("filters", "patches"), [(1, 1), (3, 8), (4, 8), (6, 7), (2, 13), (7, 13), (10, SMALL), (5, 225)]
+    ("filters", "patches"),
+    [(1, 1), (4, 1), (3, 8), (4, 8), (6, 11), (6, 12), (2, 13), (7, 13), (10, SMALL), (5, 101), (6, 224), (5, 225)],
 )
 def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
-    """Blocks and what they leave over, of a row and of a group; the sum is that of fused multiply-adds in order."""
+    """Blocks and what they leave over, of a row and of a group; panels that are full and not; beyond, BLAS."""
     products, rng = pytest.importorskip("labelnoise.theory.products"), np.random.default_rng(0)
     left, right = rng.standard_normal((LANES, filters, patches)), rng.standard_normal((LANES, patches, patches))
     (grouped,) = np.full((1, filters, patches * LANES), np.nan)
@@ -322,8 +323,9 @@ def test_departures_are_said_in_words():
 
 def test_what_is_compiled_into_the_kernels_is_named_in_them():
     """Numba looks at the content of the file of a function alone, so a change of these would not be compiled."""
-    from labelnoise.theory import kernels
+    from labelnoise.theory import kernels, products
 
     folder = Path(kernels.__file__).parent
-    sources = b"".join((folder / f"{name}.py").read_bytes() for name in ("lanes", "products", "observables"))
-    assert hashlib.sha256(sources).hexdigest()[:16] == kernels.INLINED
+    for module, names in ((products, ("lanes",)), (kernels, ("lanes", "products", "observables"))):
+        sources = b"".join((folder / f"{name}.py").read_bytes() for name in names)
+        assert hashlib.sha256(sources).hexdigest()[:16] == module.INLINED, module

@@ -55,7 +55,8 @@ class Execution:
         runs = cells * seeds
         gib, has = 2 * 8 * COLUMNS * runs / 2**30, free_memory() / 2**30
         if not self.yes and (runs > MOST_RUNS or gib > has / 2):
-            limits = f"more than {MOST_RUNS:,}" if runs > MOST_RUNS else f"more than half of the {has:.3g} GiB free"
+            half = f"more than half of the {has:.3g} GiB free"
+            limits = f"more than {MOST_RUNS:,} runs" if runs > MOST_RUNS else half
             raise InputError(
                 f"this sweep has {runs:,} runs ({cells:,} cells of {seeds:,} seeds), whose results take {gib:.3g} GiB "
                 f"of memory: {limits}; pass --yes (yes=True) if that is meant"

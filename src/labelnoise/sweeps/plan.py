@@ -209,8 +209,8 @@ def _chunk_size(setup: Setup, chunk: int | None, memory: float) -> int:
         sizes |= {"steps": config.steps, "test_draws": config.test_draws}
         at = ", ".join(f"{name}={size:,}" for name, size in sizes.items())
         raise InputError(
-            f"`memory` must hold at least one run, but one at {at} takes {needed(1):,.0f} MiB, got {memory:g} MiB; "
-            f"raise it, or lower {', '.join(list(sizes)[:-1])} or test_draws"
+            f"`memory` must hold at least one run, but one at {at} takes {math.ceil(needed(1)):,} MiB, "
+            f"got {memory:g} MiB; raise it, or lower {', '.join(list(sizes)[:-1])} or test_draws"
         )
     return size
 

@@ -153,10 +153,10 @@ def _findings(run: Run) -> list[str]:
         errors += [f"{np.mean(known):.1%} {where}"] if known else []
     verdicts = [check["verdict"] for check in run.summary["checks"]]
     decided = [verdict for verdict in verdicts if verdict in (HOLDS, FAILS)]
-    premise = verdicts.count(PREMISE_FAILS)
     claims = f"claims that hold: {decided.count(HOLDS)} of {len(decided)} that hold or fail"
-    if premise:
-        claims += f" (of {premise} more the premise fails)"
+    if more := len(verdicts) - len(decided):
+        premise = verdicts.count(PREMISE_FAILS)
+        claims += f" ({more} more cannot be decided{f': of {premise} the premise fails' if premise else ''})"
     test_errors = [f"test error on seen noise {', '.join(errors)}"] if errors else []
     return ["; ".join([lead, *test_errors, claims])]
 

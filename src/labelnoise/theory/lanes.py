@@ -12,7 +12,7 @@ import numpy as np
 LANES = 4
 """Runs of a group: as many float64 as a vector of 256 bits holds; one of 512 gains little at these sizes."""
 SMALL = 32
-"""Patches up to which runs are grouped: the first cache holds the kernels of a group, and BLAS has not begun to pay."""
+"""Patches up to which runs are grouped: the first cache holds the kernels of a group."""
 STEPS = 16
 """Steps from which on it pays to lay out anew what they work on."""
 

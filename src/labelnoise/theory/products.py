@@ -1,9 +1,9 @@
 """The compiled product of a training step, H = C K: of large runs by BLAS, of others by the processor's vectors.
 
 A vector holds the same entry of `LANES` runs (see `lanes`), or neighbours in a row of a single run. A block of 4 x 2 or
-4 x 3 vectors of H is summed in registers: seven loads for twelve fused multiply-adds, no shuffle, and no matrix is laid
-out anew, as BLAS does at each call. Either way an entry is the same sum in the same order, to the bit. Numba knows no
-vectors, so the block is written in LLVM's words.
+4 x 3 vectors of H is summed in registers: the latter takes seven loads for twelve fused multiply-adds, and no matrix is
+laid out anew, as BLAS does at each call. In both layouts an entry is the same sum in the same order, to the bit. Numba
+knows no vectors, so the block is written in LLVM's words.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ PANEL = 3 * LANES
 """Columns of a block of a single run."""
 MIDDLING = SMALL if binding.get_host_cpu_features().get("avx512f") else 224
 """Patches up to which a single run goes without BLAS: the second cache holds its kernel. BLAS knows wider vectors."""
+
+INLINED = "2141e35fddfba207"
+"""Digest of `lanes`, whose numbers are compiled in; see `kernels`."""
 
 INDEX, NUMBER = ir.IntType(64), ir.DoubleType()
 
@@ -124,7 +127,7 @@ def multiply(coefficients, kernel, products):
 @compiled()
 def _multiply_group(coefficients, kernel, products, filters, q):
     """The products of `LANES` runs, row after row."""
-    if filters < 4:
+    if filters < 4 or q < 2:
         for k in range(filters):
             for p in range(q):
                 _lanes_1x1(coefficients, kernel, products, k, p)

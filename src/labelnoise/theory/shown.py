@@ -25,7 +25,8 @@ class Shown:
     """Who is shown at a step: all samples by default, as in the paper."""
 
     batch_size: int | None = None
-    """Samples of a minibatch, without replacement within an epoch, its last batch what is left; all if not given."""
+    """Samples of a minibatch, without replacement within an epoch, its last batch what is left; all if not given, or
+    if there are no more."""
     fresh_flips: float = 0.0
     """Probability with which each step flips each given label anew: label-noise gradient descent."""
     selection_from: int | None = None
