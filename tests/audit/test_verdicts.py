@@ -69,7 +69,9 @@ def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
     frame = ln.suspects(recorder)
     share = (recorder.prediction != recorder.given).mean(axis=0)
     assert_close(frame["score"].to_numpy(), np.sort(share)[::-1], rtol=1e-9)
-    assert "no samples were held out" in frame.attrs["notes"][0] and np.isnan(frame.attrs["rate"])
+    assert "held out, so there is no stop" in frame.attrs["notes"][0] and np.isnan(frame.attrs["rate"])
+    given_stop = ln.suspects(recorder, stop=10)  # with which all samples vote
+    assert "nothing tells whether the stop" in given_stop.attrs["notes"][0] and np.isfinite(given_stop.attrs["rate"])
     assert frame.attrs["stop"] is None and judge([read_training(recorder)]).stops == ()
 
 

@@ -62,9 +62,11 @@ def caveats_of(
     """Return what a reader must know, a sentence each."""
     notes = [sentence for sentence in (undecided, doubt) if sentence]
     if not any(one.held_out.any() for one in trainings):
+        given_stop = all(one.stop_known for one in trainings)
+        lost = "nothing tells whether the stop is right" if given_stop else "there is no stop, no estimate of the rate"
         notes.append(
-            "no samples were held out, so there is no stop, no estimate of the rate, and memorised wrong labels are "
-            "missed: hold about 10 % out and give their mask as `held_out`"
+            f"no samples were held out, so {lost}, and memorised wrong labels are missed: hold about 10 % out and give "
+            "their mask as `held_out`"
         )
     elif not rates.known and not undecided:
         notes.append(f"the rate is not estimated: {rates.reason}")
