@@ -17,8 +17,8 @@ def describe_training(run: Run) -> list[str]:
     if points.empty:
         return []
     points = points[points["at"].notna()]
-    found = set(points["rule"])
-    rule = next((name for name in FIRST if name in found), "last")
+    rules = set(points["rule"])
+    rule = next((name for name in FIRST if name in rules), "last")
     seeds = points["seed"].nunique()
     several = f"means of {seeds} seeds: " * (seeds > 1)
     lines = [_accuracies(run, points, rule), _wrong_labels(points, rule)]
