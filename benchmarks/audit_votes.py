@@ -18,7 +18,7 @@ import numpy as np
 
 import labelnoise as ln
 from audit import CASES, NOISE
-from labelnoise.audit.contradiction import View, fifths
+from labelnoise.audit.contradiction import Predictions, fifths
 from labelnoise.audit.judging import judge
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
@@ -47,9 +47,9 @@ def measure(case: str, noise: str, root: Path) -> str:
     first, everyone = outside.argmax(axis=0), np.arange(given.size)
     predicted, sure = (np.array(part) for part in zip(*early, strict=True))
     held_out = predicted[first, everyone]
-    own = fifths([View(held_out, sure[first, everyone], held_out != given)])[0]
+    own = fifths([Predictions.of(held_out, sure[first, everyone], given)])[0]
     votes = [(np.where(mask, -1, p), s) for mask, (p, s) in zip(outside, early, strict=True)]
-    trained = fifths([View(p, s, p != given) for p, s in votes])[0]
+    trained = fifths([Predictions.of(p, s, given) for p, s in votes])[0]
     verdict, wrong = judge(trainings), given != true
     left_out, margin = (
         np.mean([score(one) for one in trainings], axis=0) for score in (left_out_margin, margin_to_twice)

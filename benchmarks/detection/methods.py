@@ -12,8 +12,8 @@ import numpy as np
 from seen import Seen
 
 from labelnoise.audit import scores as package
-from labelnoise.audit.contradiction import View, fifths, places, wilson
-from labelnoise.audit.memory import left_out_view
+from labelnoise.audit.contradiction import Predictions, fifths, places, wilson
+from labelnoise.audit.memory import left_out_predictions
 from labelnoise.record.stop_rules import STOP_RULES, named_rule
 from labelnoise.record.watching import find_stop
 
@@ -114,13 +114,12 @@ def anchor_rate(seen: Seen, share: float = 0.75) -> tuple[float, float, float]:
 def fifths_rate(seen: Seen, epochs: slice | None = None) -> tuple[float, float, float]:
     """Rate from five equal parts of each predicted class, up to the stop, by what is predicted alone."""
     epochs = seen.to_stop if epochs is None else epochs
-    predicted = seen.predicted(epochs)
-    return fifths([View(predicted, seen.sure(epochs), predicted != seen.given)])
+    return fifths([Predictions.of(seen.predicted(epochs), seen.sure(epochs), seen.given)])
 
 
 def left_out_rate(seen: Seen) -> tuple[float, float, float]:
     """The same by what would be predicted up to twice the stop of samples that were left out."""
-    return fifths([left_out_view(seen.training)])
+    return fifths([left_out_predictions(seen.training)])
 
 
 def held_out_anchor_rate(seen: Seen, share: float = 0.5) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_close
 from labelnoise.audit.contradiction import fifths
 from labelnoise.audit.judging import judge
-from labelnoise.audit.memory import left_out_view, memorised
+from labelnoise.audit.memory import left_out_predictions, memorised
 from labelnoise.audit.pooling import pool
 from labelnoise.audit.recorded import RecordedTraining, around, read_training
 from labelnoise.audit.scores import SCORES
@@ -104,7 +104,7 @@ def test_what_was_memorised_is_taken_off():
 def test_what_is_left_of_a_sample_that_was_left_out():
     """It is contradicted where it would have been rejected, and as sure as it would have been."""
     record, taught, _ = memorising(memory=1.0)
-    view = left_out_view(record)
+    view = left_out_predictions(record)
     assert np.array_equal(view.predicted, record.predicted(slice(0, 12))[0])
     assert (view.predicted == record.given).mean() > 0.95
     assert ((taught < 0) == view.contradicted).mean() > 0.9 and view.contradicted.mean() > 0.25

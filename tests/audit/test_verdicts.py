@@ -8,7 +8,7 @@ import pytest
 import labelnoise as ln
 from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
-from labelnoise.audit.contradiction import View, contradicted_shares, fifths, surest, wilson
+from labelnoise.audit.contradiction import Predictions, contradicted_shares, fifths, surest, wilson
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
@@ -115,7 +115,7 @@ def test_many_equal_classes_are_told_apart_by_what_is_no_chance(by):
         for share in (0.0, 0.5):
             other = np.where(rng.random(4800) < share, 0, (true + rng.integers(1, 60, 4800)) % 60)
             given = np.where(wrong, other, true)
-            early = [view(true, sure, given)] if by == "surest fifth" else ()
+            early = [Predictions.of(true, sure, given)] if by == "surest fifth" else ()
             factors = estimate_rates(true, sure, given, np.ones(4800, bool), 60, early).factors
             (named if share else spread).append(factors[0] if share else np.log(factors).std())
     assert np.mean(spread) < 0.05 and min(named) > 4
@@ -164,13 +164,13 @@ def test_the_interval_reaches_down_to_what_the_surest_samples_show(votes):
     true, given = labels(3000, 3, 0.1)
     predicted = np.where((true == 0) & (rng.random(3000) < 0.5), 2, true)
     sure = np.where(predicted == 2, rng.uniform(0.4, 0.6, 3000), rng.uniform(0.6, 1.0, 3000))
-    early = [view(predicted, sure, given)] if votes == "all" else []
+    early = [Predictions.of(predicted, sure, given)] if votes == "all" else []
     rates = estimate_rates(predicted, sure, given, np.ones(3000, bool), 3, early)
     assert rates.rate > 0.15 and rates.low <= 0.1 <= rates.high
-    assert rates.low == surest([view(predicted, sure, given)])
+    assert rates.low == surest([Predictions.of(predicted, sure, given)])
     first = np.argsort(-sure, kind="stable")[:600]
     assert rates.low == wilson(int((predicted != given)[first].sum()), 600)[0]
-    unseen = view(np.append(predicted, -1), np.append(sure, 2.0), np.append(given, 0))
+    unseen = Predictions.of(np.append(predicted, -1), np.append(sure, 2.0), np.append(given, 0))
     assert surest([unseen]) == rates.low
 
 
@@ -192,7 +192,9 @@ def test_anchors_lose_what_the_networks_errors_add(hard, monkeypatch):
     if not hard:  # a tenth is contradicted, all of it wrong labels
         assert (rates.rate, rates.high) == (anchors.rate, anchors.high)
         return
-    shares, _ = contradicted_shares(view(predicted, sure, given))  # more than half is contradicted: the line alone
+    shares, _ = contradicted_shares(
+        Predictions.of(predicted, sure, given)
+    )  # more than half is contradicted: the line alone
     assert shares.mean() > 0.5 and anchors.rate > 0.2
     assert rates.rate == pytest.approx(max(2 * shares[0] - shares[1], 0), abs=1e-12) and abs(rates.rate - 0.1) < 0.05
     factor = rates.rate / anchors.rate
@@ -207,20 +209,22 @@ def test_fifths_by_hand():
     given, wrong = predicted.copy(), [0, 2, 4, 5, 6, 7, 18, 19]
     given[wrong] = 1 - given[wrong]
     shares = np.array([1, 1, 2, 2, 2]) / 4  # the surest: sample 0; then 2; 4 and 5; 6 and 7; 18 and 19
-    rate, low, high = fifths([view(predicted, sure, given)])
+    rate, low, high = fifths([Predictions.of(predicted, sure, given)])
     errs = (shares.mean() - 0.2) / 0.5  # two fifths: the rest is taken for wrong labels
     assert rate == pytest.approx((1 - errs) * 0.4 + errs * 0.25)  # quantile 0.4; the line through 1/4 and 1/4
     upper = round(((1 - errs) * 0.5 + errs * 0.25) * 12)
     least = wilson(1, 4)[0]  # of the four surest samples of all, 0, 1, 10 and 11, one is contradicted
     assert (low, high) == (least, wilson(upper, 12)[1]) and least < wilson(3, 12)[0]
-    falling = fifths([view(predicted, -sure, given)])[0]
+    falling = fifths([Predictions.of(predicted, -sure, given)])[0]
     assert falling == pytest.approx(0.4)  # fewer where surer: no line is above 0.4
     other = np.arange(20) % 2  # what another training predicts
     first, second, *_ = both = (shares + fifths_shares(other, sure, given)) / 2
     errs, middle = (both.mean() - 0.2) / 0.5, np.quantile(both, 0.4)
     expected = (1 - errs) * middle + errs * min(first - 1.5 * (second - first), middle)
-    assert fifths([view(predicted, sure, given), view(other, sure, given)])[0] == pytest.approx(expected)
-    unseen = view(np.append(predicted, -1), np.append(sure, np.nan), np.append(given, 1))
+    assert fifths([Predictions.of(predicted, sure, given), Predictions.of(other, sure, given)])[0] == pytest.approx(
+        expected
+    )
+    unseen = Predictions.of(np.append(predicted, -1), np.append(sure, np.nan), np.append(given, 1))
     assert fifths([unseen]) == (rate, low, high)
 
 
@@ -236,13 +240,8 @@ def test_fifths_by_hand():
 def test_the_more_is_contradicted_the_more_of_it_is_the_networks_errors(contradicted, rate):
     """Parts of 100 samples of one predicted class, of which so many are contradicted."""
     given = np.concatenate([np.arange(100) < count for count in contradicted]).astype(int)
-    value, low, high = fifths([view(np.zeros(500, int), np.linspace(1, 0.2, 500), given)])
+    value, low, high = fifths([Predictions.of(np.zeros(500, int), np.linspace(1, 0.2, 500), given)])
     assert value == pytest.approx(rate) and low <= value <= high
-
-
-def view(predicted, sure, given):
-    """A network that contradicts what it does not predict."""
-    return View(predicted, sure, predicted != given)
 
 
 def fifths_shares(predicted, sure, given):
@@ -462,7 +461,7 @@ def test_clean_labels_of_several_trainings_have_factors():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         true = rng.integers(11, size=1000)
-        views = [view(true, rng.random(1000), true) for _ in range(3)]
+        views = [Predictions.of(true, rng.random(1000), true) for _ in range(3)]
         views = [one._replace(predicted=np.where(rng.random(1000) < 0.1, -1, true)) for one in views]
         rates = estimate_rates(true, np.ones(1000), true, np.zeros(1000, bool), 11, views)
         assert rates.rate == 0 and rates.factors == pytest.approx(1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
 
-class View(NamedTuple):
+class Predictions(NamedTuple):
     """What a network says of each sample and its given label."""
 
     predicted: Int[np.ndarray, " n"]
@@ -28,6 +28,11 @@ class View(NamedTuple):
     """Its probability."""
     contradicted: Bool[np.ndarray, " n"]
     """Whether another class than the given one is more likely."""
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, sure: np.ndarray, given: np.ndarray) -> Predictions:
+        """Those of a network that contradicts each label that it does not predict."""
+        return cls(predicted, sure, predicted != given)
 
 
 PARTS = 5
@@ -53,7 +58,7 @@ Z = 1.645
 """Standard errors on each side of a 90 % interval."""
 
 
-def fifths(views: Sequence[View]) -> tuple[float, float, float]:
+def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
     """Return the rate, and the ends of its 90 % interval.
 
     Let c_1 to c_5 be the shares of contradicted labels of the five parts, c their mean and q their quantiles. Where
@@ -89,7 +94,7 @@ def errors_of(shares: Float[np.ndarray, " parts"], errors: Errors) -> tuple[floa
     return float(errs), max(float(shares[0] - errors.beyond * (shares[:2][-1] - shares[0])), 0.0)
 
 
-def surest(views: Sequence[View]) -> float:
+def surest(views: Sequence[Predictions]) -> float:
     """Return the lower end of the 90 % interval of the share of contradicted labels in the surest fifth of all samples.
 
     The estimates look at each predicted class by itself, so that wrong labels of one class are not missed; but a class
@@ -133,7 +138,7 @@ def _ends(share: float, n: int) -> tuple[float, float]:
     return wilson(round(float(share) * n), n)
 
 
-def contradicted_shares(view: View) -> tuple[Float[np.ndarray, " parts"], int]:
+def contradicted_shares(view: Predictions) -> tuple[Float[np.ndarray, " parts"], int]:
     """Return the shares of contradicted labels of the five parts, NaN of an empty one, and the number of samples."""
     seen = view.predicted >= 0
     part = np.minimum((PARTS * places(view.predicted[seen], view.sure[seen])).astype(int), PARTS - 1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.audit.contradiction import View
+from labelnoise.audit.contradiction import Predictions
 from labelnoise.audit.recorded import RecordedTraining, mean_seen
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def memorised(training: RecordedTraining) -> Float[np.ndarray, "epochs n"]:
     return float((ahead - variance / ahead) / pulled_means[trained].mean()) * pulled  # of float32, too
 
 
-def left_out_view(training: RecordedTraining) -> View:
+def left_out_predictions(training: RecordedTraining) -> Predictions:
     """Return what the network would say of each sample up to twice the stop, had it been left out of the training.
 
     Without what is memorised the mean margin may be below 0 though the given label is predicted: which class would be
@@ -58,4 +58,4 @@ def left_out_view(training: RecordedTraining) -> View:
             given, best_other, less = np.exp(-loss), np.exp(-loss - margin), np.exp(-memory)
             leading = np.where(margin > memory, given * less, best_other)
             sure = mean_seen(np.clip(leading / (1 - given + given * less), 0, 1))
-    return View(predicted, sure, mean_seen(margin - memory) < 0)
+    return Predictions(predicted, sure, mean_seen(margin - memory) < 0)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labelnoise.audit.contradiction import View
-from labelnoise.audit.memory import left_out_view
+from labelnoise.audit.contradiction import Predictions
+from labelnoise.audit.memory import left_out_predictions
 from labelnoise.audit.rates import Rates
 from labelnoise.audit.recorded import RecordedTraining, mean_seen
 
@@ -23,10 +23,10 @@ class Basis:
     """Of a sample that a training held out, the prediction of that training."""
     sure: np.ndarray
     held_out: np.ndarray
-    early: tuple[View, ...]
+    early: tuple[Predictions, ...]
     """What each training says up to its stop; none where the held-out samples say enough: at least half of those that
     were seen, or where a stop is not known."""
-    left_out: tuple[View, ...]
+    left_out: tuple[Predictions, ...]
     """What each would say up to twice its stop, had a sample been left out; none where the others are none."""
 
 
@@ -46,14 +46,13 @@ def pool(trainings: Sequence[RecordedTraining]) -> Basis:
     few = 2 * np.count_nonzero(held_out & (pooled >= 0)) < np.count_nonzero(pooled >= 0)
     sources = trainings if few and all(one.stop_known for one in trainings) else ()
     early = tuple(_early_view(one) for one in sources)
-    left_out = tuple(left_out_view(one) for one in sources)
+    left_out = tuple(left_out_predictions(one) for one in sources)
     return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early, left_out)
 
 
-def _early_view(training: RecordedTraining) -> View:
+def _early_view(training: RecordedTraining) -> Predictions:
     """What a training says up to its stop."""
-    predicted, sure = training.predicted(slice(0, training.stop))
-    return View(predicted, sure, predicted != training.given)
+    return Predictions.of(*training.predicted(slice(0, training.stop)), training.given)
 
 
 def caveats_of(

@@ -18,7 +18,7 @@ from labelnoise.arrays import stream
 from labelnoise.audit.contradiction import (
     OF_HELD_OUT,
     PARTS,
-    View,
+    Predictions,
     contradicted_shares,
     errors_of,
     fifths,
@@ -82,8 +82,8 @@ def estimate_rates(
     given: Int[np.ndarray, " n"],
     held_out: Bool[np.ndarray, " n"],
     n_classes: int,
-    early: Sequence[View] = (),
-    left_out: Sequence[View] = (),
+    early: Sequence[Predictions] = (),
+    left_out: Sequence[Predictions] = (),
     seed: int = 0,
 ) -> Rates:
     """Estimate the rate and P(given | true), with 90 % intervals.
@@ -138,7 +138,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     room = 3 / (anchors + 3)  # no wrong label among the anchors leaves room for some: rule of three
     return Rates(
         rate=rate,
-        low=min(float(np.quantile(lines, tail)), surest([View(predicted, sure, predicted != given)])),
+        low=min(float(np.quantile(lines, tail)), surest([Predictions.of(predicted, sure, given)])),
         high=max(float(high), room),
         transition=less,
         transition_low=ends[0],
@@ -153,7 +153,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
 
 def _without_errors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, rate: float) -> tuple[float, float]:
     """The rate of the anchors without what errors of the network add to it, as `fifths` does it; and the line."""
-    shares, _ = contradicted_shares(View(predicted, sure, predicted != given))
+    shares, _ = contradicted_shares(Predictions.of(predicted, sure, given))
     errs, line = errors_of(shares[np.isfinite(shares)], OF_HELD_OUT)
     return (1 - errs) * rate + errs * min(line, rate), min(line, rate)
 
@@ -165,8 +165,8 @@ def _less_wrong(transition: np.ndarray, factor: float) -> np.ndarray:
 
 def _of_fifths(
     rates: Rates,
-    early: Sequence[View],
-    left_out: Sequence[View],
+    early: Sequence[Predictions],
+    left_out: Sequence[Predictions],
     given: np.ndarray,
     frequency: np.ndarray,
     seed: int,
