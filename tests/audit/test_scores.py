@@ -1,5 +1,6 @@
 """Each score against numbers written out by hand."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from helpers import assert_close
 from labelnoise.audit.contradiction import fifths
 from labelnoise.audit.judging import judge
-from labelnoise.audit.memory import left_out_predictions, memorised
+from labelnoise.audit.memory import left_out_predictions
 from labelnoise.audit.pooling import pool
 from labelnoise.audit.recorded import RecordedTraining, around, read_training
 from labelnoise.audit.scores import SCORES
@@ -86,6 +87,11 @@ def memorising(n=10_000, epochs=12, memory=0.4, seed=0):
     return training(margin, np.log1p(np.exp(-margin)), prediction, given, stop=6, held_out=held_out), taught, wrong
 
 
+def memorised(record):
+    """What is taken off the mean margin of each sample."""
+    return SCORES["left-out-margin"](record) - SCORES["margin-to-twice"](record)
+
+
 def test_what_was_memorised_is_taken_off():
     """All of it in one proportion k, missed by 3 standard errors of the means apart in 0.3 % of seeds."""
     record, taught, wrong = memorising()
@@ -135,13 +141,57 @@ def test_nothing_is_taken_off_where_nothing_is_seen_to_be_memorised():
     assert (SCORES["left-out-margin"](record)[:9] == -np.inf).all()
 
 
+@pytest.mark.parametrize("held_out", [True, False])
+@pytest.mark.parametrize("value, epochs", [(1e30, 5), (1e30, slice(None)), (-1e30, slice(None))])
+def test_a_margin_beyond_all_others_leaves_the_memory_of_the_others(value, epochs, held_out):
+    record, *_ = memorising()
+    beyond = np.flatnonzero(record.held_out == held_out)[0]
+    margin = record.margin.copy()
+    margin[epochs, beyond] = value
+    taken, as_before = (np.delete(memorised(one), beyond) for one in (replace(record, margin=margin), record))
+    assert taken.sum() == pytest.approx(as_before.sum(), rel=0.2)
+
+
+@pytest.mark.parametrize("one_is_held_out", [True, False])
+def test_one_sample_has_no_standard_error_so_nothing_is_taken_off(one_is_held_out):
+    record, *_ = memorising(n=100)
+    part = record.held_out == one_is_held_out
+    behind = record.margin[-1, part] * (1 if one_is_held_out else -1)
+    lone = np.flatnonzero(part)[behind.argmin()]  # the trained are ahead
+    record = replace(record, held_out=(np.arange(100) == lone) == one_is_held_out)
+    assert_close(SCORES["left-out-margin"](record), SCORES["margin-to-twice"](record))
+
+
+def test_margins_of_any_size_leave_probabilities():
+    """Trained ones fitted at once, held-out ones refused, by a model whose outputs are no logits."""
+    held_out, rng = np.arange(200) % 2 == 0, np.random.default_rng(0)
+    margin = np.where(held_out, -1, 1) * (1e4 + rng.random((6, 200)))
+    margin[:, 1] = np.where(np.arange(6) == 0, -1e4, 50)  # without what it added, the other class has all
+    record = training(margin, np.logaddexp(0, -margin), (margin < 0).astype(int), np.zeros(200, int), held_out=held_out)
+    view = left_out_predictions(record)
+    assert memorised(record)[1] > 1e3 and view.contradicted[1]
+    assert (view.sure[held_out] == 1).all() and view.sure[1] == 1
+
+
+def test_the_memory_of_an_audit_does_not_grow_with_the_epochs():
+    """Of 200 epochs of float64 a quarter of one quantity is taken, once a record is read."""
+    record = replace(memorising(n=2000, epochs=200)[0], stop=100)
+    pool([record])  # imports
+    tracemalloc.start()
+    assert pool([record]).left_out
+    SCORES["left-out-margin"](record)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < record.margin.nbytes / 4
+
+
 def test_epochs_in_which_samples_were_not_seen_do_not_count():
     """Half of the samples are seen in the first half of the epochs alone, where little is memorised."""
     record, *_ = memorising()
     half = np.arange(record.given.size) % 2 == 0
     seen = [np.where(half & (np.arange(12)[:, None] > 5), np.nan, array) for array in (record.margin, record.loss)]
     gaps = replace(record, margin=seen[0], loss=seen[1])
-    part, whole = (memorised(one).mean(axis=0)[~half & ~record.held_out] for one in (gaps, record))
+    part, whole = (memorised(one)[~half & ~record.held_out] for one in (gaps, record))
     assert part / whole == pytest.approx((part / whole)[0]) and abs((part / whole)[0] - 1) < 0.15
     assert np.isfinite(SCORES["left-out-margin"](gaps)).all()
 

@@ -433,6 +433,25 @@ def test_a_sample_whose_logits_are_masked_is_neither_lost_nor_hides_the_stop(his
         assert "where the loss of 80 held-out samples was least" in frame.attrs["reason"]
 
 
+@pytest.mark.parametrize("mask", [-1e30, np.finfo(np.float32).min])
+def test_a_label_that_is_masked_by_a_finite_number_hides_no_stop(mask):
+    """As libraries mask them; of a sample that is held out."""
+    made, _, held_out = two_stages()
+    sample, frames = int(np.flatnonzero(held_out)[0]), []
+    for masks in (False, True):
+        recorder = ln.Recorder(1000, 4, held_out=held_out)
+        for margin in made.margin:
+            logits = margin[:, None] * np.eye(4)[made.given]
+            if masks:
+                logits[sample, made.given[sample]] = mask
+            recorder.update(np.arange(1000), logits, made.given)
+            recorder.end_epoch()
+        frames.append(ln.suspects(recorder))
+    plain, masked = frames
+    assert masked["index"][0] == sample and abs(masked.attrs["stop"] - plain.attrs["stop"]) <= 1
+    assert masked.attrs["rate"] == pytest.approx(plain.attrs["rate"], abs=0.02)
+
+
 def test_infinite_values_by_hand():
     values = np.array([[1.0, np.inf], [-np.inf, np.nan], [-4.0, np.inf]])
     assert np.array_equal(finite(values), [[1, 4], [-4, np.nan], [-4, 4]], equal_nan=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,14 @@ import numpy as np
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.inputs import read_held_out
 from labelnoise.record.means import last_least, mean_known
+from labelnoise.record.measures import LEAST
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
+MOST = -float(np.log(LEAST))
+"""A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 SMOOTH = 3
 """Epochs of one mean of the held-out loss."""
 
@@ -73,15 +77,14 @@ class RecordedTraining:
         votes = np.zeros(self.given.size, dtype=np.int64)
         winner = np.full(self.given.size, -1, dtype=np.int64)
         for candidate in rows if len(rows) < self.n_classes else range(self.n_classes):  # never (n, K)
-            count = ((rows == candidate) & (candidate >= 0)).sum(axis=0)
+            count = sum((row == candidate) & (candidate >= 0) for row in rows)
             better = (count > votes) | ((count == votes) & (count > 0) & (candidate < winner))
             votes, winner = np.where(better, count, votes), np.where(better, candidate, winner)
         if self.sureness is not None:
             return winner, self.sureness
-        loss, margin = self.loss[epochs], self.margin[epochs]
+        pairs = zip(self.loss[epochs], self.margin[epochs], strict=True)
         with np.errstate(invalid="ignore", over="ignore"):
-            sure = np.exp(-loss - np.minimum(margin, 0))
-        return winner, mean_seen(np.clip(sure, 0, 1))
+            return winner, mean_seen(np.clip(np.exp(-loss - np.minimum(margin, 0)), 0, 1) for loss, margin in pairs)
 
     def margins(self) -> Float[np.ndarray, " n"]:
         """Mean margin of the epochs around the stop; below 0 the network rejects the given label."""
@@ -147,7 +150,9 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
     epochs = len(loss)
     if not held_out.any():
         return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
-    series = np.array([mean_known(row) for row in loss[:, held_out]])
+    outside = loss[:, held_out]
+    np.minimum(outside, MOST, out=outside, where=np.isfinite(outside))
+    series = np.array([mean_known(row) for row in outside])
     known = np.flatnonzero(np.isfinite(series))
     if known.size < SMOOTH:
         return epochs, True, f"all {epochs} epochs, too few to choose among"
@@ -165,9 +170,14 @@ def around(stop: int, epochs: int, width: int = 5) -> slice:
     return slice(start, min(epochs, stop + width // 2))
 
 
-def mean_seen(values: Float[np.ndarray, "epochs n"]) -> Float[np.ndarray, " n"]:
-    """Mean (n,) over the epochs that are no NaN, in float64; NaN where none is."""
-    known = ~np.isnan(values)
-    total = np.where(known, values, 0).sum(axis=0, dtype=float)
-    count = known.sum(axis=0)
+def mean_seen(rows: Iterable[Float[np.ndarray, " n"]]) -> Float[np.ndarray, " n"]:
+    """Mean (n,) over the epochs that are no NaN, in float64; NaN where none is.
+
+    Args:
+        rows: (n,) each, one an epoch: an array (epochs, n), or rows that are made one by one.
+    """
+    total, count = np.zeros(()), np.zeros(())
+    for row in rows:
+        known = ~np.isnan(row)
+        total, count = total + np.where(known, row, 0), count + known
     return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)

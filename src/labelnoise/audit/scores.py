@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labelnoise.audit.memory import memorised
+from labelnoise.audit.memory import without_memory
 from labelnoise.audit.recorded import RecordedTraining, around, mean_seen
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SMOOTHING = 0.9
 
 def given_probability(training: RecordedTraining) -> Score:
     """1 - mean over the epochs up to twice the stop of exp(-loss), the probability of the given label."""
-    return 1 - mean_seen(np.exp(-training.loss[training.to_twice]))
+    return 1 - mean_seen(np.exp(-row) for row in training.loss[training.to_twice])
 
 
 def mean_margin(training: RecordedTraining) -> Score:
@@ -40,7 +40,7 @@ def margin_at_stop(training: RecordedTraining) -> Score:
 
 def share_rejected(training: RecordedTraining) -> Score:
     """Share of all epochs in which another class was predicted; it needs no stop."""
-    return mean_seen(np.where(training.prediction < 0, np.nan, training.prediction != training.given))
+    return mean_seen(np.where(row < 0, np.nan, row != training.given) for row in training.prediction)
 
 
 def aum(training: RecordedTraining) -> Score:
@@ -87,7 +87,7 @@ def margin_to_twice(training: RecordedTraining) -> Score:
 
 def left_out_margin(training: RecordedTraining) -> Score:
     """Minus the mean margin up to twice the stop, without what the network has memorised of the sample itself."""
-    return -mean_seen(training.margin[training.to_twice] - memorised(training))
+    return -without_memory(training)[0]
 
 
 SCORES: dict[str, Callable[[RecordedTraining], Score]] = {
