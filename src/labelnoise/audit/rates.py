@@ -40,8 +40,8 @@ PRIOR_OF_FACTORS = 50
 """The same where factors by class are taken from the surest fifth of all samples."""
 DRAWS = 20
 """Draws of equal classes, which tell how far apart chance alone puts their factors."""
-RESAMPLES = 200
-"""Bootstrap samples of an interval."""
+RESAMPLES, RESAMPLES_OF_MANY = 200, 50
+"""Bootstrap samples of an interval, and of one over more classes than `WIDEST`, each of which solves for them all."""
 LEVEL = 0.9
 """Share of the bootstrap samples within an interval."""
 
@@ -111,7 +111,7 @@ def estimate_rates(
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
     else:
         rates = unknown_rates(n_classes, f"{usable.size} held-out samples are too few for an estimate")
-    return _of_fifths(rates, early, left_out, given, frequency, seed) if early else rates
+    return _of_fifths(rates, early, left_out, given, frequency) if early else rates
 
 
 def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, frequency: np.ndarray, seed: int) -> Rates:
@@ -124,9 +124,11 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
     factor = rate / wrong.sum() if wrong.any() else 1.0
     generator, tail = stream(seed, "bootstrap"), (1 - LEVEL) / 2
     wrongs, lines, matrices = [], [], []
-    for _ in range(RESAMPLES):
+    place = np.unique(predicted - 1j * sure, return_inverse=True)[1]  # by class, the surest first; equal ones alike
+    for _ in range(RESAMPLES if n_classes <= WIDEST else RESAMPLES_OF_MANY):
         again = generator.integers(given.size, size=given.size)
-        sample = predicted[again], sure[again], given[again]
+        again = again[np.argsort(place[again] * given.size + np.arange(given.size))]  # sorted once for all that ranks
+        sample = predicted[again], -place[again], given[again]
         matrix = _smoothed(_counts(*sample, share, n_classes), PRIOR)
         wrongs.append(wrong_labels(matrix, frequency))
         lines.append(_without_errors(*sample, float(wrongs[-1].sum()))[1])
@@ -145,7 +147,7 @@ def _of_anchors(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, freq
         transition_high=ends[1],
         wrong=factor * wrong,
         wrong_high=np.maximum(np.quantile(wrongs, 1 - tail, axis=0), frequency * room),
-        factors=_beyond_chance(class_factors(less), counts, PRIOR, seed),
+        factors=_beyond_chance(class_factors(less), counts, PRIOR),
         anchors=anchors,
         reason=f"the {anchors:,} of {given.size:,} held-out samples of which the model is most sure",
     )
@@ -169,7 +171,6 @@ def _of_fifths(
     left_out: Sequence[Predictions],
     given: np.ndarray,
     frequency: np.ndarray,
-    seed: int,
 ) -> Rates:
     """The same with the rate of the fifths, and the factors of the surest one."""
     rate, low, high = fifths([*early, *left_out])
@@ -183,7 +184,7 @@ def _of_fifths(
         high=high,
         wrong=_scaled(wrong, rate, frequency),
         wrong_high=_scaled(wrong_high, high, frequency),
-        factors=_beyond_chance(class_factors(_smoothed(counts, PRIOR_OF_FACTORS)), counts, PRIOR_OF_FACTORS, seed),
+        factors=_beyond_chance(class_factors(_smoothed(counts, PRIOR_OF_FACTORS)), counts, PRIOR_OF_FACTORS),
         reason=f"all {count:,} samples in {PARTS} parts by how sure the model is of them up to the stop",
     )
 
@@ -244,13 +245,13 @@ def class_factors(transition: Float[np.ndarray, "K K"]) -> Float[np.ndarray, " K
     return factor / np.exp(np.log(factor).mean())
 
 
-def _beyond_chance(factors: np.ndarray, counts: np.ndarray, prior: int, seed: int) -> np.ndarray:
+def _beyond_chance(factors: np.ndarray, counts: np.ndarray, prior: int) -> np.ndarray:
     """Factors to the power w, the part of the variance of their logarithms that chance does not explain.
 
     Of K classes with few samples each some factors are large by chance; it is drawn from counts (K, K) of as many
-    samples whose labels are all wrong at one rate.
+    samples whose labels are all wrong at one rate, always the same ones: a seed moves no score.
     """
-    equal, generator = _equal(counts), stream(seed, "bootstrap", 1)
+    equal, generator = _equal(counts), stream(0, "bootstrap", 1)
     sizes = counts.sum(axis=1).round().astype(int)
     drawn = (generator.multinomial(sizes, equal) for _ in range(DRAWS))  # one (K, K) at a time
     by_chance = np.mean([np.log(class_factors(_smoothed(draw, prior))).var() for draw in drawn])
