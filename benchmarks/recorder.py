@@ -1,4 +1,4 @@
-"""The recorder: time of an update, its share of a training epoch, bytes a sample, and the parts of a large plan.
+"""The recorder: time of an update, its share of an epoch, bytes a sample, what an audit takes, a large plan's parts.
 
 python benchmarks/recorder.py            # two minutes on one core; the tables of docs/recorder.md
 """
@@ -13,6 +13,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,38 @@ def measure_memory(n: int, epochs: int = 100, n_classes: int = 1_000) -> None:
         print(f"  {name}: {harness.spread(1e3 * values)} ms")
 
 
+def measure_audit(rounds: int) -> None:
+    """What judging a record takes beyond it: bytes a sample, and seconds."""
+    print("\njudging a record (`suspects`), about a fifth of the labels wrong:")
+    for n, epochs, n_classes, share in ((200_000, 25, 10, 0.1), (200_000, 50, 10, 0.1), (50_000, 5, 1_000, 1.0)):
+        task = partial(ln.suspects, noisy_record(n, epochs, n_classes, share))
+        seconds = harness.alternate({"suspects": task}, rounds)["suspects"]
+        tracemalloc.start()
+        task()
+        peak = tracemalloc.get_traced_memory()[1] / n
+        tracemalloc.stop()
+        print(f"  n = {n:,}, {epochs} epochs, {n_classes:,} classes, {share:.0%} held out: {harness.spread(seconds)} s")
+        print(f"    {peak:.0f} bytes a sample, {BYTES * epochs} of them a copy of the history")
+
+
+def noisy_record(n: int, epochs: int, n_classes: int, held_out: float) -> ln.Recorder:
+    """Wrong labels are memorised in the second half, and the outputs of held-out samples grow with no reason."""
+    rng, everyone = np.random.default_rng(0), np.arange(n)
+    true, outside = rng.integers(n_classes, size=n), rng.random(n) < held_out
+    given = np.where(rng.random(n) < 0.2, rng.integers(n_classes, size=n), true)
+    ease, recorder = rng.normal(4, 2, n), ln.Recorder(n, n_classes, held_out=outside)
+    for epoch in range(1, epochs + 1):
+        late = max(0.0, epoch - epochs / 2)
+        for batch in np.array_split(everyone, max(n * n_classes // 10**7, 1)):
+            rows, logits = np.arange(batch.size), rng.standard_normal((batch.size, n_classes), dtype=np.float32)
+            logits[rows, true[batch]] += ease[batch]
+            logits[rows, given[batch]] += 0.5 * late * ~outside[batch]
+            logits *= 1 + 0.1 * late * outside[batch, None]
+            recorder.update(batch, logits, given[batch])
+        recorder.end_epoch()
+    return recorder
+
+
 def measure_plan(rounds: int) -> None:
     """The parts of a plan: one process's shard as it would be, and a united record of four of them."""
     n, parts = PLAN // PROCESSES, 4
@@ -180,6 +213,7 @@ def main() -> None:
     time_epoch(max(rounds // 20, 3))
     time_monitor(max(rounds // 40, 3))
     measure_memory(1_000_000)
+    measure_audit(max(rounds // 60, 3))
     measure_plan(max(rounds // 60, 3))
 
 
