@@ -244,6 +244,19 @@ def test_the_more_is_contradicted_the_more_of_it_is_the_networks_errors(contradi
     assert value == pytest.approx(rate) and low <= value <= high
 
 
+@pytest.mark.parametrize(
+    ("contradicted", "binds"),
+    [
+        ([50, 2, 2, 30, 30], (6, 300)),  # quantile 0.2, of three parts: less than the line, and the surest fifth
+        ([20, 22, 30, 30, 30], (17, 100)),  # the line beyond 20 and 22, of one part
+    ],
+)
+def test_the_lower_end_is_that_of_three_parts_or_of_one(contradicted, binds):
+    given = np.concatenate([np.arange(100) < count for count in contradicted]).astype(int)
+    view = Predictions.of(np.zeros(500, int), np.linspace(1, 0.2, 500), given)
+    assert fifths([view])[1] == wilson(*binds)[0]
+
+
 def fifths_shares(predicted, sure, given):
     """Shares of contradicted labels of five parts, class by class."""
     parts = [[] for _ in range(5)]
@@ -264,6 +277,19 @@ def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are()
         assert verdict.flagged.sum() == round(verdict.rates.rate * 1000)
         assert verdict.rates.wrong.sum() == pytest.approx(verdict.rates.rate)
         assert verdict.confidence.sum() == pytest.approx(1000 * verdict.rates.rate, rel=1e-3)
+
+
+def test_half_of_the_samples_held_out_are_enough_and_a_stop_is_needed_of_each_training():
+    recorder, _, _ = two_stages()
+    first = np.arange(1000)
+    half, less = (read_training(recorder, first < count) for count in (500, 499))
+    assert pool([half]).early == () and len(pool([less]).early) == len(pool([less]).left_out) == 1
+    without = read_training(recorder)
+    assert not without.stop_known and len(pool([less, less]).early) == 2
+    assert pool([less, without]).early == pool([without, less]).left_out == ()
+    given_stop = read_training(recorder, stop=10)
+    for trainings, words in (([given_stop], "whether the stop is right"), ([given_stop, without], "there is no stop")):
+        assert words in judge(trainings).notes[0]
 
 
 def test_decisions_by_hand():
