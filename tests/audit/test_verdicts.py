@@ -680,6 +680,32 @@ def test_a_network_that_errs_a_lot_is_said_to_count_its_own_errors():
 
 
 @pytest.mark.parametrize(
+    ("contradicted", "rate", "words"),
+    [
+        ([30, 70, 80, 85, 85], 0.0, "that few labels seem wrong, or none, says little: more may be"),
+        ([37, 70, 80, 85, 85], 0.04, "that few labels seem wrong, or none, says little: more may be"),
+        ([38, 70, 80, 85, 85], 0.06, "the number of wrong labels and the chances may be far too high"),
+    ],
+)
+def test_what_is_said_of_a_network_that_errs_a_lot_fits_the_number(contradicted, rate, words):
+    """Ten classes, of each fifth of each so many in a hundred are given another label, the surest first."""
+    predicted, sure = np.tile(np.arange(10), 500), np.repeat(np.linspace(0.9, 0.4, 500), 10)
+    other = np.concatenate([np.arange(100) < count for count in contradicted]).repeat(10)
+    given = np.where(other, (predicted + np.random.default_rng(0).integers(1, 10, 5000)) % 10, predicted)
+    chances = np.repeat((1 - sure)[:, None] / 9, 10, axis=1)
+    chances[np.arange(5000), predicted] = sure
+    recorder = ln.Recorder(5000, 10)
+    recorder.update_proba(np.arange(5000), chances, given)
+    recorder.end_epoch()
+    verdict = judge([read_training(recorder, np.ones(5000, bool))])
+    assert verdict.rates.rate == pytest.approx(rate) and verdict.rates.low == 0
+    said = [note for note in verdict.notes if "it errs a lot" in note]
+    assert len(said) == 1 and words in said[0] and ("says little" in said[0]) != ("too high" in said[0])
+    text = summarise(verdict, [*"abcdefghij"], "", ())["text"]
+    assert text.startswith("Perhaps none, perhaps many" if rate == 0 else f"About {5000 * rate:.0f} of")
+
+
+@pytest.mark.parametrize(
     ("high", "words"), [(0.05, "Probably none of 1,000 labels is"), (0.4, "Perhaps none, perhaps many of")]
 )
 def test_none_is_said_to_be_wrong_only_where_few_may_be(case, high, words):
