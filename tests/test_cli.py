@@ -49,23 +49,22 @@ def test_train_and_report(tmp_path, capsys):
     flags = "--classes 3 8 --noise class-conditional:0.1,0.4 --epochs 2 --batch-size 64 --seed 5".split()
     assert main(["train", *flags, "--out", out]) == 0
     said = capsys.readouterr()
-    found, suspects, where = said.out.splitlines()
+    kept, found, suspects, memorised, where = said.out.splitlines()
     assert where == f"run: {out} (ok); see it with: labelnoise report {out}"
     assert re.fullmatch(r"\[1/2\] accuracy .*\n\[2/2\] accuracy .*\n", said.err)
     run = read_run(out)
     assert run.summary["classes"] == [3, 8] and run.settings["training"]["seed"] == 5 and len(run.history) == 2
     stop = next(row for row in run.summary["stops"] if row["rule"] == "held_out")
     best = run.history.loc[run.history["test_accuracy"].idxmax()]
-    assert found.startswith(
-        f"test accuracy {stop['test_accuracy']:.1%} at the stop (epoch {stop['at']} of 2: held-out stop, "
-    )
-    assert f", {run.history['test_accuracy'].iloc[-1]:.1%} at the end, " in found
-    assert (
-        f", {best['test_accuracy']:.1%} in the best epoch ({best['epoch']:.0f}, which only test labels know)" in found
+    assert kept.startswith(f"the stop: epoch {stop['at']} of 2 (held-out stop, ")
+    assert found == (
+        f"test accuracy: {stop['test_accuracy']:.1%} at the stop, {run.history['test_accuracy'].iloc[-1]:.1%} at the "
+        f"end, {best['test_accuracy']:.1%} in the best epoch ({best['epoch']:.0f}, which only test labels know)"
     )
     assert suspects.startswith(
-        f"of the wrong labels a negative margin finds {stop['selection_recall']:.1%} at the stop"
+        f"suspects at the stop (a negative margin): {stop['selection_recall']:.1%} of the wrong labels are among them, "
     )
+    assert memorised.startswith("wrong labels memorised at the end: ")
     assert main(["report", out]) == 0
     assert "report.html" in capsys.readouterr().out and (tmp_path / "a b/report.html").is_file()
 

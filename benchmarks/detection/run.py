@@ -1,7 +1,7 @@
 """Find wrong labels and stop in time, on many data sets: what the candidates are worth, beside other tools.
 
 python benchmarks/detection/run.py --subset                        (under 10 minutes on 2 cores; digits and tables)
-python benchmarks/detection/run.py --data-root DATA                (a day on 2 cores; a training that is there is kept)
+python benchmarks/detection/run.py --data-root DATA --jobs 2       (a day on 2 cores; a training that is there is kept)
 python benchmarks/detection/run.py --data digits fried --folds none
 python benchmarks/detection/run.py --stored                        (judges the trainings that are there, trains none)
 
@@ -23,7 +23,10 @@ import argparse
 import os
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 
 import torch
 from grid import CHOOSING, REPORTING, settings
@@ -46,15 +49,14 @@ def main() -> None:
         there = (Setting.from_name(path.stem) for path in sorted(out.glob("*.npz")) if ".folds" not in path.name)
         wanted = [setting for setting in there if not setting.member]
     start, rows, left_out = time.perf_counter(), [], {}
-    for place, setting in enumerate(wanted):
-        if setting.data in left_out:
-            continue
-        try:
-            rows += _judged(setting, arguments, root, out)
-        except (InputError, OSError) as error:
-            left_out[setting.data] = error
-            continue
-        print(f"{time.perf_counter() - start:6.0f} s  {place + 1}/{len(wanted)}  {setting.name}", flush=True)
+    with ProcessPoolExecutor(arguments.jobs, get_context("spawn")) as pool:
+        judged = pool.map(partial(_judged, arguments=arguments, root=root, out=out), wanted)
+        for place, (setting, result) in enumerate(zip(wanted, judged, strict=True)):
+            if isinstance(result, Exception):
+                left_out[setting.data] = result
+                continue
+            rows += result
+            print(f"{time.perf_counter() - start:6.0f} s  {place + 1}/{len(wanted)}  {setting.name}", flush=True)
     for name, error in left_out.items():
         print(f"left out: {name} ({error})")
     if arguments.train_only:
@@ -66,7 +68,15 @@ def main() -> None:
     print(f"\nwritten: {target}")
 
 
-def _judged(setting: Setting, arguments: argparse.Namespace, root: Path, out: Path) -> list[dict]:
+def _judged(setting: Setting, arguments: argparse.Namespace, root: Path, out: Path) -> list[dict] | Exception:
+    """Rows of one setting, or why its data cannot be read."""
+    try:
+        return _rows(setting, arguments, root, out)
+    except (InputError, OSError) as error:
+        return error
+
+
+def _rows(setting: Setting, arguments: argparse.Namespace, root: Path, out: Path) -> list[dict]:
     """Rows of one setting; folds and further trainings are made where asked, and used where they are there."""
     record, reported = record_of(setting, root, out), setting.seed in REPORTING and not arguments.stored
     asked = reported and arguments.folds == "reporting" or arguments.folds == "all"
@@ -95,6 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--members", type=int, help="trainings of each reporting setting, judged together (1; 5 with --stored)"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="settings at once, a process each (1)")
     parser.add_argument("--train-only", action="store_true", help="leave the judging to --stored")
     parser.add_argument("--stored", action="store_true", help="judge what is there, train nothing")
     parser.add_argument("--data-root", default=os.environ.get("LABELNOISE_DATA", "data"), help="folder with data")

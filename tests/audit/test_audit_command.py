@@ -1,6 +1,7 @@
 """`labelnoise audit` on each form of data: what its folder holds, what is reused, refused and said."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -50,6 +51,8 @@ def test_a_table_in_one_command_and_its_page(here, capsys):
     summary = read_run("out").summary
     low, high = summary["rate_interval"]
     assert low <= summary["rate"] <= high and summary["flagged"] == len(flagged)
+    assert summary["wrong"] == 200 * summary["rate"] and summary["wrong_interval"] == [200 * low, 200 * high]
+    assert re.match(r"gradient boosting, \d+ epochs \(its stages\); 2 trainings", summary["model"])
     assert sum(summary["class_counts"]) == 200 and sum(summary["class_flagged"]) == len(flagged)
     assert sum(pair["count"] for pair in summary["pairs"]) == len(flagged)
     assert sum(summary["class_wrong"]) == pytest.approx(200 * summary["rate"], rel=1e-3)
@@ -137,7 +140,8 @@ def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
     assert list(suspects) == [*COLUMNS, "file"] and len(suspects) == 61
     assert suspects["file"].iloc[0] == "light/wrong.png" and suspects["given"].iloc[0] == "light"
     page = ln.write_report("out").read_text()
-    assert page.count("data:image/png;base64") >= 20 and "light/wrong.png" in page
+    assert page.count("data:image/png;base64") >= 20 and '<td data-head="file">light/wrong.png</td>' in page
+    assert "<th>index</th>" not in page and page.count("<th>file</th>") == 2
 
 
 def test_outputs_of_a_training_of_ones_own(here):

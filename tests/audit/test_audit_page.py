@@ -12,7 +12,10 @@ from browser import BROWSER, measure
 from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.audit.page import _notes
+from labelnoise.audit.page_list import _alike
+from labelnoise.audit.worst import _written
 from labelnoise.cli import main
+from labelnoise.runs.files import read_json
 from labelnoise.runs.reading import read_run
 from test_auditor import flipped
 
@@ -53,6 +56,7 @@ def test_each_cell_of_the_list_bears_its_heading(pages):
             heads = re.findall(r"<th>(.*?)</th>", table)
             rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]
             assert rows and all(re.findall(r'<td[^>]* data-head="(.*?)"', row) == heads for row in rows)
+        assert "<thead><tr><th></th>" not in text and "<p></p>" not in text
         assert "data-head" not in text.replace("".join(stacked), "").split("By given label")[1]
 
 
@@ -76,7 +80,7 @@ def test_what_a_review_yields_counts_the_samples_that_there_are(pages):
 
 def test_the_page_explains_its_own_words_and_no_others(pages):
     words = pages[0].read_text().split("<h2>Words</h2>")[1].split("</ul>")[0]
-    assert re.findall("<b>(.*?)</b>", words) == ["Suspect", "Wrong with", "Held out", "The stop", "Margin"]
+    assert re.findall("<b>(.*?)</b>", words) == ["Suspect", "Chance to be wrong", "Held out", "The stop", "Margin"]
 
 
 @pytest.mark.parametrize(
@@ -105,8 +109,8 @@ def test_the_page_explains_its_own_words_and_no_others(pages):
                 "suspicious",
                 "Estimated",
                 "estimated wrong",
-                "Wrong with",
-                "wrong with",
+                "Chance to be wrong",
+                "chance to be wrong",
                 "Expected to be wrong",
                 "What this cannot see",
                 "suggested</th>",
@@ -154,4 +158,37 @@ def test_notes_have_quotes_in_place_of_backticks():
 
 def test_the_number_says_how_often_its_interval_holds(pages):
     quote = pages[0].read_text().split("<dt>Estimated wrong labels</dt>")[1].split("</div>")[0]
-    assert re.search(r"90 % interval \d+ to \d+ \(held the true number in 92 to 99 % of audits .*detection.md\)", quote)
+    summary = read_run(pages[0].parent).summary
+    count, low, high = (round(number) for number in (summary["wrong"], *summary["wrong_interval"]))
+    said = rf"90 % interval {low} to {high} \(held the true number in 92 to 99 % of audits .*detection.md\)"
+    assert re.search(said, quote) and f'<dd class="value">{count}</dd>' in quote and 0 < count < high
+
+
+def test_stops_have_their_unit_and_so_have_those_of_all_trainings(pages):
+    stops = read_run(pages[0].parent).summary["stop_epochs"]
+    texts, images = (page.read_text() for page in pages)
+    assert "a linear model, 6 epochs; 3 trainings" in texts
+    assert len(stops) == 3 and f"; of the trainings in turn: epochs {', '.join(map(str, stops))}</td>" in texts
+    different = sorted(set(stops))
+    unit = "epochs" if len(different) > 1 else "epoch"
+    quote = '<dt>The stop</dt><dd class="value">{}</dd>'
+    assert quote.format(f"{unit} {', '.join(map(str, different))}") in texts
+    (stop,) = read_run(pages[1].parent).summary["stop_epochs"]
+    assert quote.format(f"epoch {stop}") in images and "in turn" not in images
+
+
+def test_it_is_said_that_no_chance_is_larger_where_several_samples_have_the_largest(pages):
+    for page in pages:
+        rows = read_json(page.parent / "worst.json")["rows"]
+        words = "No chance above 95 % is given; of the samples that have it the first are the surest."
+        assert (words in page.read_text()) == (sum(row["confidence"] == 0.95 for row in rows) > 1)
+    assert ["No chance above" in page.read_text() for page in pages] == [True, False]
+    chances = ([0.95, 0.95, 0.2], [0.95, 0.94], [None, None])
+    said = [_alike([{"confidence": chance} for chance in part]) for part in chances]
+    assert said[0] and said[1:] == ["", ""]
+
+
+def test_numbers_are_cut_to_six_digits_and_what_stands_before_the_point():
+    values = (-2.3961877973, 0.00012345678, 1234567.51, 2.0, 0.0, 12, "0.123456789", np.float32(0.1), np.inf, np.nan)
+    shown = ["-2.39619", "0.000123457", "1234568.0", "2.0", "0.0", "12", "0.123456789", "0.1", "inf", ""]
+    assert [_written(value) for value in values] == shown

@@ -259,6 +259,19 @@ def test_the_more_is_contradicted_the_more_of_it_is_the_networks_errors(contradi
     assert value == pytest.approx(rate) and low <= value <= high
 
 
+@pytest.mark.parametrize(
+    ("contradicted", "binds"),
+    [
+        ([50, 2, 2, 30, 30], (6, 300)),  # quantile 0.2, of three parts: less than the line, and the surest fifth
+        ([20, 22, 30, 30, 30], (17, 100)),  # the line beyond 20 and 22, of one part
+    ],
+)
+def test_the_lower_end_is_that_of_three_parts_or_of_one(contradicted, binds):
+    given = np.concatenate([np.arange(100) < count for count in contradicted]).astype(int)
+    view = Predictions.of(np.zeros(500, int), np.linspace(1, 0.2, 500), given)
+    assert fifths([view])[1] == wilson(*binds)[0]
+
+
 def fifths_shares(predicted, sure, given):
     """Shares of contradicted labels of five parts, class by class."""
     parts = [[] for _ in range(5)]
@@ -279,6 +292,19 @@ def test_all_samples_vote_where_few_are_held_out_and_only_those_where_most_are()
         assert verdict.flagged.sum() == round(verdict.rates.rate * 1000)
         assert verdict.rates.wrong.sum() == pytest.approx(verdict.rates.rate)
         assert verdict.confidence.sum() == pytest.approx(1000 * verdict.rates.rate, rel=1e-3)
+
+
+def test_half_of_the_samples_held_out_are_enough_and_a_stop_is_needed_of_each_training():
+    recorder, _, _ = two_stages()
+    first = np.arange(1000)
+    half, less = (read_training(recorder, first < count) for count in (500, 499))
+    assert pool([half]).early == () and len(pool([less]).early) == len(pool([less]).left_out) == 1
+    without = read_training(recorder)
+    assert not without.stop_known and len(pool([less, less]).early) == 2
+    assert pool([less, without]).early == pool([without, less]).left_out == ()
+    given_stop = read_training(recorder, stop=10)
+    for trainings, words in (([given_stop], "whether the stop is right"), ([given_stop, without], "there is no stop")):
+        assert words in judge(trainings).notes[0]
 
 
 def test_decisions_by_hand():
@@ -691,6 +717,32 @@ def test_a_network_that_errs_a_lot_is_said_to_count_its_own_errors():
     assert replace(two, fitted=0.74).poor and not replace(two, fitted=0.76).poor
     rates = replace(estimate_rates(predicted, np.full(1000, 0.8), given, np.ones(1000, bool), 10), rate=0.3, low=0.2)
     assert [undecided_rates(rates, said[hard])[0].low for hard in (0, 9)] == [0.2, 0]
+
+
+@pytest.mark.parametrize(
+    ("contradicted", "rate", "words"),
+    [
+        ([30, 70, 80, 85, 85], 0.0, "that few labels seem wrong, or none, says little: more may be"),
+        ([37, 70, 80, 85, 85], 0.04, "that few labels seem wrong, or none, says little: more may be"),
+        ([38, 70, 80, 85, 85], 0.06, "the number of wrong labels and the chances may be far too high"),
+    ],
+)
+def test_what_is_said_of_a_network_that_errs_a_lot_fits_the_number(contradicted, rate, words):
+    """Ten classes, of each fifth of each so many in a hundred are given another label, the surest first."""
+    predicted, sure = np.tile(np.arange(10), 500), np.repeat(np.linspace(0.9, 0.4, 500), 10)
+    other = np.concatenate([np.arange(100) < count for count in contradicted]).repeat(10)
+    given = np.where(other, (predicted + np.random.default_rng(0).integers(1, 10, 5000)) % 10, predicted)
+    chances = np.repeat((1 - sure)[:, None] / 9, 10, axis=1)
+    chances[np.arange(5000), predicted] = sure
+    recorder = ln.Recorder(5000, 10)
+    recorder.update_proba(np.arange(5000), chances, given)
+    recorder.end_epoch()
+    verdict = judge([read_training(recorder, np.ones(5000, bool))])
+    assert verdict.rates.rate == pytest.approx(rate) and verdict.rates.low == 0
+    said = [note for note in verdict.notes if "it errs a lot" in note]
+    assert len(said) == 1 and words in said[0] and ("says little" in said[0]) != ("too high" in said[0])
+    text = summarise(verdict, [*"abcdefghij"], "", ())["text"]
+    assert text.startswith("Perhaps none, perhaps many" if rate == 0 else f"About {5000 * rate:.0f} of")
 
 
 @pytest.mark.parametrize(

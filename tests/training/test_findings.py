@@ -25,11 +25,11 @@ def test_the_average_of_a_stopped_run_is_its_stop():
         point("averaged", 2, 0.8, falls=True, **found), point("last", 3, 0.6, train_accuracy_noisy=0.25),
     )  # fmt: skip
     assert lines == [
-        "test accuracy 80.0% at the stop (epoch 2 of 3: average around the stop, given labels only), 60.0% at the end, "
-        "75.0% in the best epoch (2, which only test labels know); after the stop held-out accuracy falls by more than "
-        "chance",
-        "of the wrong labels a negative margin finds 90.0% at the stop (80.0% of these suspects are wrong), and 25.0% "
-        "are memorised at the end",
+        "the stop: epoch 2 of 3 (average around the stop, given labels only); held-out accuracy then falls by more "
+        "than chance",
+        "test accuracy: 80.0% at the stop, 60.0% at the end, 75.0% in the best epoch (2, which only test labels know)",
+        "suspects at the stop (a negative margin): 90.0% of the wrong labels are among them, 80.0% of them are wrong",
+        "wrong labels memorised at the end: 25.0%",
     ]
 
 
@@ -39,20 +39,19 @@ def test_of_several_seeds_their_means():
         for seed in (0, 1)
         for rule, at, test in (("held_out", 1, 0.5), ("last", 2, 0.3))
     ]
-    first, second = told(*seeds)
-    assert first.startswith("means of 2 seeds: test accuracy 55.0% at the stop (epoch 2 of 2: held-out stop, ")
-    assert "35.0% at the end" in first and first.endswith("by more than chance, in 1 of 2") and "50.0%" in second
+    several, stop, accuracy, suspects = told(*seeds)
+    assert several == "means of 2 seeds:" and stop.startswith("the stop: epoch 2 of 2 (held-out stop, best held-out ")
+    assert stop.endswith("; held-out accuracy then falls by more than chance in 1 of 2 seeds")
+    assert accuracy.startswith("test accuracy: 55.0% at the stop, 35.0% at the end, ") and "50.0%" in suspects
 
 
 def test_what_is_not_known_is_not_said():
     assert told() == []  # no record
-    (line,) = told(point("oracle", None), point("last", 3, 0.6))  # no label is wrong, and nothing is held out
-    assert line == (
-        "test accuracy 60.0% at the end (epoch 3; no rule stops before), 75.0% in the best epoch (2, which only test "
-        "labels know)"
-    )
-    (line,) = told(point("held_out", 2, None, falls=False), point("last", 3, None), tests=(np.nan,) * 3)
-    assert line.startswith("no test image; ") and line.endswith(
-        "after the stop held-out accuracy falls by no more than chance"
-    )
-    assert "held-out stop" in line
+    stop, accuracy = told(point("oracle", None), point("last", 3, 0.6))  # no label is wrong, and nothing is held out
+    assert stop == "the stop: no rule stops before the end (epoch 3)"
+    assert accuracy == "test accuracy: 60.0% at the end, 75.0% in the best epoch (2, which only test labels know)"
+    stop, accuracy = told(point("held_out", 2, None, falls=False), point("last", 3, None), tests=(np.nan,) * 3)
+    assert stop.startswith("the stop: epoch 2 of 3 (held-out stop, ") and stop.endswith(" by no more than chance")
+    assert accuracy == "test accuracy: no test image, so what a record is worth at the stop is not known"
+    *_, suspects, memorised = told(point("last", 3, selection_recall=0.0, train_accuracy_noisy=1.0))
+    assert suspects == "suspects at the end (a negative margin): none" and memorised.endswith("at the end: 100.0%")

@@ -14,6 +14,8 @@ UNDECIDED, DOUBTFUL = 1.0, 2.0
 POOR, EVEN, ENOUGH = 0.5, 0.55, 50
 """Part of the way from chance to all given labels below which errors of a network may pass for wrong labels, where
 chance is at most the second and held-out samples are at least the third."""
+FEW = 0.05
+"""A rate below which an estimate by a network that errs a lot may as well be too low."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Learning:
     """The same if labels were drawn from how frequent they are."""
     held_out: int
     """Held-out samples; 0 where there is none to test."""
+    rate: float = np.nan
+    """Estimated share of wrong labels; what is to be doubted depends on it."""
 
     @property
     def words(self) -> str:
@@ -51,10 +55,17 @@ class Learning:
     def doubt(self) -> str:
         """A sentence where little speaks for the network, or where it errs a lot; else none."""
         if self.poor:
-            return (
-                f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart; the "
-                "number of wrong labels and the chances may be far too high, so the interval begins at none: stop "
+            few = (
+                "that few labels seem wrong, or none, says little: more may be (the interval says up to how many), so "
+                "look at some samples of each class yourself"
+            )
+            many = (
+                "the number of wrong labels and the chances may be far too high, so the interval begins at none: stop "
                 "reviewing where suspects are mostly right"
+            )
+            return (
+                f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart; "
+                f"{few if self.rate < FEW else many}"
             )
         if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
             return ""
@@ -64,11 +75,17 @@ class Learning:
         )
 
 
-def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
+def learning_of(basis: Basis, given: np.ndarray, n_classes: int, rate: float = np.nan) -> Learning:
     """Compare held-out predictions with labels drawn from how frequent they are.
 
     Weighted, because a class that is predicted for want of knowledge says nothing: that of most samples, of which a
     network that has learnt nothing else is about as sure as the class is frequent.
+
+    Args:
+        basis: what is predicted, and which samples were held out.
+        given: (n,) given labels.
+        n_classes: number of classes.
+        rate: estimated share of wrong labels, which a doubt speaks of.
     """
     tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
     if not tested.any():
@@ -79,7 +96,8 @@ def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
     weight = np.maximum(basis.sure[tested] - 1 / n_classes, 0)
     spread = float(np.sqrt((weight**2 * expected * (1 - expected)).sum()))
     ahead = float((weight * (right - expected)).sum())
-    return Learning(ahead / spread if spread else 0.0, float(right.mean()), float(expected.mean()), int(tested.sum()))
+    errors = ahead / spread if spread else 0.0
+    return Learning(errors, float(right.mean()), float(expected.mean()), int(tested.sum()), rate)
 
 
 def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:

@@ -36,7 +36,7 @@ def _quotes(panel: Panel) -> list[Quote]:
     if summary["rate"] is None:
         wrong = Quote("Estimated wrong labels", NOTHING, "nothing can be said of their number; see the notes")
     else:
-        count, low, high = (round(value) for value in summary["wrong"])
+        count, low, high = (round(share * n) for share in (summary["rate"], *summary["rate_interval"]))
         interval = f"90 % interval {low:,} to {high:,} ({HELD})"
         words = f"{summary['rate']:.1%} of {n:,}, from {summary['rate_reason']}; {interval}"
         wrong = Quote("Estimated wrong labels", f"{count:,}", words)
@@ -50,8 +50,13 @@ def _quotes(panel: Panel) -> list[Quote]:
 
 
 def _stop(summary: dict[str, Any]) -> Quote:
-    stops = ", ".join(map(str, sorted(set(summary["stop_epochs"])))) or NOTHING
+    stops = _epochs(sorted(set(summary["stop_epochs"]))) or NOTHING
     return Quote("The stop", stops, f"what comes later may be memorised; {summary['model']}")
+
+
+def _epochs(stops: Sequence[int]) -> str:
+    """Stops with their unit; empty where there is none."""
+    return f"epoch{'s' * (len(stops) > 1)} {', '.join(map(str, stops))}" if stops else ""
 
 
 def _undecided_quotes(panel: Panel) -> list[Quote]:
@@ -114,7 +119,7 @@ def _notes(run: Run) -> list[Table]:
     if not notes:
         return []
     rows = tuple((str(at + 1), re.sub("`([^`]*)`", r"“\1”", note)) for at, note in enumerate(notes))
-    return [Table("Read this first", ("", "note"), rows)]
+    return [Table("Read this first", ("", ""), rows)]
 
 
 def _yield(run: Run) -> list[Table]:
@@ -170,10 +175,10 @@ def _classes(run: Run) -> Table:
 def _basis(run: Run) -> Table:
     """What was trained, where it stopped, and what the number of wrong labels rests on."""
     summary = run.summary
-    stops = ", ".join(map(str, summary["stop_epochs"]))
+    stops = summary["stop_epochs"]
     rows = (
         ("trained", summary["model"]),
-        ("the stop", summary["stop_reason"] + f"; of each training: {stops}" * (len(summary["stop_epochs"]) > 1)),
+        ("the stop", summary["stop_reason"] + f"; of the trainings in turn: {_epochs(stops)}" * (len(stops) > 1)),
         ("the number of wrong labels", summary["rate_reason"]),
         *([("the self-test", summary["self_test"]["text"])] if "self_test" in summary else []),
     )

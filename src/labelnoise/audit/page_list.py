@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from labelnoise.audit.chances import MOST
 from labelnoise.audit.labels import shown
+from labelnoise.audit.page_words import CHANCE
 from labelnoise.report.tables import NOTHING
 from labelnoise.runs.files import read_json
 from labelnoise.runs.pages import Cell, Table
@@ -18,21 +20,14 @@ def list_tables(run: Run) -> list[Table]:
     worst = read_json(run.path / "worst.json")
     if not (rows := worst["rows"]):
         return []
-    shown = [name for name in ("file", "image", "fields", "neighbours") if any(name in row for row in rows)]
-    words = {"file": "file", "image": "image", "fields": "sample", "neighbours": "nearest samples"}
-    head = (
-        worst.get("id", "index (from 0)"),
-        "given",
-        "suggested",
-        "wrong with",
-        *(words[name] for name in shown),
-        "flagged",
-    )
+    named, name = _named(worst)
+    shown = [part for part in LOOKS if any(part in row for row in rows)]
+    head = (name, "given", "suggested", CHANCE, *(LOOKS[part] for part in shown), "flagged")
     text = (
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all, its index "
-        f"counts from 0. {_ask(run)} Click a heading to sort."
+        f"counts from 0. {_ask(run)}{_alike(rows)} Click a heading to sort."
     )
-    first, rest = (tuple(_row(row, shown) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
+    first, rest = (tuple(_row(row, named, shown) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
     tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
     return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
 
@@ -43,15 +38,32 @@ def ranking_tables(run: Run) -> list[Table]:
     worst = read_json(run.path / "worst.json")
     if not (rows := worst["rows"]):
         return []
-    shown = [name for name in ("file", "image", "fields") if any(name in row for row in rows)]
-    words = {"file": "file", "image": "image", "fields": "sample"}
-    head = (worst.get("id", "index (from 0)"), "given", "predicted", *(words[name] for name in shown))
+    named, name = _named(worst)
+    shown = [part for part in ("image", "fields") if any(part in row for row in rows)]
+    head = (name, "given", "predicted", *(LOOKS[part] for part in shown))
     cells = tuple(
-        (row.get("id", str(row["index"])), class_cell(row["given"]), class_cell(row["suggested"]), *_looks(row, shown))
-        for row in rows
+        (str(row[named]), class_cell(row["given"]), class_cell(row["suggested"]), *_looks(row, shown)) for row in rows
     )
     title = f"The ranking alone: its first {len(rows)} of {run.summary['samples']:,} samples; their order may be chance"
     return [Table(title, head, cells, folded=True, sortable=True, stacked=True)]
+
+
+LOOKS = {"image": "image", "fields": "sample", "neighbours": "nearest samples"}
+"""What may be shown of a sample beside its classes, and the headings."""
+
+
+def _named(worst: dict[str, Any]) -> tuple[str, str]:
+    """What names the samples, and its heading: a column of the table, their files, else their place in the data."""
+    if "id" in worst:
+        return "id", worst["id"]
+    return ("file", "file") if "file" in worst["rows"][0] else ("index", "index")
+
+
+def _alike(rows: Sequence[dict[str, Any]]) -> str:
+    """What to know of the largest chance, where several samples have it."""
+    alike = sum((row["confidence"] or 0) >= MOST for row in rows) > 1
+    words = f" No chance above {100 * MOST:.0f} % is given; of the samples that have it the first are the surest."
+    return words * alike
 
 
 def _ask(run: Run) -> str:
@@ -67,9 +79,9 @@ UNFOLDED = 20
 """Samples that are shown at once; the others are folded."""
 
 
-def _row(row: dict[str, Any], shown: Sequence[str]) -> tuple[str | Cell, ...]:
+def _row(row: dict[str, Any], named: str, shown: Sequence[str]) -> tuple[str | Cell, ...]:
     return (
-        row.get("id", str(row["index"])), class_cell(row["given"]), suggestion_cell(row["given"], row["suggested"]),
+        str(row[named]), class_cell(row["given"]), suggestion_cell(row["given"], row["suggested"]),
         Cell(_percent(row["confidence"]), mark="number"), *_looks(row, shown), "yes" if row["flagged"] else "no",
     )  # fmt: skip
 
@@ -86,10 +98,8 @@ def _looks(row: dict[str, Any], shown: Sequence[str]) -> list[str | Cell]:
         elif name == "fields":
             words = value[0][1] if len(value) == 1 else ", ".join(f"{key} {text or NOTHING}" for key, text in value)
             cells.append(Cell("", (words,)))
-        elif name == "neighbours":
-            cells.append(_neighbours(value, row["given"] == row["suggested"]))
         else:
-            cells.append(str(value))
+            cells.append(_neighbours(value, row["given"] == row["suggested"]))
     return cells
 
 
@@ -104,10 +114,10 @@ def class_cell(name: str) -> Cell:
 
 
 def _percent(share: float | None) -> str:
-    """A chance in words: never all or nothing by rounding."""
+    """A chance in words: never nothing by rounding."""
     if share is None:
         return NOTHING
-    return "> 99%" if share > 0.995 else "< 1%" if share < 0.005 else f"{share:.0%}"
+    return "< 1%" if share < 0.005 else f"{share:.0%}"
 
 
 def _neighbours(near: dict[str, Any], same: bool) -> Cell:

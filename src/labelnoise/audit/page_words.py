@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from labelnoise.audit.chances import MOST
+
 MARGINS = (
     "What to look for: before the stop the suspects lie below 0, where the model rejects their given label, and the "
     "rest above; suspects that rise later are memorised, and those that were held out stay below. "
@@ -27,11 +29,15 @@ CANNOT = (
 )  # fmt: skip
 """What an audit does not see, and why."""
 
+CHANCE = "chance to be wrong"
+"""How the page calls the confidence of a sample."""
+
 WORDS = {
     "Suspect": "a flagged sample: one of the most suspicious, as many as labels are estimated to be wrong, unless "
     "another decision was asked for.",
-    "Wrong with": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
-    "number of wrong labels.",
+    CHANCE.capitalize(): "the estimated chance that the given label is wrong; over all samples they add up to the "
+    f"estimated number of wrong labels. At most {100 * MOST:.0f} % is given, which many may have alike: of the labels "
+    "that have it 93 to 95 % were wrong where that is known (docs/detection.md).",
     "Held out": "not trained on, so that a wrong label cannot have been memorised.",
     "The stop": "the epoch (the stage of boosting, else the pass over the data) at which the loss of held-out samples "
     "is least: what is learnt later may be memorised.",
@@ -44,7 +50,7 @@ SUSPECTS = {
     "given, suggested": "its label, and the class that the model predicts around the stop: the same where it accepts "
     "the label",
     "score": "larger is more suspicious",
-    "confidence": "the estimated chance that the given label is wrong",
+    "confidence": f"the estimated chance that the given label is wrong, at most {MOST:g}",
     "flagged": "whether it is a suspect",
     "file": "its file, where there is one",
     "the last": "what names it, where a column of the table does, under the name of that column (and with _in_data "

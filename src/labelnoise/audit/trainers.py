@@ -81,13 +81,13 @@ def _default(material: Material, labels: GivenLabels) -> Trainer:
         words = f"small-cnn, {EPOCHS} epochs of batches of {batch}"
         return Trainer(words, 3 if few else FOLDS["image"], _network(material, labels, None, batch))
     if material.kind == "text":
-        words = f"TF-IDF and a linear model, {PASSES['text']} passes"
+        words = f"TF-IDF and a linear model, {PASSES['text']} epochs"
         return Trainer(words, FOLDS["text"], _linear(material, labels))
     if material.kind == "table" and len(labels.classes) <= BOOSTED:
-        return Trainer(f"gradient boosting, {STAGES} stages", FOLDS["table"], _boosting(material, labels))
+        return Trainer(f"gradient boosting, {STAGES} epochs (its stages)", FOLDS["table"], _boosting(material, labels))
     dear = material.kind == "dense" and material.samples.size > DEAR
     passes = PASSES["dear" if dear else "dense"]
-    words = f"a perceptron of one hidden layer, {passes} passes"
+    words = f"a perceptron of one hidden layer, {passes} epochs"
     return Trainer(words, 1 if dear else FOLDS[material.kind], _perceptron(material, labels, passes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 """Letters of a text, or of a field, that a page shows."""
+DIGITS = 6
+"""Digits of a number with a fraction that a page shows."""
 FIELDS = 8
 """Fields of a row that a page shows."""
 NEIGHBOURS = 10
@@ -77,7 +80,15 @@ def _looks(source: AuditSource, position: int, fields: list[str]) -> dict[str, A
 def _written(value: Any) -> str:
     """A value as a page shows it; an empty text where there is none."""
     missing = value is None or value is pd.NA or value != value
-    return "" if missing else str(value)[:LONGEST]
+    if missing:
+        return ""
+    return _short(float(value)) if isinstance(value, float | np.floating) else str(value)[:LONGEST]
+
+
+def _short(value: float) -> str:
+    """A number of so many digits, and of all that stand before the point."""
+    places = DIGITS - 1 - math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
+    return str(round(value, max(places, 0)))
 
 
 def _nearest(source: AuditSource, other: int) -> dict[str, Any]:

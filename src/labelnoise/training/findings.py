@@ -12,61 +12,64 @@ FIRST = ("averaged", "rule", "held_out", "oracle")
 
 
 def describe_training(run: Run) -> list[str]:
-    """Return up to two lines on a finished run, of several seeds their means; none of one without a record."""
+    """Return a line each on the stop, test accuracy, suspects and memory of a finished run; none without a record.
+
+    Of several seeds they are means, and the first line says so.
+    """
     points = pd.DataFrame(run.summary["stops"])
     if points.empty:
         return []
     points = points[points["at"].notna()]
     rules = set(points["rule"])
     rule = next((name for name in FIRST if name in rules), "last")
-    seeds = points["seed"].nunique()
-    several = f"means of {seeds} seeds: " * (seeds > 1)
-    lines = [_accuracies(run, points, rule), _wrong_labels(points, rule)]
-    return [several + line for line in lines if line]
+    where, seeds = "at the end" if rule == "last" else "at the stop", points["seed"].nunique()
+    several = [f"means of {seeds} seeds:"] * (seeds > 1)
+    parts = _stop(points, rule), _accuracies(run, points, rule, where), *_wrong_labels(points, rule, where)
+    return several + [line for line in parts if line]
 
 
-def _accuracies(run: Run, points: pd.DataFrame, rule: str) -> str:
-    """Test accuracy at the stop, at the end and at its best, and where these are."""
+def _stop(points: pd.DataFrame, rule: str) -> str:
+    """Which epoch is kept and why, and whether held-out accuracy falls after it by more than chance."""
     stop, end = (_mean(points, name, "at", ".0f") for name in (rule, "last"))
     if rule == "last":
-        where, later = f"at the end (epoch {end}; no rule stops before)", ""
-    else:
-        where = f"at the stop (epoch {stop} of {end}: {', '.join(RULES[rule])})"
-        later = f", {_mean(points, 'last', 'test_accuracy')} at the end"
-    if accuracy := _mean(points, rule, "test_accuracy"):
-        return f"test accuracy {accuracy} {where}{later}{_best(run)}{_fall(points, rule)}"
-    return f"no test image; what a record is worth {where} is not known{_fall(points, rule)}"
-
-
-def _best(run: Run) -> str:
-    """The best test accuracy of each seed, which only the test labels know."""
-    history = run.history.dropna(subset="test_accuracy")
-    seeds = history["seed"] if "seed" in history else pd.Series(0, history.index)
-    best = history.loc[history.groupby(seeds)["test_accuracy"].idxmax()]
-    accuracy, epoch = best["test_accuracy"].mean(), best["epoch"].mean()
-    return f", {accuracy:.1%} in the best epoch ({epoch:.0f}, which only test labels know)"
+        return f"the stop: no rule stops before the end (epoch {end})"
+    return f"the stop: epoch {stop} of {end} ({', '.join(RULES[rule])}){_fall(points, rule)}"
 
 
 def _fall(points: pd.DataFrame, rule: str) -> str:
-    """In how many seeds held-out accuracy falls after the stop by more than chance."""
     chosen = points[points["rule"] == rule]
     known = chosen["falls"].dropna() if "falls" in chosen else chosen["at"][:0]
     if known.empty:
         return ""
     if len(known) > 1:
-        return f"; held-out accuracy falls after the stop, by more than chance, in {int(known.sum())} of {len(known)}"
-    return f"; after the stop held-out accuracy falls by {'more' if known.iloc[0] else 'no more'} than chance"
+        return f"; held-out accuracy then falls by more than chance in {int(known.sum())} of {len(known)} seeds"
+    return f"; held-out accuracy then falls by {'more' if known.iloc[0] else 'no more'} than chance"
 
 
-def _wrong_labels(points: pd.DataFrame, rule: str) -> str:
-    """How well the suspects at the stop, those with a negative margin, are the wrong labels; and what is memorised."""
+def _accuracies(run: Run, points: pd.DataFrame, rule: str, where: str) -> str:
+    """Test accuracy at the stop, at the end and at its best, which only the test labels know."""
+    accuracy = _mean(points, rule, "test_accuracy")
+    if not accuracy:
+        return f"test accuracy: no test image, so what a record is worth {where} is not known"
+    later = "" if rule == "last" else f", {_mean(points, 'last', 'test_accuracy')} at the end"
+    history = run.history.dropna(subset="test_accuracy")
+    seeds = history["seed"] if "seed" in history else pd.Series(0, history.index)
+    best = history.loc[history.groupby(seeds)["test_accuracy"].idxmax()]
+    epoch = f"{best['epoch'].mean():.0f}, which only test labels know"
+    return f"test accuracy: {accuracy} {where}{later}, {best['test_accuracy'].mean():.1%} in the best epoch ({epoch})"
+
+
+def _wrong_labels(points: pd.DataFrame, rule: str, where: str) -> tuple[str, str]:
+    """How well the suspects, those with a negative margin, are the wrong labels; and what is memorised in the end."""
     recall, precision = (_mean(points, rule, f"selection_{name}") for name in ("recall", "precision"))
+    if not recall:
+        return "", ""
+    suspects = f"{recall} of the wrong labels are among them, {precision} of them are wrong" if precision else "none"
     memorised = _mean(points, "last", "train_accuracy_noisy")
-    parts = [
-        f"of the wrong labels a negative margin finds {recall} {'at the end' if rule == 'last' else 'at the stop'} "
-        f"({precision or 'none'} of these suspects are wrong)"
-    ] * bool(recall)
-    return ", ".join([*parts, *[f"and {memorised} are memorised at the end"] * bool(parts and memorised)])
+    return (
+        f"suspects {where} (a negative margin): {suspects}",
+        f"wrong labels memorised at the end: {memorised}" if memorised else "",
+    )
 
 
 def _mean(points: pd.DataFrame, rule: str, name: str, form: str = ".1%") -> str:
