@@ -2,6 +2,10 @@
 
 import functools
 import hashlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +155,30 @@ def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
         products.multiply(left[run], right[run], alone)
         assert np.array_equal(of_group, alone) or not by_vectors
         assert_close(of_group, left[run] @ right[run], rtol=1e-13, atol=1e-13)
+
+
+THREADS_OF_BLAS = """
+from threadpoolctl import threadpool_info
+from labelnoise.theory import compiled
+
+def task(first, last):
+    import scipy.linalg.cython_blas  # as Numba does at its first product
+    libraries = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    print(f"{libraries}\\n", end="")  # two threads write: each in one piece
+
+compiled._spread(task, 1, ())
+compiled._spread(task, 2, ())
+"""
+
+
+def test_blas_sums_on_one_thread_for_one_run_as_for_several():
+    """Else a run would not be to the bit what it is in a batch, and many small products would wait for each other."""
+    pytest.importorskip("threadpoolctl")
+    two = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "2")
+    command = [sys.executable, "-c", THREADS_OF_BLAS]
+    done = subprocess.run(command, env={**os.environ, **two}, capture_output=True, text=True, check=True)
+    each = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(each) == 3 and all(set(threads) == {1} for threads in each)
 
 
 def test_runs_that_diverge_leave_the_others_alone():
