@@ -15,6 +15,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numba
 import numpy as np
@@ -115,6 +116,23 @@ def products(runs_of: Callable[..., None], left: np.ndarray, right: np.ndarray, 
             list(pool.map(lambda *runs: runs_of(*runs, count, left, right, out), cuts[:-1], cuts[1:]))
 
     return task
+
+
+def product_over_sizes(rounds: int) -> None:
+    """The engine's own product of a single run in those of BLAS, over n and m."""
+    print("the engine's own product in those of BLAS, one run, one thread (1 where it is left to BLAS)")
+    sizes = 5, 10, 20, 40
+    print("  n     " + "".join(f"m = {m:<20d}" for m in sizes))
+    for n in (20, 64, 100, 126, 150, 200, 300, 350):
+        row = []
+        for m in sizes:
+            rng, q = np.random.default_rng(0), n + 2
+            matrices = rng.standard_normal((1, 2 * m, q)), rng.standard_normal((1, q, q)), 1
+            kinds, count = {"blas": multiply_runs, "own": multiply_runs_by_engine}, 10**8 // (m * q * q)
+            times = alternate({name: partial(products(kind, *matrices), count) for name, kind in kinds.items()}, rounds)
+            row.append(spread(times["own"] / times["blas"]))
+        print(f"  {n:<6d}" + "".join(f"{words:24s}" for words in row))
+    print()
 
 
 def against_own_product(runs: int, steps: int, threads: int, rounds: int) -> None:
@@ -255,6 +273,7 @@ def main() -> None:
     against_own_product(1, 2_000, 1, rounds)
     against_own_product(64, 200, 1, rounds)
     against_own_product(64, 200, 2, rounds)
+    product_over_sizes(rounds)
     os.environ["NUMBA_NUM_THREADS"] = "1"
     against_autograd(2_000, dense_steps=200, goal=25, rounds=rounds)
     against_autograd(40_000, dense_steps=20, goal=500, rounds=rounds)

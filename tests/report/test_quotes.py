@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 
 from labelnoise.noise.models import ClassConditional
 from labelnoise.report.page import _quotes, write_report
-from labelnoise.report.tables import averages, spread
+from labelnoise.report.tables import averages, spread, stops_table
 from labelnoise.runs.folders import RunFolder, run_experiment
-from labelnoise.runs.pages import Page, Panel, Quote, Section
+from labelnoise.runs.pages import Page, Panel, Quote, Section, panel_of
 from labelnoise.runs.reading import read_run
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.experiment import SimulateRun
@@ -208,3 +209,13 @@ def test_means_and_ranges_by_hand():
     means, words = averages([values, pd.Series([1.0, 1.0])], ".1f")
     assert (means, words.replace("\xa0", " ")) == (["0.3", "1.0"], "mean of 2 seeds, range [0.2, 0.4] and 1.0")
     assert averages([pd.Series([0.5])], ".3f") == (["0.500"], "one seed")
+
+
+def test_the_reason_of_a_stop_names_its_seed_where_there_are_several(simulated, tmp_path):
+    run_experiment(replace(SIMULATE, seeds=(2,)), tmp_path / "a")
+    for path, lead in ((simulated, "seed 0: "), (tmp_path / "a", "")):
+        run = read_run(path)
+        rows = stops_table(Section("", "", "", run.kind.page(), (panel_of("", [run]),))).rows
+        (notes,) = [row[0].notes for row in rows if row[0].text.startswith("held-out stop")]
+        reason = next(row["reason"] for row in run.summary["stops"] if row["rule"] == "held_out")
+        assert lead + reason in notes

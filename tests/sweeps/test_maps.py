@@ -46,6 +46,8 @@ def test_a_map_shows_the_mean_of_each_cell_where_it_lies(tmp_path):
     assert_close(mesh.get_coordinates()[0, :, 0], 2 ** np.array([0.5, 1.5, 2.5, 3.5]))
     assert_close(mesh.get_coordinates()[:, 0, 1], np.array([50.0, 150.0, 250.0]))
     assert left.get_xscale() == "log" and left.get_xlabel() == r"$\Vert\mu\Vert$"
+    for name in shown:
+        assert [text.get_text() for text in shown[name].draw().texts] == ["2 seeds a cell"]
     legend = [text.get_text() for text in left.figure.legends[0].get_texts()]
     assert legend[:2] == [r"$n\,\mathrm{SNR}^2$ = const", r"$n\Vert\mu\Vert^4/(\sigma_\xi^4 d)$ = const"]
 
@@ -129,9 +131,16 @@ def test_one_axis_gives_curves_with_bands_and_none_gives_nothing(tmp_path):
     (picture,) = shown.values()
     top, _, bottom = picture.draw().axes
     assert_close(top.lines[0].get_ydata(), dataset.stage_one.mean("seed").values)
+    assert top.get_ylabel() == "share of 2 seeds\nwith a Stage I"
     assert len(bottom.lines) == 2 and bottom.get_xscale() == "log"  # seen noise, at the end and at T1
     shown, _ = pictures(tmp_path / "b", {"mu_norm": 4})
     assert shown == {}
+
+
+def test_the_words_on_points_say_how_many_seeds_each_has(tmp_path):
+    _, dataset = pictures(tmp_path / "a", {"mu_norm": [2, 4], "d": [100, 200]}, seeds=1)
+    (picture,) = pictures_of(dataset.stack(point=("mu_norm", "d")).reset_index("point"), None)
+    assert "with 1 seed, grey" in picture.text
 
 
 def test_what_stopping_gains_is_over_the_seeds_that_have_a_stage(tmp_path):

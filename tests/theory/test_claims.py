@@ -457,6 +457,14 @@ def test_a_batch_counts_the_runs_in_which_a_claim_holds(batch):
     assert (found.holds, found.runs) == (singles.count(HOLDS), singles.count(HOLDS) + singles.count(FAILS))
 
 
+def test_a_seed_is_named_only_where_the_reasons_differ(batch):
+    """Two of the four runs have no Stage I in the sense of the claim; the other two have the same words for it."""
+    words, claim = "order one has an unknown constant", "Thm 4.1, size of gamma"
+    assert check(batch, claim).reason == f"seed {batch.draws[0].seed}: {words}"
+    both = simulate(stack([batch.draws[r] for r in (0, 3)]), lr=LR, steps=STEPS, test_draws=0)
+    assert check(both, claim).reason == words
+
+
 def test_numbers_of_a_batch_are_medians_over_the_runs_that_have_them(batch):
     found = check(batch, "Thm 4.1, time")
     assert (found.verdict, found.holds, found.runs) == (CONSTANT_ONLY, 0, 0)

@@ -2,6 +2,10 @@
 
 import functools
 import hashlib
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,19 +140,45 @@ def test_the_compiled_engine_moves_every_filter(how):
 
 @pytest.mark.parametrize(
     ("filters", "patches"),
-    [(1, 1), (4, 1), (3, 8), (4, 8), (6, 11), (6, 12), (2, 13), (7, 13), (10, SMALL), (5, 101), (6, 224), (5, 225)],
-)
+    [(1, 1), (4, 1), (3, 8), (4, 8), (6, 11), (6, 12), (2, 13), (7, 13), (10, SMALL), (5, 101), (6, 224), (5, 225),
+     (8, 144), (4, 128), (21, 130), (13, 360), (2, 200), (9, 361)],
+)  # fmt: skip
 def test_a_product_is_the_same_sum_in_every_layout(filters, patches):
     """Blocks and what they leave over, of a row and of a group; panels that are full and not; beyond, BLAS."""
     products, rng = pytest.importorskip("labelnoise.theory.products"), np.random.default_rng(0)
     left, right = rng.standard_normal((LANES, filters, patches)), rng.standard_normal((LANES, patches, patches))
     (grouped,) = np.full((1, filters, patches * LANES), np.nan)
     products.multiply(pack(left, LANES)[0], pack(right, LANES)[0], grouped)
+    by_vectors = patches <= products.MIDDLING or (products.WIDE[0] <= patches <= products.WIDE[1] and filters >= 4)
     for run, of_group in enumerate(unpack(grouped[None], LANES, LANES)):
         alone = np.full((filters, patches), np.nan)
         products.multiply(left[run], right[run], alone)
-        assert np.array_equal(of_group, alone) or patches > products.MIDDLING
+        assert np.array_equal(of_group, alone) or not by_vectors
         assert_close(of_group, left[run] @ right[run], rtol=1e-13, atol=1e-13)
+
+
+THREADS_OF_BLAS = """
+from threadpoolctl import threadpool_info
+from labelnoise.theory import compiled
+
+def task(first, last):
+    import scipy.linalg.cython_blas  # as Numba does at its first product
+    libraries = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    print(f"{libraries}\\n", end="")  # two threads write: each in one piece
+
+compiled._spread(task, 1, ())
+compiled._spread(task, 2, ())
+"""
+
+
+def test_blas_sums_on_one_thread_for_one_run_as_for_several():
+    """Else a run would not be to the bit what it is in a batch, and many small products would wait for each other."""
+    pytest.importorskip("threadpoolctl")
+    two = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "2")
+    command = [sys.executable, "-c", THREADS_OF_BLAS]
+    done = subprocess.run(command, env={**os.environ, **two}, capture_output=True, text=True, check=True)
+    each = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(each) == 3 and all(set(threads) == {1} for threads in each)
 
 
 def test_runs_that_diverge_leave_the_others_alone():

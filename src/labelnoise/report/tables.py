@@ -79,7 +79,8 @@ def _reasons(chosen: pd.DataFrame) -> tuple[str, ...]:
     if known["rule"].iloc[0] not in ("oracle", "last"):
         if len(known) > 1 and "falls" in known:
             words.append(f"a fall is seen in {known['falls'].eq(True).sum()} of {len(known)} seeds")
-        words.append(f"seed {known['seed'].iloc[0]}: {known['reason'].iloc[0]}")
+        of_seed = f"seed {known['seed'].iloc[0]}: " if len(chosen) > 1 else ""
+        words.append(of_seed + known["reason"].iloc[0])
         if "paired" not in known or not known["paired"].eq(True).all():
             words.append("two accuracies were compared: which held-out samples were fitted is not known of this run")
     if lost:

@@ -103,7 +103,7 @@ def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
     low, high = wilson(share.values, np.maximum(count.values, 1))
     top.plot(x, share, color=SIGNAL, marker=dots(x), label="share, 95 % interval")
     top.fill_between(x, low, high, where=count.values > 0, color=SIGNAL, alpha=0.18, linewidth=0)
-    top.set(ylabel="share of seeds\nwith a Stage I", ylim=(-0.03, 1.03))
+    top.set(ylabel=f"share of {seeds_of(dataset)}\nwith a Stage I", ylim=(-0.03, 1.03))
     steps = (("t1", "T1", CLEAN), ("onset", "onset of Stage II", NOISY), ("window_end", "end of the window", ALL))
     for name, words, colour in steps:
         _band(middle, x, dataset[name] / dataset.stage_one_scale, colour, words)
@@ -221,12 +221,19 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
     if legend:
         figure.legend(handles=legend, loc="lower center", ncols=len(legend))
         _place(figure, LEGEND)
+    below = (0.12 + bool(legend) * LEGEND) / figure.get_figheight()  # left of the label of the first axis
+    figure.text(0.08 / figure.get_figwidth(), below, f"{seeds_of(dataset)} a cell", fontsize=8)
     for panel in panels[-1]:
         panel.set(xlabel=x.label)
     for row in panels:
         row[0].set(ylabel=y.label)
     for panel in panels.flat:
         write_axes(panel, x, y)
+
+
+def seeds_of(dataset: Dataset) -> str:
+    """Return in words how many seeds each cell has."""
+    return f"{dataset.sizes[SEED]} seed{'s' * (dataset.sizes[SEED] > 1)}"
 
 
 def _contour(

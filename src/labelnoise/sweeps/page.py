@@ -14,7 +14,7 @@ from labelnoise.runs.reading import Run
 from labelnoise.sweeps.axes import side_of
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
-from labelnoise.sweeps.figures import DASHES, errors_map, points_figure, stages_curve, stages_map
+from labelnoise.sweeps.figures import DASHES, errors_map, points_figure, seeds_of, stages_curve, stages_map
 from labelnoise.sweeps.quantities import (
     ERRORS,
     SHARE,
@@ -101,7 +101,7 @@ def _scattered(dataset: Dataset, kinds: Sequence[str]) -> list[Picture]:
     pairs = list(combinations(axes, min(len(axes), 2)))[:MOST_MAPS]
     errors = [replace(error_quantities(kind)[1], title=f"error, {ERRORS[kind]}, at the last step") for kind in kinds]
     shown, title = [SHARE, *errors[-2:-1]], "Stage I and test error at the points"
-    text = "Each point is one draw of the parameters, grey where nothing can be said."
+    text = f"Each point is one draw of the parameters, with {seeds_of(dataset)}, grey where nothing can be said."
     return [Picture("points", partial(points_figure, dataset, pairs, shown), title, text)]
 
 

@@ -115,14 +115,15 @@ def _fixed(bank: Bank, lanes: int) -> tuple[np.ndarray, ...]:
 
 
 def _spread(task: Callable[..., None], groups: int, arguments: tuple[Any, ...]) -> None:
-    """Call task(first, last, ...) for all groups of runs, side by side on the cores."""
+    """Call task(first, last, ...) for all groups of runs, side by side on the cores; BLAS sums on one thread."""
     workers = min(threads(), groups)
-    if workers == 1:  # a thread costs more than a few steps
-        task(0, groups, *arguments)
-        return
-    cuts = np.linspace(0, groups, workers + 1).astype(int).tolist()
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
-        list(pool.map(lambda first, last: task(first, last, *arguments), cuts[:-1], cuts[1:]))
+    with _blas().limit(limits=1, user_api="blas"):
+        if workers == 1:  # a thread costs more than a few steps
+            task(0, groups, *arguments)
+            return
+        cuts = np.linspace(0, groups, workers + 1).astype(int).tolist()
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda first, last: task(first, last, *arguments), cuts[:-1], cuts[1:]))
 
 
 def _codes(now: State, steps: int, lanes: int) -> tuple[Any, ...]:
@@ -182,8 +183,7 @@ def _has(package: str) -> bool:
 @cache
 def _blas() -> ThreadpoolController:
     """The BLAS libraries that are loaded, once: to look for them takes a millisecond."""
+    import scipy.linalg.cython_blas  # noqa: F401  that of the kernels, which Numba loads at their first product only
     from threadpoolctl import ThreadpoolController
-
-    import labelnoise.theory.kernels  # noqa: F401  loads SciPy's, which the kernels call
 
     return ThreadpoolController()

@@ -2,8 +2,8 @@
 
 A vector holds the same entry of `LANES` runs (see `lanes`), or neighbours in a row of a single run. A block of 4 x 2 or
 4 x 3 vectors of H is summed in registers: the latter takes seven loads for twelve fused multiply-adds, and no matrix is
-laid out anew, as BLAS does at each call. In both layouts an entry is the same sum in the same order, to the bit. Numba
-knows no vectors, so the block is written in LLVM's words.
+laid out anew, as BLAS does at each call. AVX-512 has twice the registers, twice as wide: there 8 x 3. In both layouts
+an entry is the same sum in the same order, to the bit. Numba knows no vectors, so the block is written in LLVM's words.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from labelnoise.theory.lanes import LANES, SMALL
 
 PANEL = 3 * LANES
 """Columns of a block of a single run."""
-MIDDLING = SMALL if binding.get_host_cpu_features().get("avx512f") else 224
+AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
+MIDDLING = SMALL if AVX512 else 224
 """Patches up to which a single run goes without BLAS: the second cache holds its kernel. BLAS knows wider vectors."""
+WIDE = (128, 360) if AVX512 else (0, 0)
+"""From and to how many patches vectors of 512 bits are quicker than BLAS: below it lays out nothing anew either."""
+WIDE_PANEL = 24
+"""Columns of a block of them."""
 
 INLINED = "2141e35fddfba207"
 """Digest of `lanes`, whose numbers are compiled in; see `kernels`."""
@@ -98,6 +103,7 @@ def _block_of(rows: int, columns: int, width: int, lanes: int) -> Any:
 
 _lanes_4x2, _lanes_1x1 = (_block_of(*sizes, LANES, LANES) for sizes in ((4, 2), (1, 1)))
 _row_4x3, _row_1x3 = (_block_of(*sizes, LANES, 1) for sizes in ((4, 3), (1, 3)))
+_wide_8x3, _wide_4x3 = (_block_of(*sizes, 8, 1) for sizes in ((8, 3), (4, 3)))
 _entry = _block_of(1, 1, 1, 1)
 
 
@@ -114,6 +120,8 @@ def multiply(coefficients, kernel, products):
     filters, q = coefficients.shape[0], kernel.shape[0]
     if kernel.shape[1] > q:
         _multiply_group(coefficients, kernel, products, filters, q)
+    elif WIDE[0] <= q <= WIDE[1] and filters >= 4:
+        _multiply_wide(coefficients, kernel, products, filters, q)
     elif q > MIDDLING:
         np.dot(coefficients, kernel, products)
     elif q >= PANEL:
@@ -148,3 +156,15 @@ def _multiply_run(coefficients, kernel, products, filters, q):
         else:
             for k in range(0, filters, 4):
                 _row_4x3(coefficients, kernel, products, min(k, filters - 4), first)
+
+
+@compiled()
+def _multiply_wide(coefficients, kernel, products, filters, q):
+    """The same by vectors of 512 bits, eight filters at a time; what they leave, by four."""
+    whole = filters // 8 * 8
+    for p in range(0, q, WIDE_PANEL):
+        first = min(p, q - WIDE_PANEL)
+        for k in range(0, whole, 8):
+            _wide_8x3(coefficients, kernel, products, k, first)
+        for k in range(whole, filters, 4):
+            _wide_4x3(coefficients, kernel, products, min(k, filters - 4), first)

@@ -67,7 +67,7 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Call
     measured = [at for at in alike if not np.isnan(findings[at].measured)]
     typical = min(measured, key=lambda at: abs(findings[at].measured - numbers["measured"]), default=alike[0])
     reason = findings[typical].reason
-    if len(runs) > 1 and not np.isnan(findings[typical].measured):
+    if len({finding.reason for finding in findings}) > 1 and not np.isnan(findings[typical].measured):
         seed = runs[typical].seed
         reason = f"seed {typical if seed is None else seed}: {reason}"
     if len(runs) > 1 and decided:
