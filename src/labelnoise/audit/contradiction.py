@@ -37,6 +37,8 @@ class Predictions(NamedTuple):
 
 PARTS = 5
 """Parts of each predicted class, from the surest to the least sure."""
+STRAIGHT = 3
+"""Parts, from the surest on, that a straight line is fitted to."""
 QUANTILES = (0.2, 0.4, 0.6)
 """Of the parts' shares of contradicted labels: lower end, rate and upper end, where the network errs little."""
 
@@ -49,10 +51,10 @@ class Errors(NamedTuple):
     much: float
     """Share from which on all is but what the line leaves."""
     beyond: float
-    """Parts that the line goes on beyond the surest."""
+    """Parts that the straight line goes on beyond the surest."""
 
 
-OF_ALL, OF_HELD_OUT = Errors(0.2, 0.7, 1.5), Errors(0.25, 0.5, 1.0)
+OF_ALL, OF_HELD_OUT = Errors(0.2, 0.7, 2.0), Errors(0.25, 0.5, 1.5)
 """Of all samples by two views, and of held-out ones, whose errors are more frequent."""
 Z = 1.645
 """Standard errors on each side of a 90 % interval."""
@@ -64,7 +66,8 @@ def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
     Let c_1 to c_5 be the shares of contradicted labels of the five parts, c their mean and q their quantiles. Where
     little is contradicted the network errs little, and the rate is q(0.4): c_1 is too low, since wrong labels are
     memorised there. Where much is, most of it is its errors, fewer from part to part towards the surest; the rate is
-    what is left 1.5 parts further on a straight line, l = max(c_1 - 1.5 (c_2 - c_1), 0). In between both have a say:
+    what is left two parts before the surest on the straight line through the three surest ones,
+    l = max((c_1 + c_2 + c_3) / 3 - 1.5 (c_3 - c_1), 0). In between both have a say:
 
         rate = (1 - w) q(0.4) + w min(l, q(0.4)),    w = (c - 0.2) / 0.5 within [0, 1].
 
@@ -86,12 +89,16 @@ def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
 def errors_of(shares: Float[np.ndarray, " parts"], errors: Errors) -> tuple[float, float]:
     """Return how far contradicted labels are to be taken for the network's errors, w of `fifths`, and the line l.
 
+    The line is fitted to the three surest parts by least squares: of few samples two of them alone say little.
+
     Args:
         shares: of contradicted labels, the surest part first.
         errors: what is taken for errors.
     """
     errs = np.clip((shares.mean() - errors.little) / (errors.much - errors.little), 0, 1)
-    return float(errs), max(float(shares[0] - errors.beyond * (shares[:2][-1] - shares[0])), 0.0)
+    first = shares[:STRAIGHT]
+    slope = np.polyfit(np.arange(first.size), first, 1)[0] if first.size > 1 else 0.0
+    return float(errs), max(float(first.mean() - slope * ((first.size - 1) / 2 + errors.beyond)), 0.0)
 
 
 def surest(views: Sequence[Predictions]) -> float:
