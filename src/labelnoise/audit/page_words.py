@@ -10,7 +10,7 @@ MARGINS = (
 )
 
 HELD = (
-    "held the true number in 92 to 99 % of audits where that is known, in fewer where a model errs a lot: "
+    "held the true number in 91 to 99 % of audits where that is known, in fewer where a model errs a lot: "
     "docs/detection.md"
 )
 """How often the interval holds what it should: the least and the largest share of two halves of 72 audits."""
