@@ -1,7 +1,7 @@
 """Find wrong labels and stop in time, on many data sets: what the candidates are worth, beside other tools.
 
 python benchmarks/detection/run.py --subset                        (under 10 minutes on 2 cores; digits and tables)
-python benchmarks/detection/run.py --data-root DATA --jobs 2       (three hours on 2 cores; a training that is there is kept)
+python benchmarks/detection/run.py --data-root DATA --jobs 2       (three hours on 2 cores; trainings there are kept)
 python benchmarks/detection/run.py --data digits fried --folds none
 python benchmarks/detection/run.py --stored                        (judges the trainings that are there, trains none)
 

@@ -13,7 +13,8 @@ HELD = (
     "held the true number in 91 to 99 % of audits where that is known, in fewer where a model errs a lot: "
     "docs/detection.md"
 )
-"""How often the interval holds what it should: the least and the largest share of two halves of 72 audits."""
+"""How often the interval holds what it should, on the reporting seeds of the harness: with noise that is the rule in a
+part of a class, and without."""
 
 CANNOT = (
     ("Wrong labels that are the rule in a part of a class", "The model learns them as if they were right: no label "
@@ -37,7 +38,7 @@ WORDS = {
     "another decision was asked for.",
     CHANCE.capitalize(): "the estimated chance that the given label is wrong; over all samples they add up to the "
     f"estimated number of wrong labels. At most {100 * MOST:.0f} % is given, which many may have alike: of the labels "
-    "that have it 93 to 95 % were wrong where that is known (docs/detection.md).",
+    "that have it 92 to 93 % were wrong where that is known (docs/detection.md).",
     "Held out": "not trained on, so that a wrong label cannot have been memorised.",
     "The stop": "the epoch (the stage of boosting, else the pass over the data) at which the loss of held-out samples "
     "is least: what is learnt later may be memorised.",
