@@ -1,5 +1,6 @@
 """Rates, decisions and the list of suspects, on records whose truth is known."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -243,6 +244,17 @@ def test_fifths_by_hand():
     )
     unseen = Predictions.of(np.append(predicted, -1), np.append(sure, np.nan), np.append(given, 1))
     assert fifths([unseen]) == (rate, low, high)
+
+
+def test_parts_that_no_class_fills_are_passed_over():
+    """Of classes of two samples each the parts are places 1/4 and 3/4: the second and the fourth."""
+    predicted, sure = np.repeat(np.arange(20), 2), np.tile([0.9, 0.6], 20)
+    given = predicted.copy()
+    given[[1, 3, 5, 7]] = 19  # the less sure ones of four classes
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rate, low, high = fifths([Predictions.of(predicted, sure, given)])
+    assert rate == pytest.approx(0.4 * 0.2) and low == 0 < high
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,11 @@ def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
     all samples shows, see `surest`, each with the error of its samples. Of several views the shares are averaged.
     """
     every = [contradicted_shares(view) for view in views]
-    mean = np.nanmean([share for share, _ in every], axis=0)
-    shares, number = mean[np.isfinite(mean)], max(count for _, count in every)
+    of_views = np.array([share for share, _ in every])
+    shares = np.nanmean(
+        of_views[:, np.isfinite(of_views).any(axis=0)], axis=0
+    )  # classes of two samples leave parts empty
+    number = max(count for _, count in every)
     low, middle, high = np.quantile(shares, QUANTILES)
     errs, line = errors_of(shares, OF_ALL)
     line = min(line, middle)
