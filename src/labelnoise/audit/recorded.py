@@ -17,7 +17,7 @@ from labelnoise.record.recorder import Recorder
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-MOST = -float(np.log(LEAST))
+LARGEST = -float(np.log(LEAST))
 """A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 SMOOTH = 3
 """Epochs of one mean of the held-out loss."""
@@ -157,7 +157,7 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
     if not held_out.any():
         return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
     outside = loss[:, held_out]
-    np.minimum(outside, MOST, out=outside, where=np.isfinite(outside))
+    np.minimum(outside, LARGEST, out=outside, where=np.isfinite(outside))
     series = np.array([mean_known(row) for row in outside])
     known = np.flatnonzero(np.isfinite(series))
     if known.size < SMOOTH:
