@@ -509,6 +509,16 @@ def test_a_sample_that_was_not_seen_around_the_stop_is_suggested_what_was_predic
     assert (judge([record]).suggested == true).all()
 
 
+def test_a_seed_moves_intervals_alone_where_held_out_samples_say_enough():
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=600)
+    given = np.where(rng.random(600) < np.array([0.1, 0.2, 0.4])[true], (true + 1) % 3, true)
+    columns = true, rng.random(600), given, np.ones(600, bool), 3
+    one, other = (estimate_rates(*columns, seed=seed) for seed in (0, 1))
+    assert np.ptp(one.factors) > 0.1 and np.array_equal(one.factors, other.factors)
+    assert one.rate == other.rate and one.high != other.high
+
+
 @pytest.mark.parametrize("history", [True, False])
 def test_a_sample_whose_logits_are_masked_is_neither_lost_nor_hides_the_stop(history):
     """Masked are the given labels of 7 and of 10, held out, all others of 13, and now these and now that of 16."""
