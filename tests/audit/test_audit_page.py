@@ -1,5 +1,6 @@
 """The list of suspects on a narrow screen: a row is a card, and nothing is scrolled sideways."""
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from browser import BROWSER, measure
 from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.audit.page import _notes
-from labelnoise.audit.page_list import _alike
+from labelnoise.audit.page_list import _alike, ranking_tables
 from labelnoise.audit.worst import _written
 from labelnoise.cli import main
 from labelnoise.runs.files import read_json
@@ -192,3 +193,12 @@ def test_numbers_are_cut_to_six_digits_and_what_stands_before_the_point():
     values = (-2.3961877973, 0.00012345678, 1234567.51, 2.0, 0.0, 12, "0.123456789", np.float32(0.1), np.inf, np.nan)
     shown = ["-2.39619", "0.000123457", "1234568.0", "2.0", "0.0", "12", "0.123456789", "0.1", "inf", ""]
     assert [_written(value) for value in values] == shown
+
+
+def test_a_ranking_alone_shows_no_neighbours_whose_labels_it_would_count(tmp_path):
+    row = {"index": 4, "given": "a", "suggested": "b", "confidence": None, "flagged": False, "fields": [["x", "1"]]}
+    (tmp_path / "worst.json").write_text(json.dumps({"rows": [{**row, "neighbours": {}}]}))
+    run = SimpleNamespace(path=tmp_path, summary={"samples": 9}, verify=lambda *_: None)
+    (table,) = ranking_tables(run)
+    assert table.head == ("index", "given", "predicted", "sample") and table.rows[0][0] == "4"
+    assert len(table.rows[0]) == 4

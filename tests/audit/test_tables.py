@@ -107,6 +107,14 @@ def test_classes_may_be_called_na(here):
     assert set(read(here, text="text").samples["text"]) == {"null", "None"}
 
 
+@pytest.mark.parametrize("rows", ["", "1,\n2,\n"])
+@pytest.mark.parametrize("text", ["", "a"])
+def test_a_column_without_a_label_is_refused(here, rows, text):
+    (here / "t.csv").write_text(f"a,label\n{rows}")
+    with pytest.raises(ln.InputError, match="got 'label' of .*t.csv, which is empty"):
+        read(here, text=text)
+
+
 def test_labels_that_are_numbers_are_ordered_as_numbers_and_keep_their_spelling(here):
     spelt = as_labels(pd.Series(["010", "9", "9.0", "", "10"]))
     assert spelt.tolist()[:3] == ["010", "9", "9"] and spelt.isna().tolist() == [False, False, False, True, False]

@@ -457,12 +457,66 @@ def test_the_prediction_of_most_epochs_and_its_probability():
     assert_close(sure, chances.max(axis=2).mean(axis=0), rtol=1e-5)
 
 
+def test_epochs_without_a_sample_have_no_vote_on_it():
+    recorder = ln.Recorder(2, 9)  # more classes than epochs
+    for index in ([0, 1], [0], [0]):
+        recorder.update(index, np.eye(9)[[7] * len(index)], [7] * len(index))
+        recorder.end_epoch()
+    assert read_training(recorder).predicted()[0].tolist() == [7, 7]
+
+
 def test_a_sample_that_was_never_seen_is_left_out():
     recorder = ln.Recorder(3, 2)
     recorder.update([0, 2], [[2.0, 0.0], [0.0, 1.0]], [0, 0])
     recorder.end_epoch()
     frame = ln.suspects(recorder)
-    assert frame["index"].tolist() == [2, 0] and "never recorded and are left out: 1" in frame.attrs["notes"][-1]
+    assert frame["index"].tolist() == [2, 0] and "NaN alone), which are left out: 1" in frame.attrs["notes"][-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*are NaN:RuntimeWarning")
+@pytest.mark.parametrize("history", [True, False])
+def test_a_sample_whose_outputs_are_all_nan_is_left_out(history):
+    """Its label is recorded; it must not be counted, nor take the chances of its class with it."""
+    rng, everyone = np.random.default_rng(0), np.arange(300)
+    true, given = labels(300, 3, 0.2)
+    recorder = ln.Recorder(300, 3, held_out=everyone % 4 == 0, history=history)
+    for _ in range(9):
+        logits = rng.normal(2 * (np.arange(3) == true[:, None]), 1)
+        logits[:20] = np.nan
+        recorder.update(everyone, logits, given)
+        recorder.end_epoch()
+    verdict = judge([read_training(recorder) if history else read_sums(recorder)])
+    assert (verdict.given == np.where(everyone < 20, -1, given)).all() and len(verdict.to_frame()) == 280
+    summary = summarise(verdict, ["a", "b", "c"], "a network", verdict.notes)
+    assert summary["samples"] == sum(summary["class_counts"]) == 280
+    assert sum(summary["class_wrong"]) == pytest.approx(summary["wrong"], rel=0.05)
+    assert "which are left out: 20" in " ".join(summary["notes"])
+
+
+def test_a_sample_that_was_not_seen_around_the_stop_is_suggested_what_was_predicted_of_it():
+    rng, everyone = np.random.default_rng(0), np.arange(300)
+    true, given = labels(300, 3, 0.2)
+    recorder = ln.Recorder(300, 3, held_out=everyone % 4 == 0)
+    for epoch in range(20):
+        logits = rng.normal(2 * (np.arange(3) == true[:, None]), 0.1)
+        index = everyone if epoch == 0 else everyone[10:]
+        recorder.update(index, logits[index], given[index])
+        recorder.end_epoch()
+    record = read_training(recorder, stop=8)
+    assert (record.predicted(record.near)[0][:10] == -1).all()
+    predicted, sure = record.predicted()
+    assert (predicted == true).all() and np.isfinite(sure).all()
+    assert (judge([record]).suggested == true).all()
+
+
+def test_a_seed_moves_intervals_alone_where_held_out_samples_say_enough():
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=600)
+    given = np.where(rng.random(600) < np.array([0.1, 0.2, 0.4])[true], (true + 1) % 3, true)
+    columns = true, rng.random(600), given, np.ones(600, bool), 3
+    one, other = (estimate_rates(*columns, seed=seed) for seed in (0, 1))
+    assert np.ptp(one.factors) > 0.1 and np.array_equal(one.factors, other.factors)
+    assert one.rate == other.rate and one.high != other.high
 
 
 @pytest.mark.parametrize("history", [True, False])

@@ -37,7 +37,7 @@ class Predictions(NamedTuple):
 
 PARTS = 5
 """Parts of each predicted class, from the surest to the least sure."""
-STRAIGHT = 3
+FITTED = 3
 """Parts, from the surest on, that a straight line is fitted to."""
 QUANTILES = (0.2, 0.4, 0.6)
 """Of the parts' shares of contradicted labels: lower end, rate and upper end, where the network errs little."""
@@ -99,7 +99,7 @@ def errors_of(shares: Float[np.ndarray, " parts"], errors: Errors) -> tuple[floa
         errors: what is taken for errors.
     """
     errs = np.clip((shares.mean() - errors.little) / (errors.much - errors.little), 0, 1)
-    first = shares[:STRAIGHT]
+    first = shares[:FITTED]
     slope = np.polyfit(np.arange(first.size), first, 1)[0] if first.size > 1 else 0.0
     return float(errs), max(float(first.mean() - slope * ((first.size - 1) / 2 + errors.beyond)), 0.0)
 

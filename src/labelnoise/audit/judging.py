@@ -97,6 +97,8 @@ def judge(
     elif name in LOG_ODDS:
         values = values + np.log(rates.factors)[given]
     values = np.where(given < 0, np.nan, values)
+    if (known := np.isfinite(values)).any():
+        given = np.where(known, given, -1)  # recorded with NaN alone is as good as never seen
     flagged = np.zeros(given.size, bool) if undecided else DECISIONS[decision](values, rejected, given, rates)
     return Verdict(
         given=given,

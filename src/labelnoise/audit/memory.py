@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.audit.contradiction import Predictions
-from labelnoise.audit.recorded import MOST, RecordedTraining, mean_seen
+from labelnoise.audit.recorded import LARGEST, RecordedTraining, mean_seen
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,11 +28,11 @@ def without_memory(training: RecordedTraining) -> tuple[Float[np.ndarray, " n"],
 
     Let trained samples be ahead of held-out ones by d on the mean, with standard error e. The constant takes d (1 -
     (e / d)^2) off their mean, all but what chance explains, and is 0 where that is negative. No margin counts there as
-    more than `MOST`: one sample does not decide for all. An epoch in which a sample was not seen adds nothing; nor
+    more than `LARGEST`: one sample does not decide for all. An epoch in which a sample was not seen adds nothing; nor
     does a record of running sums, which is one epoch.
     """
     margins = training.margin[training.to_twice]
-    means, bounded = mean_seen(margins), mean_seen(np.clip(row, -MOST, MOST) for row in margins)
+    means, bounded = mean_seen(margins), mean_seen(np.clip(row, -LARGEST, LARGEST) for row in margins)
     pulled = mean_seen(np.where(np.isnan(margin), np.nan, pulled) for margin, _, pulled in _rows(training))
     known = ~np.isnan(means)
     trained, held_out = known & ~training.held_out, known & training.held_out

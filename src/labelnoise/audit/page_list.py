@@ -21,13 +21,13 @@ def list_tables(run: Run) -> list[Table]:
     if not (rows := worst["rows"]):
         return []
     named, name = _named(worst)
-    shown = [part for part in LOOKS if any(part in row for row in rows)]
-    head = (name, "given", "suggested", CHANCE, *(LOOKS[part] for part in shown), "flagged")
+    looks = [part for part in LOOKS if any(part in row for row in rows)]
+    head = (name, "given", "suggested", CHANCE, *(LOOKS[part] for part in looks), "flagged")
     text = (
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all, its index "
         f"counts from 0. {_ask(run)}{_alike(rows)} Click a heading to sort."
     )
-    first, rest = (tuple(_row(row, named, shown) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
+    first, rest = (tuple(_row(row, named, looks) for row in part) for part in (rows[:UNFOLDED], rows[UNFOLDED:]))
     tables = [Table("What to review first", head, first, text, sortable=True, stacked=True)]
     return tables + [Table(f"The next {len(rest)}", head, rest, folded=True, sortable=True, stacked=True)] * bool(rest)
 
@@ -39,10 +39,10 @@ def ranking_tables(run: Run) -> list[Table]:
     if not (rows := worst["rows"]):
         return []
     named, name = _named(worst)
-    shown = [part for part in ("image", "fields") if any(part in row for row in rows)]
-    head = (name, "given", "predicted", *(LOOKS[part] for part in shown))
+    looks = [part for part in ("image", "fields") if any(part in row for row in rows)]
+    head = (name, "given", "predicted", *(LOOKS[part] for part in looks))
     cells = tuple(
-        (str(row[named]), class_cell(row["given"]), class_cell(row["suggested"]), *_looks(row, shown)) for row in rows
+        (str(row[named]), class_cell(row["given"]), class_cell(row["suggested"]), *_looks(row, looks)) for row in rows
     )
     title = f"The ranking alone: its first {len(rows)} of {run.summary['samples']:,} samples; their order may be chance"
     return [Table(title, head, cells, folded=True, sortable=True, stacked=True)]
@@ -79,17 +79,17 @@ UNFOLDED = 20
 """Samples that are shown at once; the others are folded."""
 
 
-def _row(row: dict[str, Any], named: str, shown: Sequence[str]) -> tuple[str | Cell, ...]:
+def _row(row: dict[str, Any], named: str, looks: Sequence[str]) -> tuple[str | Cell, ...]:
     return (
         str(row[named]), class_cell(row["given"]), suggestion_cell(row["given"], row["suggested"]),
-        Cell(_percent(row["confidence"]), mark="number"), *_looks(row, shown), "yes" if row["flagged"] else "no",
+        Cell(_percent(row["confidence"]), mark="number"), *_looks(row, looks), "yes" if row["flagged"] else "no",
     )  # fmt: skip
 
 
-def _looks(row: dict[str, Any], shown: Sequence[str]) -> list[str | Cell]:
+def _looks(row: dict[str, Any], looks: Sequence[str]) -> list[str | Cell]:
     """What is shown of a sample beside its classes."""
     cells: list[str | Cell] = []
-    for name in shown:
+    for name in looks:
         value = row.get(name)
         if value is None:
             cells.append("")

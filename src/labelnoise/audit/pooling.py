@@ -77,5 +77,5 @@ def caveats_of(
     ][:1]
     unseen = int((given < 0).sum())
     if unseen:
-        notes.append(f"samples that were never recorded and are left out: {unseen}")
+        notes.append(f"samples without a recorded output (none was given, or NaN alone), which are left out: {unseen}")
     return notes

@@ -17,7 +17,7 @@ from labelnoise.record.recorder import Recorder
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-MOST = -float(np.log(LEAST))
+LARGEST = -float(np.log(LEAST))
 """A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 SMOOTH = 3
 """Epochs of one mean of the held-out loss."""
@@ -67,12 +67,18 @@ class RecordedTraining:
     def predicted(self, epochs: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The class that most of some epochs predict (n,), the least on ties, and its probability (n,).
 
-        The epochs are those around the stop if none are given; -1 and NaN where a sample was not seen in any.
+        The epochs are those around the stop if none are given, of a sample that was not seen in these all up to twice
+        the stop; -1 and NaN where a sample was not seen in any.
 
         An epoch's probability of its prediction is exp(-loss - min(margin, 0)): the given label's, or exp(-margin)
         times as much where another class leads by -margin.
         """
-        epochs = self.near if epochs is None else epochs
+        if epochs is None:
+            near = self.predicted(self.near)
+            if not (missed := self.seen & (near[0] < 0)).any():
+                return near
+            winner, sure = (np.where(missed, *parts) for parts in zip(self.predicted(self.to_twice), near, strict=True))
+            return winner, sure
         rows = self.prediction[epochs]
         votes = np.zeros(self.given.size, dtype=np.int64)
         winner = np.full(self.given.size, -1, dtype=np.int64)
@@ -151,7 +157,7 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
     if not held_out.any():
         return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
     outside = loss[:, held_out]
-    np.minimum(outside, MOST, out=outside, where=np.isfinite(outside))
+    np.minimum(outside, LARGEST, out=outside, where=np.isfinite(outside))
     series = np.array([mean_known(row) for row in outside])
     known = np.flatnonzero(np.isfinite(series))
     if known.size < SMOOTH:

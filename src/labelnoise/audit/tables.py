@@ -134,7 +134,7 @@ def _labelled(
 ) -> tuple[pd.Series[Any], pd.DataFrame, np.ndarray | None, tuple[str, ...]]:
     """Labels and rows without those that have no label, the rows that are left, and a note on the others."""
     known = labels.notna().to_numpy()
-    if known.all():
+    if known.any() and known.all():
         return labels, frame, None, ()
     if not known.any():
         raise InputError(f"`label` must name a column of labels, got {labels.name!r} of {path}, which is empty")

@@ -25,7 +25,7 @@ AVX512 = bool(binding.get_host_cpu_features().get("avx512f"))
 MIDDLING = SMALL if AVX512 else 224
 """Patches up to which a single run goes without BLAS: the second cache holds its kernel. BLAS knows wider vectors."""
 WIDE = (128, 360) if AVX512 else (0, 0)
-"""From and to how many patches vectors of 512 bits are quicker than BLAS: below it lays out nothing anew either."""
+"""Patches from and up to which vectors of 512 bits are quicker than BLAS, which lays out nothing anew for fewer."""
 WIDE_PANEL = 24
 """Columns of a block of them."""
 
