@@ -20,7 +20,7 @@ NUMBER = re.compile(
 """Names of columns whose whole numbers name rows, where nearly all of them differ: customer_no, ticketNumber."""
 TEXT = 4
 """Words of a value, in the mean, from which on a column of words is one of texts."""
-MOST = 0.95
+NEARLY_ALL = 0.95
 """Share of the values that are numbers (dates), from which on a column is one of numbers (dates)."""
 REPEATED = 0.02
 """Share of the values that stand above already, up to which (and up to one) whole numbers may name rows."""
@@ -163,7 +163,7 @@ def as_dates(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
     texts = column[known]
     matches = [DATE.fullmatch(value) if isinstance(value, str) else None for value in texts]
     dates = np.array([match is not None for match in matches], dtype=bool)
-    if not dates.size or dates.mean() < MOST:
+    if not dates.size or dates.mean() < NEARLY_ALL:
         return None
     parts = [(int(match[2]), match[3], int(match[4])) for match in matches if match and match[2]]
     days = [any(part[at] > 12 for part in parts) for at in (0, 2)]  # type: ignore[operator]
@@ -173,7 +173,7 @@ def as_dates(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
     spelt = texts.where(dates)
     found = pd.to_datetime(spelt, dayfirst=day_first, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
     dates = found.notna().to_numpy()
-    if dates.mean() < MOST:
+    if dates.mean() < NEARLY_ALL:
         return None
     times = np.full(len(column), np.datetime64("NaT", "us"))
     times[known] = found.to_numpy(dtype="datetime64[us]")
@@ -195,7 +195,7 @@ def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:
     words = column[known].astype(str)
     numbers = pd.to_numeric(words, errors="coerce").to_numpy(dtype=float)
     are = np.isfinite(numbers)
-    if not are.size or not MOST <= are.mean() < 1:
+    if not are.size or not NEARLY_ALL <= are.mean() < 1:
         return None
     values = np.full(len(column), np.nan)
     values[known] = np.where(are, numbers, np.nan)

@@ -89,7 +89,7 @@ def judge(
     rejected = (basis.margins < 0) & (basis.suggested != given)
     columns = basis.predicted, basis.sure, given, basis.held_out
     rates = estimate_rates(*columns, trainings[0].n_classes, basis.early, basis.left_out, seed)
-    learning = learning_of(basis, given, trainings[0].n_classes, rates.rate)
+    learning = learning_of(basis, given, trainings[0].n_classes)
     rates, undecided = undecided_rates(rates, learning)
     values = mean_seen(np.array([SCORES[name](one) for one in trainings]))
     if name in SHARES:
@@ -111,7 +111,7 @@ def judge(
         stops=tuple(one.stop for one in trainings if one.stop_known),
         reason=trainings[0].reason,
         notes=(
-            *caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt),
+            *caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt(rates.rate)),
             *_accepted(flagged, basis.suggested == given),
         ),
     )

@@ -30,8 +30,6 @@ class Learning:
     """The same if labels were drawn from how frequent they are."""
     held_out: int
     """Held-out samples; 0 where there is none to test."""
-    rate: float = np.nan
-    """Estimated share of wrong labels; what is to be doubted depends on it."""
 
     @property
     def words(self) -> str:
@@ -51,9 +49,8 @@ class Learning:
             and self.errors >= DOUBTFUL
         )
 
-    @property
-    def doubt(self) -> str:
-        """A sentence where little speaks for the network, or where it errs a lot; else none."""
+    def doubt(self, rate: float) -> str:
+        """A sentence where little speaks for the network, or for a rate where it errs a lot; else none."""
         if self.poor:
             few = (
                 "that few labels seem wrong, or none, says little: more may be (the interval says up to how many), so "
@@ -65,7 +62,7 @@ class Learning:
             )
             return (
                 f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart; "
-                f"{few if self.rate < FEW else many}"
+                f"{few if rate < FEW else many}"
             )
         if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
             return ""
@@ -75,17 +72,11 @@ class Learning:
         )
 
 
-def learning_of(basis: Basis, given: np.ndarray, n_classes: int, rate: float = np.nan) -> Learning:
+def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
     """Compare held-out predictions with labels drawn from how frequent they are.
 
     Weighted, because a class that is predicted for want of knowledge says nothing: that of most samples, of which a
     network that has learnt nothing else is about as sure as the class is frequent.
-
-    Args:
-        basis: what is predicted, and which samples were held out.
-        given: (n,) given labels.
-        n_classes: number of classes.
-        rate: estimated share of wrong labels, which a doubt speaks of.
     """
     tested = basis.held_out & (basis.predicted >= 0) & (given >= 0)
     if not tested.any():
@@ -97,7 +88,7 @@ def learning_of(basis: Basis, given: np.ndarray, n_classes: int, rate: float = n
     spread = float(np.sqrt((weight**2 * expected * (1 - expected)).sum()))
     ahead = float((weight * (right - expected)).sum())
     errors = ahead / spread if spread else 0.0
-    return Learning(errors, float(right.mean()), float(expected.mean()), int(tested.sum()), rate)
+    return Learning(errors, float(right.mean()), float(expected.mean()), int(tested.sum()))
 
 
 def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:

@@ -36,6 +36,7 @@ def _quotes(panel: Panel) -> list[Quote]:
     if summary["rate"] is None:
         wrong = Quote("Estimated wrong labels", NOTHING, "nothing can be said of their number; see the notes")
     else:
+        # of the shares: the summaries of older folders hold no numbers by these names
         count, low, high = (round(share * n) for share in (summary["rate"], *summary["rate_interval"]))
         interval = f"90 % interval {low:,} to {high:,} ({HELD})"
         words = f"{summary['rate']:.1%} of {n:,}, from {summary['rate_reason']}; {interval}"

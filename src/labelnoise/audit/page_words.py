@@ -10,11 +10,11 @@ MARGINS = (
 )
 
 HELD = (
-    "held the true number in 91 to 99 % of audits where that is known, in fewer where a model errs a lot: "
+    "held the true number in 91 to 100 % of audits where that is known, in fewer where a model errs a lot: "
     "docs/detection.md"
 )
-"""How often the interval holds what it should, on the reporting seeds of the harness: with noise that is the rule in a
-part of a class, and without."""
+"""How often the interval holds what it should: the least and the largest share of both halves of the harness and of the
+audits with folds."""
 
 CANNOT = (
     ("Wrong labels that are the rule in a part of a class", "The model learns them as if they were right: no label "
