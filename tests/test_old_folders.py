@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,19 +52,23 @@ def contents(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
 
-@pytest.mark.parametrize(("name", "config"), [("simulate", SIMULATE), ("train", TRAIN)])
-def test_a_run_is_read_reused_and_made_again_to_the_same_numbers(old, tmp_path, name, config):
+@pytest.mark.parametrize(("name", "config", "rounding"), [("simulate", SIMULATE, 1e-12), ("train", TRAIN, 1e-6)])
+def test_a_run_is_read_reused_and_made_again_to_the_same_numbers(old, tmp_path, name, config, rounding):
+    """To the rounding of float64, and of float32 where torch trains: other processors sum in another order."""
     assert read_run(old / name).config == config and "Schedule" not in str(read_run(old / name).settings)
     before = contents(old / name)
     assert run_experiment(config, old / name).reused and contents(old / name) == before
     with pytest.raises(InputError, match="holds another one"):
         run_experiment(SimulateRun(seeds=(5,)) if name == "simulate" else TrainRun(data="mnist"), old / name)
     run_experiment(config, tmp_path / "new")
-    assert (tmp_path / "new/samples.npz").read_bytes() == before["samples.npz"]
+    with np.load(tmp_path / "new/samples.npz") as made, np.load(old / name / "samples.npz") as held:
+        assert made.files == held.files
+        for array in made.files:
+            np.testing.assert_allclose(made[array], held[array], rtol=0, atol=rounding, err_msg=array)
     new, before_run = read_run(tmp_path / "new"), read_run(old / name)
     moved = [column for column in new.history if "perturbed" in column or "seconds" in column]
     kept = (run.history.drop(columns=moved) for run in (new, before_run))
-    pd.testing.assert_frame_equal(*kept, rtol=1e-12)  # another engine: equal to rounding
+    pd.testing.assert_frame_equal(*kept, rtol=rounding)  # another engine: equal to rounding
     for part in ("noise", "stages"):
         assert new.summary.get(part) == before_run.summary.get(part)
     verdict = {"reason", "falls", "fall", "fall_error", "paired"}  # of the held-out rule, by the samples since
@@ -72,7 +77,7 @@ def test_a_run_is_read_reused_and_made_again_to_the_same_numbers(old, tmp_path, 
         assert set(old_row) == set(row) - {"fall", "fall_error", "paired"}
         kept, held = ({k: v for k, v in part.items() if k not in left_out} for part in (row, old_row))
         numbers = [name for name, value in held.items() if isinstance(value, float)]
-        assert [kept.pop(name) for name in numbers] == pytest.approx([held.pop(name) for name in numbers], rel=1e-12)
+        assert [kept.pop(name) for name in numbers] == pytest.approx([held.pop(name) for name in numbers], rel=rounding)
         assert kept == held
 
 
