@@ -76,9 +76,8 @@ def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
     """
     every = [contradicted_shares(view) for view in views]
     of_views = np.array([share for share, _ in every])
-    shares = np.nanmean(
-        of_views[:, np.isfinite(of_views).any(axis=0)], axis=0
-    )  # classes of two samples leave parts empty
+    filled = np.isfinite(of_views).any(axis=0)  # classes of two samples leave parts empty
+    shares = np.nanmean(of_views[:, filled], axis=0)
     number = max(count for _, count in every)
     low, middle, high = np.quantile(shares, QUANTILES)
     errs, line = errors_of(shares, OF_ALL)
