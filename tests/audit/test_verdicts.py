@@ -595,6 +595,21 @@ def test_trainings_that_did_not_see_a_sample_have_no_vote_on_it():
     assert np.array_equal(both.held_out, everyone % 3 < 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*are NaN:RuntimeWarning")
+@pytest.mark.parametrize("last", [True, False])
+def test_a_training_that_diverged_at_once_changes_no_verdict(last):
+    """Beside another one; both hold a tenth out, so that views of all samples tell the rate."""
+    recorder, _, held_out = two_stages(held_out=0.1)
+    diverged = ln.Recorder(1000, 4)
+    diverged.update(np.arange(1000), np.full((1000, 4), np.nan), recorder.given)
+    diverged.end_epoch()
+    alone, lost = read_training(recorder, held_out), read_training(diverged, np.roll(held_out, 1))
+    one, both = judge([alone]), judge([alone, lost] if last else [lost, alone])
+    assert one.rates.known and one.rates.rate == both.rates.rate and one.rates.low == both.rates.low
+    for name in ("suggested", "score", "confidence", "flagged"):
+        assert np.array_equal(getattr(one, name), getattr(both, name)), name
+
+
 def test_clean_labels_of_several_trainings_have_factors():
     """Means of three counts: their sum along the diagonal and that of all differ by rounding."""
     for seed in range(20):
