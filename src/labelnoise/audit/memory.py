@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.audit.contradiction import Predictions
-from labelnoise.audit.recorded import LARGEST, RecordedTraining, mean_seen
+from labelnoise.audit.recorded import RecordedTraining, mean_seen
+from labelnoise.record.measures import LARGEST
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -11,14 +11,12 @@ import numpy as np
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.inputs import read_held_out
 from labelnoise.record.means import last_least, mean_known
-from labelnoise.record.measures import LEAST
+from labelnoise.record.measures import LARGEST
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-LARGEST = -float(np.log(LEAST))
-"""A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 SMOOTH = 3
 """Epochs of one mean of the held-out loss."""
 

@@ -18,6 +18,8 @@ Measures = tuple[Array, Array, Array]
 
 LEAST = float(np.finfo(np.float32).tiny)
 """A probability below this counts as this: 0 has no logarithm."""
+LARGEST = -float(np.log(LEAST))
+"""A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 ROUNDING = 0.02
 """By how much the probabilities of a sample may miss 1: bfloat16 with 1,000 classes misses it by 0.004."""
 
