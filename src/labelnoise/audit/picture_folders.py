@@ -32,7 +32,7 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[
             f"{folder} must hold a folder of images for each class, got none ({', '.join(IMAGE_FILES)}); sort the "
             "images by class"
         )
-    pictures, kept, damaged = [], [], []
+    pictures, kept, damaged, deep = [], [], [], 0
     sizes: set[tuple[int, int]] = set()
     for file in files:
         picture = _read(file)
@@ -40,6 +40,8 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[
             damaged.append(str(file.relative_to(folder)))
         else:
             sizes.add(picture.size)
+            if picture.mode.startswith("I;16"):
+                picture, deep = _upper_bits(picture), deep + 1
             pictures.append(picture.resize((SIDE, SIDE)) if max(picture.size) > 2 * SIDE else picture)
             kept.append(file)
     if not pictures:
@@ -48,6 +50,8 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[
     if damaged:
         words = first_few(damaged, most=20)
         notes.append(f"{len(damaged)} of {len(files)} images could not be read and were skipped: {words}")
+    if deep:
+        notes.append(f"{deep} grey images of 16 bits were brought to bytes, by their upper 8 bits")
     if len(sizes) > 1 or max(max(size) for size in sizes) > 2 * SIDE:
         notes.append(f"images of {len(sizes)} sizes were brought to {SIDE} x {SIDE} for the network")
         pictures = [picture.resize((SIDE, SIDE)) for picture in pictures]
@@ -59,7 +63,7 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[
 
 
 def _read(file: Path) -> Any:
-    """A grey or a colour image; None where it cannot be read."""
+    """A grey or a colour image of bytes, or a grey one of 16 bits; None where it cannot be read."""
     try:
         from PIL import Image
     except ImportError:
@@ -68,7 +72,18 @@ def _read(file: Path) -> Any:
         return None
     try:
         with Image.open(file) as image:
+            if image.mode in ("I", "F"):  # of any range
+                return None
+            if image.mode.startswith("I;16"):
+                return image.copy()
             picture = image.convert("RGBA") if image.mode == "P" else image
-            return picture.convert("L" if picture.mode in ("1", "L", "LA", "I;16") else "RGB")
+            return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
     except Exception:  # a damaged image may raise anything
         return None
+
+
+def _upper_bits(picture: Any) -> Any:
+    """A grey image of 16 bits as one of bytes; Pillow's own conversion makes all above 255 white."""
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))

@@ -160,7 +160,8 @@ def read_label_file(path: Path, column: str) -> tuple[Any, str]:
         return load_array(path), path.name
     try:
         if path.suffix.lower() == ".txt":
-            return as_labels(pd.Series(path.read_text().removesuffix("\n").split("\n"), dtype=object)), path.name
+            lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
+            return as_labels(pd.Series(lines, dtype=object)), path.name
         frame = pd.read_csv(path, sep=spelling_of(path).mark, dtype=str, keep_default_na=False)
     except (OSError, ValueError, csv.Error) as error:  # also of an encoding, and of a file without columns
         why = " ".join(f"{error}".split())
