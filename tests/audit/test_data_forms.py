@@ -15,7 +15,7 @@ from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.experiment import AuditRun, _cleaned
 from labelnoise.audit.judging import judge
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.picture_arrays import read_picture_array
+from labelnoise.audit.pictures import read_picture_array
 from labelnoise.audit.recorded import read_training
 from labelnoise.audit.sources import read_source
 from labelnoise.audit.table_files import form_of

@@ -12,7 +12,7 @@ import pandas as pd
 from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
 from labelnoise.audit.labels import check_size
-from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
+from labelnoise.audit.pictures import are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
