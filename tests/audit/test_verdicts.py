@@ -673,11 +673,11 @@ def test_a_class_that_is_predicted_for_want_of_knowledge_is_no_evidence():
         return Basis(predicted, np.zeros(200), predicted, sure, everyone, (), ())
 
     none = learning_of(basis(np.zeros(200, int), np.full(200, 0.9)), given, 2)
-    assert none.errors == pytest.approx(0, abs=1e-9) and none.fitted == pytest.approx(none.chance) == pytest.approx(0.9)
+    assert none.z == pytest.approx(0, abs=1e-9) and none.fitted == pytest.approx(none.chance) == pytest.approx(0.9)
     known = given.copy()
     known[:10] = 1  # sure of the rare class, right in two of three cases
     some = learning_of(basis(known, np.where(known == 1, 0.95, 0.6)), given, 2)
-    assert some.errors > 5 and some.held_out == 200
+    assert some.z > 5 and some.held_out == 200
 
 
 def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():

@@ -95,9 +95,9 @@ def order_doubt(prediction: Int[np.ndarray, "epochs n"], labels: GivenLabels) ->
     total, fits, as_given = counts[moved].sum(), counts[moved, order[moved]].sum(), counts[moved, moved].sum()
     if fits - as_given < max(BETTER * total, ERRORS * np.sqrt(total)):
         return ""
-    found, wanted = (first_few([repr(labels.names[at]) for at in places]) for places in (order, range(k)))
+    likelier, wanted = (first_few([repr(labels.names[at]) for at in places]) for places in (order, range(k)))
     return (
-        f"the columns of the outputs seem to stand in another order than the classes: taken for {found}"
+        f"the columns of the outputs seem to stand in another order than the classes: taken for {likelier}"
         f"{_named(labels, order)} they fit {fits / total:.1%} of the labels, and {as_given / total:.1%} as given, "
         f"where the two differ; they must be in ascending order of the labels, {wanted}: bring them into that order "
         "and audit again"

@@ -95,8 +95,8 @@ def _check_learnable(path: Path, label: str, samples: pd.DataFrame, left_out: Se
         return
     why = [*left_out, *[f"columns of one value, which say nothing: {', '.join(constant)}"] * bool(constant)]
     hint = "" if "--text" in "".join(left_out) else "; for a column of texts give --text"
-    found = "; ".join(why) or "it has no other"
-    raise InputError(f"{path} must have a column to learn from beside {label!r}, got none: {found}{hint}")
+    reason = "; ".join(why) or "it has no other"
+    raise InputError(f"{path} must have a column to learn from beside {label!r}, got none: {reason}{hint}")
 
 
 def _ids(
