@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.audit.encoding import as_numbers, tfidf
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.trainers import encoded, tfidf
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
@@ -136,7 +136,7 @@ def _neighbours(source: AuditSource, verdict: Verdict, at: np.ndarray) -> list[t
         vectors = tfidf(material.samples)
         distances = 1 - (vectors[at] @ vectors.T).toarray()
     else:
-        distances = _distances(encoded(material), at)
+        distances = _distances(as_numbers(material), at)
     distances[np.arange(at.size), at] = np.inf
     neighbours = []
     for row, own in zip(distances, verdict.given[at], strict=True):
