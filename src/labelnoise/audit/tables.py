@@ -18,7 +18,7 @@ from labelnoise.npz import load_array
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LabelledTable:
     """A table of somebody's, its label apart."""
 
     labels: pd.Series[Any]
@@ -32,7 +32,7 @@ class Table:
     """Notes that go before all others, since what was asked for is not what was meant."""
 
 
-def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], identifier: str = "") -> Table:
+def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], identifier: str = "") -> LabelledTable:
     """Read a table, and take its label apart.
 
     Args:
@@ -65,7 +65,7 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], iden
         _check_learnable(path, label, samples, left_out)
     ids, named = _ids(path, frame.drop(columns=[label, *samples]), index, identifier)
     first = _few_names(identifier, ids)
-    return Table(labels, samples, index, ids, (*said, *notes, *left_out, *(() if first else named)), first)
+    return LabelledTable(labels, samples, index, ids, (*said, *notes, *left_out, *(() if first else named)), first)
 
 
 def _check_parts(
