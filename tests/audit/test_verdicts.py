@@ -11,6 +11,7 @@ from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.contradiction import Predictions, contradicted_shares, fifths, surest, wilson
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.experiment import margin_table
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of, undecided_rates
@@ -440,6 +441,22 @@ def test_the_margins_of_trainings_are_averaged_over_those_that_saw_the_sample():
             recorder.end_epoch()
         trainings.append(read_training(recorder))
     assert_close(judge(trainings).margin.astype(float), np.array([[2.5, 1.0, 2.5], [4.0, 2.0, 4.0]]))
+
+
+def test_quantiles_of_margins_are_those_of_the_samples_that_an_epoch_saw(case):
+    """Of the first epoch that none saw, and of later ones that one sample of each part missed; else all at once."""
+    verdict = judge([read_training(case[0], case[2])])
+    whole, margin, parts = margin_table(verdict), verdict.margin.copy(), {"suspects": verdict.flagged}
+    parts["rest"] = ~parts["suspects"]
+    for name, part in parts.items():
+        at = np.quantile(margin[:, part], (0.05, 0.5, 0.95), axis=1)
+        assert np.array_equal(whole[[f"{name}_{word}" for word in ("low", "median", "high")]], at.T)
+        margin[1:, np.flatnonzero(part)[0]] = np.nan
+    margin[0] = np.nan
+    table = margin_table(replace(verdict, margin=margin))
+    assert table.iloc[0, 1:].isna().all() and table.iloc[1:].notna().all(axis=None)
+    suspects = verdict.margin[1, parts["suspects"]][1:]
+    assert table["suspects_median"][1] == pytest.approx(np.median(suspects))
 
 
 def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
