@@ -178,9 +178,19 @@ def _as_counted(score: str, rate: str) -> Callable[[Seen], np.ndarray]:
     return lambda seen: counted(seen, score, rate)
 
 
+def cautious(seen: Seen) -> np.ndarray:
+    """As many as half of the way from the lower end of the audit's interval to its rate, by its score."""
+    rates, flagged = seen.verdict.rates, np.zeros(seen.given.size, dtype=bool)
+    if seen.verdict.flagged.any():
+        order = np.argsort(-audited(seen), kind="stable")
+        flagged[order[: round((rates.low + rates.rate) / 2 * flagged.size)]] = True
+    return flagged
+
+
 DECISIONS: dict[str, Callable[[Seen], np.ndarray]] = {
     "`suspects`, counted": lambda s: s.verdict.flagged,
     "`suspects`, capped": lambda s: s.capped,
+    "`suspects`, half of the way from the lower end": cautious,
     "mean rank, as many as fifths say": _as_counted(MEAN_RANK, "fifths, to the stop"),
     "`suspects`, as many as fifths say": _as_counted(SUSPECTS, "fifths, to the stop"),
     "margin, as many as fifths say": _as_counted(MARGIN, "fifths, to the stop"),
