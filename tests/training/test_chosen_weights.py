@@ -311,3 +311,27 @@ def test_a_run_that_diverges_ends_with_the_chosen_weights_if_there_are_any(tmp_p
     log = fit(last, digits(), config, folder=folders[2])
     assert (log.weights_epoch, log.weights_epochs) == (None, ())  # of no whole epoch
     assert not early.training and not last.training
+
+
+class Masked(nn.Module):
+    """A linear network with a buffer that is infinite, as the mask of an attention is."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.head = nn.Linear(64, 2)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+    def forward(self, images):
+        return self.head(images.flatten(1))
+
+
+@pytest.mark.parametrize("average", [1, 5, "onward", "all"])
+def test_a_buffer_may_be_infinite(average):
+    rule = RunningMean(2) if average == "all" else HeldOutLoss(2)
+    config = TrainConfig(epochs=4, batch_size=100, device="cpu")
+    plain = fit(nn.Sequential(nn.Flatten(), Masked().head), digits(), config, stop=rule, average=average)
+    model = Masked()
+    masked = fit(model, digits(), config, stop=rule, average=average)
+    assert masked.weights_epochs == plain.weights_epochs
+    assert torch.equal(model.head.weight, plain.model[1].weight) and torch.isinf(model.mask[1])

@@ -88,9 +88,9 @@ def is_averaged(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def are_finite(weights: Weights) -> bool:
-    """Whether all weights are finite numbers: those of a training that diverged are not."""
-    return all(bool(torch.isfinite(value).all()) for value in weights.values() if is_averaged(value))
+def are_finite(model: nn.Module) -> bool:
+    """Whether all parameters are finite, as after a divergence they are not; a buffer, such as a mask, need not be."""
+    return all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
 
 
 def are_alike(weights: Weights, own: Weights) -> bool:

@@ -198,7 +198,7 @@ def train_epoch(run: TrainingState) -> str:
         run.epoch -= 1
         step = run.epoch * len(batches(len(order), run.config.batch_size)) + bad
         return describe_divergence(f"at epoch {run.epoch + 1}, batch {bad} (step {step})", run.config, step == 1)
-    finite = all(bool(torch.isfinite(weight).all()) for weight in run.model.parameters())
+    finite = averaging.are_finite(run.model)
     if finite and run.is_recorded:
         logits, test_logits = _eval_logits(run)
         finite = bool(torch.isfinite(logits).all())
