@@ -77,6 +77,7 @@ class RunFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write `checksums.json` of all that stays, and `summary.json`: from here on the run is finished."""
+        delete(self.path / "summary.json")  # of a run that is finished anew: it has other checksums
         kind, content = find_kind(self.config["command"]), sealed_json(summary)
         patterns = ("config.json", *kind.results, *kind.checked)
         files = sorted(file for pattern in patterns for file in self.path.glob(pattern))
