@@ -237,7 +237,9 @@ def sweep(
         InputError: the folder holds another run, or a setting is refused.
     """
     config, how = _read(config)
-    how = Execution(workers or how.workers, scheduler or how.scheduler, yes or how.yes)
+    how = Execution(
+        how.workers if workers is None else workers, how.scheduler if scheduler is None else scheduler, yes or how.yes
+    )
     outcome, dataset = _run(config, out, overwrite, progress, how)
     if dataset is None:
         from labelnoise.sweeps.dataset import FILE, read_dataset
