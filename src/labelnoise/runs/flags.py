@@ -48,7 +48,7 @@ def _cut(
     usage = f"{program} RUN [FLAGS]" if takes else None
     parser = argparse.ArgumentParser(program, usage, about, exit_on_error=False, allow_abbrev=False)
     if takes:
-        parser.add_argument("RUN", nargs="?", default="", help=takes)
+        parser.add_argument("RUN", nargs="?", default="", type=_reader(setting_type(str)), help=takes)
     for flag in flags:
         parser.add_argument(f"--{flag.name}", default=argparse.SUPPRESS, dest=flag.name, **_options(flag))
     try:
@@ -105,10 +105,11 @@ def _reader(taken: SettingType) -> Callable[[str], Any]:
     """What argparse reads a value with: it shows an error of its own kind alone as it is."""
 
     def read(text: str) -> Any:
+        word = text.strip() if _is_negative(text.strip()) else text  # without the space of `_cut`
         try:
-            return taken.cut(text)
+            return taken.cut(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {taken.written}, got {text.strip()!r}") from None
+            raise argparse.ArgumentTypeError(f"must be {taken.written}, got {word!r}") from None
 
     return read
 
