@@ -58,7 +58,9 @@ QUICK = TrainConfig(epochs=1, device="cpu")
         ({"data": replace(digits(), x_train=np.full((250, 64), np.nan))}, "`data.x_train` must hold finite numbers"),
         ({"data": table(), "config": TrainConfig(augment=True)}, r"`augment` shifts images .*shape \(250, 3\); leave"),
         ({"data": table()}, r"`model` must take samples \(3,\), but fails: .*; its first layer must take 3 features"),
-        ({"folder": 3}, "`folder` must be a path or None, got 3"),
+        ({"folder": 3}, "`folder` must be a path, got 3"),
+        ({"folder": ""}, "`folder` must be a path, got ''; write one like 'folder/name'"),
+        ({"folder": "a\0b"}, "`folder` must be a path, got 'a.x00b'"),
         ({"progress": 3}, "`progress` must be a function or None, got 3"),
     ],
 )

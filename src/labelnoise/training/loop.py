@@ -6,7 +6,6 @@ and held-out samples are measured with the same weights.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 
 from labelnoise.arrays import stream, torch_stream
 from labelnoise.devices import repeatable
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_path
 from labelnoise.images.data import Data
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
@@ -84,8 +83,8 @@ def fit(
             run, or one that cannot be written.
     """
     config = TrainConfig() if config is None else config
-    if folder is not None and not isinstance(folder, str | os.PathLike):
-        raise InputError(f"`folder` must be a path or None, got {folder!r}; use for example 'runs/digits'")
+    if folder is not None:
+        check_path("folder", folder)
     if progress is not None and not callable(progress):
         raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
     check_average(average)
