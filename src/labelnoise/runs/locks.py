@@ -57,7 +57,8 @@ def lock_run(path: Path, doing: str) -> Iterator[None]:
 
 def sweep(path: Path) -> None:
     """Delete what a killed writer left half-written or half-deleted in a run directory."""
-    for left in [*path.glob(".*.tmp"), *path.glob("*/.*.tmp")]:
+    inside = [left for left in path.glob("*/.*.tmp") if not (left.parent / LOCK).exists()]  # else it is in the making
+    for left in [*path.glob(".*.tmp"), *inside]:
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 
