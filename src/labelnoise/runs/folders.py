@@ -162,8 +162,7 @@ def open_run(path: str | Path | None, config: Experiment, overwrite: bool = Fals
 
 def _content(config: Experiment) -> dict[str, Any]:
     """What `config.json` holds of a run of this config."""
-    kind = all_kinds().get(config.command)
-    inputs = kind.inputs(config) if kind else {}
+    inputs = find_kind(config.command).inputs(config)
     return {
         "schema": SCHEMA,
         "command": config.command,

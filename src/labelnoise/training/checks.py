@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, described
@@ -86,12 +87,8 @@ def _check_weights(model: nn.Module, config: TrainConfig) -> None:
             f"`model` must have weights to train, got {len(weights)} that are all frozen; call "
             "model.requires_grad_(True) on it or on its last layer"
         )
-    if config.batch_size == 1 and any(isinstance(layer, BATCH_NORMS) for layer in model.modules()):
+    if config.batch_size == 1 and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
         raise InputError("`batch_size` must be 2 or more for batch norm, got 1; use for example 32")
-
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-"""Layers that cannot be trained on a batch of one image."""
 
 
 def _first_outputs(model: nn.Module, data: Data, device: str) -> Any:

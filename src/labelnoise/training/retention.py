@@ -44,12 +44,6 @@ def tidy(run: TrainingState, folder: Path) -> None:
     checkpoints.keep_weights(folder, needed_epochs(run, ended=True))
 
 
-def wanted_epochs(run: TrainingState) -> set[int]:
-    """Epochs whose weights may belong to the average that a stopped run returns; none for a run of all epochs."""
-    recorded = run.recorded_epochs
-    return {recorded[at] for at in averaging.wanted(run.watch, run.average)} if run.watch else set()
-
-
 def chosen_epochs(run: TrainingState) -> tuple[int | None, list[int]]:
     """The epoch that the rule chose, and those of the average around it; None and none without a record or a rule."""
     stop = run.watch.stop if run.watch else None
@@ -71,6 +65,8 @@ def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
         needed.add(recorded[held_out.chosen])
     if chosen is not None:
         needed.add(chosen)
-    if not ended:
-        return needed | set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
-    return needed if isinstance(run.average, str) else needed | set(around)  # by a word, a sum is kept, not each
+    if ended:
+        return needed if isinstance(run.average, str) else needed | set(around)  # by a word, a sum is kept, not each
+    if run.watch:
+        needed |= {recorded[at] for at in averaging.wanted(run.watch, run.average)}
+    return needed | set(recorded[-HeldOut.smooth :])

@@ -239,7 +239,7 @@ class TrainingState:
             "columns": list(COLUMNS),
             "settings": settings_of(self.config),
             "network": checkpoints.shapes_of(self.model.state_dict()),
-            "data": [zlib.crc32(array.tobytes()) for array in arrays],
+            "data": [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays],
         }
 
 
