@@ -79,6 +79,14 @@ def test_a_folder_is_made_and_one_that_cannot_be_made_is_refused(tmp_path):
         fit(linear(), digits(), QUICK, folder=tmp_path / "file/run")
 
 
+def test_what_a_killed_training_left_half_written_is_deleted_by_the_next(tmp_path):
+    half = tmp_path / "run/checkpoints/.epoch-0001.pt.1.tmp"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half of it")
+    fit(linear(), digits(), QUICK, folder=tmp_path / "run")
+    assert not half.exists()
+
+
 def test_no_config_is_the_default():
     log = fit(linear(), digits(), None, progress=lambda *done: None, stop=True)
     assert log.config == TrainConfig()

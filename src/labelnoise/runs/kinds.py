@@ -112,7 +112,7 @@ def describe_commands() -> dict[str, str]:
     """Return the help of each kind's command, read off the source of the rooms: to load them takes a second."""
     commands = {}
     for source in _experiments().values():
-        body = ast.parse(source.read_text()).body
+        body = ast.parse(source.read_bytes()).body
         for config in (node for node in body if isinstance(node, ast.ClassDef)):
             for line in config.body:
                 if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "command" and line.value:
