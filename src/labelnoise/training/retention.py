@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labelnoise.errors import InputError
 from labelnoise.record.stopping import HeldOut
-from labelnoise.runs.locks import sweep
+from labelnoise.runs.locks import delete_leftovers
 from labelnoise.training import averaging, checkpoints
 from labelnoise.training.state import TrainingState
 
@@ -17,7 +17,7 @@ def resume(run: TrainingState, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} could not be made ({error.strerror}); choose another folder") from None
-    sweep(folder / checkpoints.FOLDER)
+    delete_leftovers(folder / checkpoints.FOLDER)
     state = checkpoints.read_state(folder)
     if state:
         run.load_state_dict(state, folder)
