@@ -112,7 +112,7 @@ class MeanSoFar:
         """The mean up to a record, with it."""
 
     def take(self, weights: Weights, watch: Watch) -> None:
-        """Let the weights into the mean; what is no floating-point tensor is taken from the last."""
+        """Let the weights into the mean: (records * mean + weights) / (records + 1); a count is that of the last."""
         new, seen = copy_of(weights), self.records
         if seen:
             for name, value in new.items():
