@@ -76,6 +76,7 @@ def test_the_help_says_what_a_flag_is_and_its_default(capsys):
         (["--steps", "1", "x"], "`--steps` must be a whole number, got 'x'"),
         (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
         (["b"], "`try` takes flags only, got 'b'"),
+        (["-5"], "`try` has no flag '-5'; choose one of"),
         (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
         (["--rate", "1", "--rate=1"], "`--rate` was given twice; keep one of them"),
         (["--deep", "--no-deep"], "`--deep` was given twice; keep one of them"),

@@ -57,6 +57,7 @@ def _cut(
     except argparse.ArgumentError as error:
         raise InputError(f"`{error.argument_name}` {error.message}; see {program} --help") from None
     command = program.split()[-1]
+    rest = [word.strip() for word in rest]
     if rest and rest[0].startswith("-"):
         near = did_you_mean(rest[0].lstrip("-").split("=")[0], [flag.name for flag in flags])
         raise InputError(f"`{command}` has no flag {rest[0]!r}{near}")
