@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import labelnoise as ln
-from labelnoise.audit import trainers
+from labelnoise.audit import encoding, trainers
 from labelnoise.audit.materials import read_material
 
 NOISE = {
@@ -88,7 +88,7 @@ def same_model(samples: object) -> tuple[object, object]:
     if material.kind == "text":
         passes = trainers.PASSES["text"]
         linear = SGDClassifier(loss="log_loss", alpha=1e-4, max_iter=passes, tol=None, random_state=0)
-        return linear, trainers.tfidf(material.samples)
+        return linear, encoding.tfidf(material.samples)
     network = MLPClassifier((64,), batch_size=200, max_iter=trainers.PASSES["dear"], random_state=0)
     return make_pipeline(StandardScaler(), network), material.samples
 

@@ -104,7 +104,7 @@ def _decisions(root: Path, out: Path) -> None:
                 learning = learning_of(pool([training]), seen.given, training.n_classes)
                 decided += verdict.rates.known
                 warned += verdict.rates.known and bool(learning.doubt(verdict.rates.rate))
-                errors.append(f"{learning.errors:.1f}")
+                errors.append(f"{learning.z:.1f}")
             cells = [data, f"{kind}, {noise}", len(SEEDS), decided, warned, " ".join(errors)]
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 

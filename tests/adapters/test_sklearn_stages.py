@@ -124,6 +124,13 @@ def test_pipelines_are_fitted_without_the_held_out_samples(passes):
     assert (recorder.prediction[-1] == pipeline.predict(frame)).all()
 
 
+def test_a_pipeline_of_the_classifier_alone_is_the_classifier():
+    X, y = table(2)
+    alone, wrapped = (SGDClassifier(loss="log_loss", random_state=0) for _ in range(2))
+    one, other = record_passes(alone, X, y, 2), record_passes(make_pipeline(wrapped), X, y, 2)
+    assert np.array_equal(one.margin, other.margin)
+
+
 def test_a_class_that_is_only_held_out_has_the_least_probability():
     X, y = table(3)
     recorder = record_stages(STAGED["histogram"](), X, y, held_out=y == 2)

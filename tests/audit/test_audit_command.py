@@ -122,7 +122,7 @@ def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
     from PIL import Image
 
     monkeypatch.setattr("labelnoise.audit.trainers.EPOCHS", 3)
-    monkeypatch.setattr("labelnoise.audit.picture_folders.SIDE", 8)
+    monkeypatch.setattr("labelnoise.audit.pictures.SIDE", 8)
     rng = np.random.default_rng(0)
     for k, name in enumerate(("dark", "light")):
         (here / "images" / name).mkdir(parents=True)

@@ -172,7 +172,7 @@ def test_few_images_come_in_small_batches(monkeypatch, n, batch):
     material, labels = read_material(np.zeros((n, 4, 4), np.uint8)), read_labels("y", np.arange(n) % 2)
     trainer, configs = find_trainer(material, labels, None), []
 
-    def fit(network, data, config, held_out):
+    def fit(network, data, config, **_):
         configs.append(config)
         raise ln.InputError("no training is needed")
 

@@ -15,10 +15,11 @@ from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.experiment import AuditRun, _cleaned
 from labelnoise.audit.judging import judge
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.picture_arrays import read_picture_array
+from labelnoise.audit.pictures import read_picture_array
 from labelnoise.audit.recorded import read_training
 from labelnoise.audit.sources import read_source
 from labelnoise.audit.table_files import form_of
+from labelnoise.audit.tables import read_label_file
 from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
 
@@ -135,6 +136,36 @@ def test_a_pipe_among_the_images_is_listed_as_one_that_cannot_be_read(here, monk
     source = read_source(AuditRun(data="photos"))
     assert source.notes == ("2 of 42 images could not be read and were skipped: a/x.png, b/y.png",)
     assert len(source.images) == N and "x.png" not in opened and "0.png" in opened
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_labels_a_line_are_read_with_a_mark_of_utf_8_or_without(here, mark):
+    (here / "y.txt").write_text(mark + "katze\nhündin\n" * 20, encoding="utf-8")
+    assert list(read_label_file(here / "y.txt", "")[0]) == ["katze", "hündin"] * 20
+
+
+@pytest.mark.parametrize("form", [list, lambda texts: np.array(texts, dtype=object)], ids=["list", "array"])
+def test_the_first_of_some_texts_may_be_missing(form):
+    material = read_material(form([None, *(f"text {at}" for at in range(N))]))
+    assert material.kind == "text" and material.notes[0].endswith("nothing but their class: 1")
+
+
+@pytest.mark.parametrize("form", [".png", ".tif"])
+def test_grey_images_of_16_bits_keep_their_greys(here, form):
+    """Brought to bytes by Pillow itself, all above 255 of 65,535 would be white."""
+    from PIL import Image
+
+    for at, image in enumerate(GREY[:, 0]):
+        folder = here / "scans" / "ab"[CLASS[at]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.astype(np.uint16) * 256 + 77).save(folder / f"{at:02}{form}")
+    Image.fromarray(GREY[0, 0] / np.float32(255)).save("scans/a/float.tif")
+    source = read_source(AuditRun(data="scans"))
+    np.testing.assert_array_equal(source.images, GREY[np.argsort(CLASS, kind="stable")])
+    assert source.notes == (
+        "1 of 41 images could not be read and were skipped: a/float.tif",
+        "40 grey images of 16 bits were brought to bytes, by their upper 8 bits",
+    )
 
 
 def made(here, **settings):

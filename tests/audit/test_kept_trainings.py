@@ -1,5 +1,7 @@
 """An audit of several trainings that is interrupted goes on with those that it lacks, and ends with the same bytes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from helpers import contents, killed
 from labelnoise.audit import trainers
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.runs import folders
+from labelnoise.training import loop
 from test_auditor import flipped, table
 
 CONFIG = AuditRun(data="people.csv", label="label", folds=2, self_test=True, top=3)
@@ -30,7 +33,7 @@ def trained(monkeypatch):
 
     def counting(material, labels):
         train = boosting(material, labels)
-        return lambda mask, seed: [seeds.append(seed), train(mask, seed)][1]
+        return lambda mask, seed, *_: [seeds.append(seed), train(mask, seed)][1]
 
     monkeypatch.setattr(trainers, "_boosting", counting)
     return seeds
@@ -120,6 +123,55 @@ def test_what_is_refused_before_a_training_ends_leaves_no_trace(here, monkeypatc
     assert not (here / "out").exists()
 
 
+@pytest.fixture
+def images(here, monkeypatch):
+    """An audit of twenty images by two trainings of four epochs, a state after each."""
+    monkeypatch.setattr(trainers, "EPOCHS", 4)
+    monkeypatch.setattr(trainers, "CHECKPOINT", 1)
+    y = np.arange(20) % 2
+    x = np.random.default_rng(0).normal(0.2 + 0.5 * y[:, None, None], 0.1, (20, 6, 6)).clip(0, 1)
+    np.savez("images.npz", x=x, y=np.where(np.arange(20) < 3, 1 - y, y))
+    return AuditRun(data="images.npz", folds=2, top=3)
+
+
+def test_a_training_of_a_network_goes_on_from_its_last_state_and_tells_of_its_epochs(here, images):
+    epochs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: epochs.append(1) or 0.0))  # three times each
+        said = []
+        ln.run_experiment(images, "whole", progress=lambda *at: said.append(at))
+        first, second = ([(k, 8) for k in part] for part in (range(1, 5), range(5, 9)))
+        assert said == [*first, (1, 2, "training 1 of 2"), *second, (2, 2, "training 2 of 2")]
+        assert len(epochs) == 3 * 8
+        for count, left in ((2, 6), (4, 4), (7, 2)):
+            with pytest.raises(Stopped):
+                ln.run_experiment(images, f"cut-{count}", progress=stop_after(count))
+            epochs.clear()
+            ln.run_experiment(images, f"cut-{count}")
+            assert len(epochs) == 3 * left and contents(f"cut-{count}") == contents("whole")
+
+
+def test_a_state_of_another_version_is_not_gone_on_from(here, images, monkeypatch):
+    with pytest.raises(Stopped):
+        ln.run_experiment(images, "out", progress=stop_after(2))
+    monkeypatch.setattr(folders, "git_commit", lambda: "1" * 40)
+    said = []
+    ln.run_experiment(images, "out", progress=lambda *at: said.append(at))
+    assert said[0] == (1, 8) and [path.name for path in (here / "out").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_change_of_a_state_is_made_good(here, images):
+    ln.run_experiment(images, "whole")
+    moves = killed(lambda: ln.run_experiment(images, "count"), here)
+    kept = [at for at, move in enumerate(moves, 1) if "checkpoints" in move]
+    assert len(kept) > 40
+    for at in kept[::9]:
+        killed(lambda at=at: ln.run_experiment(images, f"killed-{at}"), here, at)
+        ln.run_experiment(images, f"killed-{at}")
+        assert contents(f"killed-{at}") == contents("whole"), moves[at - 1]
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_change_of_the_records_costs_no_more_than_a_training(here):
     config = AuditRun(data="people.csv", label="label", folds=2, top=3)
@@ -142,7 +194,7 @@ def test_a_record_that_was_kept_says_what_it_said(here):
     rng = np.random.default_rng(0)
     labels, mask = GivenLabels(np.arange(3), np.arange(30) % 3), np.arange(30) % 5 == 0
 
-    def train():
+    def train(folder):
         recorder = ln.Recorder(30, 4, held_out=mask)  # a network may have more outputs than there are classes
         for _ in range(3):
             recorder.update(np.arange(30), rng.normal(size=(30, 4)), labels.positions)

@@ -84,7 +84,7 @@ def test_the_command_and_the_page_say_what_was_planted(tmp_path, monkeypatch, ca
     assert test["planted"] == 10 and test["text"] in capsys.readouterr().out
     page = ln.write_report("out").read_text()
     assert "Planted flips found" in page and page.count("an optimistic bound") == 2
-    assert f"{test['flagged']} of 10 labels flipped on purpose were flagged" in page
+    assert f">of 10 labels that were flipped on purpose {test['flagged']} (" in page
     assert not any(name.startswith("trainings") for name in contents("out"))
     assert main("audit people.csv --label label --folds 1 --out plain".split()) == 0
     assert "self_test" not in read_run("plain").summary and "Planted" not in ln.write_report("plain").read_text()

@@ -11,6 +11,7 @@ from helpers import assert_close
 from labelnoise.audit.chances import chances_of, confidence
 from labelnoise.audit.contradiction import Predictions, contradicted_shares, fifths, surest, wilson
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.experiment import margin_table
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
 from labelnoise.audit.learning import learning_of, undecided_rates
@@ -442,6 +443,22 @@ def test_the_margins_of_trainings_are_averaged_over_those_that_saw_the_sample():
     assert_close(judge(trainings).margin.astype(float), np.array([[2.5, 1.0, 2.5], [4.0, 2.0, 4.0]]))
 
 
+def test_quantiles_of_margins_are_those_of_the_samples_that_an_epoch_saw(case):
+    """Of the first epoch that none saw, and of later ones that one sample of each part missed; else all at once."""
+    verdict = judge([read_training(case[0], case[2])])
+    whole, margin, parts = margin_table(verdict), verdict.margin.copy(), {"suspects": verdict.flagged}
+    parts["rest"] = ~parts["suspects"]
+    for name, part in parts.items():
+        at = np.quantile(margin[:, part], (0.05, 0.5, 0.95), axis=1)
+        assert np.array_equal(whole[[f"{name}_{word}" for word in ("low", "median", "high")]], at.T)
+        margin[1:, np.flatnonzero(part)[0]] = np.nan
+    margin[0] = np.nan
+    table = margin_table(replace(verdict, margin=margin))
+    assert table.iloc[0, 1:].isna().all() and table.iloc[1:].notna().all(axis=None)
+    suspects = verdict.margin[1, parts["suspects"]][1:]
+    assert table["suspects_median"][1] == pytest.approx(np.median(suspects))
+
+
 def test_the_prediction_is_that_of_a_training_which_held_the_sample_out():
     recorder = ln.Recorder(2, 2)
     recorder.update([0, 1], [[2.0, 0.0], [2.0, 0.0]], [0, 0])
@@ -595,6 +612,21 @@ def test_trainings_that_did_not_see_a_sample_have_no_vote_on_it():
     assert np.array_equal(both.held_out, everyone % 3 < 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*are NaN:RuntimeWarning")
+@pytest.mark.parametrize("last", [True, False])
+def test_a_training_that_diverged_at_once_changes_no_verdict(last):
+    """Beside another one; both hold a tenth out, so that views of all samples tell the rate."""
+    recorder, _, held_out = two_stages(held_out=0.1)
+    diverged = ln.Recorder(1000, 4)
+    diverged.update(np.arange(1000), np.full((1000, 4), np.nan), recorder.given)
+    diverged.end_epoch()
+    alone, lost = read_training(recorder, held_out), read_training(diverged, np.roll(held_out, 1))
+    one, both = judge([alone]), judge([alone, lost] if last else [lost, alone])
+    assert one.rates.known and one.rates.rate == both.rates.rate and one.rates.low == both.rates.low
+    for name in ("suggested", "score", "confidence", "flagged"):
+        assert np.array_equal(getattr(one, name), getattr(both, name)), name
+
+
 def test_clean_labels_of_several_trainings_have_factors():
     """Means of three counts: their sum along the diagonal and that of all differ by rounding."""
     for seed in range(20):
@@ -658,11 +690,11 @@ def test_a_class_that_is_predicted_for_want_of_knowledge_is_no_evidence():
         return Basis(predicted, np.zeros(200), predicted, sure, everyone, (), ())
 
     none = learning_of(basis(np.zeros(200, int), np.full(200, 0.9)), given, 2)
-    assert none.errors == pytest.approx(0, abs=1e-9) and none.fitted == pytest.approx(none.chance) == pytest.approx(0.9)
+    assert none.z == pytest.approx(0, abs=1e-9) and none.fitted == pytest.approx(none.chance) == pytest.approx(0.9)
     known = given.copy()
     known[:10] = 1  # sure of the rare class, right in two of three cases
     some = learning_of(basis(known, np.where(known == 1, 0.95, 0.6)), given, 2)
-    assert some.errors > 5 and some.held_out == 200
+    assert some.z > 5 and some.held_out == 200
 
 
 def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():

@@ -70,14 +70,14 @@ def test_probabilities_that_are_not_numbers_are_recorded_as_such(form):
 @pytest.mark.parametrize(
     ("proba", "message"),
     [
-        ([[1.5, -0.5], [0.5, 0.5]], r"`proba` must lie in \[0, 1\], got 1.5; give logits to `update`"),
-        ([[0.5, 0.5], [1, -1e-3]], r"`proba` must lie in \[0, 1\], got -0.001"),
-        ([[0.5, 0.5], [0.5, 0.4]], "`proba` must sum to 1 in each row, got 0.9"),
-        ([[0.0, 0.0], [0.5, 0.5]], "`proba` must sum to 1 in each row, got 0"),
+        ([[1.5, -0.5], [0.5, 0.5]], r"`proba` must hold probabilities in \[0, 1\], got 1.5; give one a class"),
+        ([[0.5, 0.5], [1, -1e-3]], r"`proba` must hold probabilities in \[0, 1\], got -0.001"),
+        ([[0.5, 0.5], [0.5, 0.4]], "`proba` must hold probabilities that sum to 1 for each sample, got 0.9"),
+        ([[0.0, 0.0], [0.5, 0.5]], "`proba` must hold probabilities that sum to 1 for each sample, got 0"),
         ([[True, False], [True, False]], "`proba` must be real numbers, got"),
         (["a", "b"], "`proba` must be real numbers, got"),
         ([[0.2, 0.3, 0.5]] * 2, r"`proba` must have shape \(batch, 2\), got \(2, 3\)"),
-        ([0.5, 1.5], r"`proba` must lie in \[0, 1\], got (1.5|-0.5)"),
+        ([0.5, 1.5], r"`proba` must hold probabilities in \[0, 1\], got (1.5|-0.5)"),
     ],
 )
 def test_what_is_no_probability_is_refused_whole(form, proba, message):

@@ -8,7 +8,9 @@ import pytest
 from helpers import assert_close
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
+from labelnoise.record.stop_rules import HeldOutLoss
 from labelnoise.record.sums import Choice, LeastLoss
+from labelnoise.record.watching import find_stop
 
 N, K, OUT = 40, 4, np.arange(40) % 4 == 1
 
@@ -149,6 +151,32 @@ def test_the_held_out_loss_of_all_processes_decides():
         recorder.end_epoch(held_out_loss="low")
     recorder.end_epoch()  # the epoch is still there; no held-out sample was seen, so its loss is not known
     assert recorder.sums.stop == 1 and recorder.epochs == 6
+
+
+@pytest.mark.parametrize("mask", [-np.inf, -1e30])
+def test_a_masked_label_moves_no_stop(mask):
+    """Of two held-out samples, whose loss is 1e30 or infinite: neither of the sums, nor of a rule on the record."""
+    rng, index, given = np.random.default_rng(0), np.arange(200), np.arange(200) % 2
+    stops = []
+    for masked in ([], [0, 4]):
+        recorder = Recorder(200, 2, held_out=index % 4 == 0)
+        for epoch in range(9):
+            logits = rng.normal(size=(200, 2)) / 9
+            logits[index, given] += 3 - abs(epoch - 4)
+            logits[masked, given[masked]] = mask
+            recorder.update(index, logits, given)
+            recorder.end_epoch()
+        stops += [recorder.sums.stop, find_stop(HeldOutLoss(), recorder).chosen]
+    assert stops == [4] * 4
+
+
+@pytest.mark.filterwarnings("ignore:.*are NaN:RuntimeWarning")
+def test_an_epoch_of_nan_is_no_stop():
+    recorder = Recorder(2, 2, held_out=[False, True], history=False)
+    for lost in (False, False, True, True):
+        recorder.update([0, 1], np.full((2, 2), np.nan) if lost else [[1.0, 0], [0.0, 0]], [0, 0])
+        recorder.end_epoch()
+    assert recorder.sums.stop == 1
 
 
 @pytest.mark.parametrize(

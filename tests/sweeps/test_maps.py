@@ -1,5 +1,7 @@
 """What the maps show: numbers of each cell, lines of equal theory, cuts, and which cells have no number."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from matplotlib.contour import ContourSet
@@ -8,10 +10,10 @@ from helpers import assert_close
 from labelnoise.runs.places import read_settings
 from labelnoise.sweeps.axes import edges, side_of
 from labelnoise.sweeps.chunks import Store
+from labelnoise.sweeps.contours import words_of_level
 from labelnoise.sweeps.dataset import grid_dataset
 from labelnoise.sweeps.execution import Execution, Work, workers_of
 from labelnoise.sweeps.experiment import SweepRun
-from labelnoise.sweeps.figures import words_of_level
 from labelnoise.sweeps.grid import words_of
 from labelnoise.sweeps.page import pictures_of
 from labelnoise.sweeps.quantities import (
@@ -186,6 +188,19 @@ def test_every_line_of_theory_bears_its_value_and_is_named_below(signal, tmp_pat
                 assert 16 * mu**power / d == pytest.approx(10**level, rel=0.05 if signal[0] == 1 else 0.2)
             at, ends = panel.transData.transform(path.vertices), np.flatnonzero(path.codes == path.MOVETO)[1:]
             assert (np.linalg.norm(at[ends] - at[ends - 1], axis=1) < 35).all()  # pixels: its label, not more
+
+
+def test_the_values_on_lines_of_theory_do_not_cover_each_other(tmp_path):
+    grid = {"mu_norm": np.linspace(0.1, 10, 12).tolist(), "d": np.linspace(100, 1_100, 11).tolist()}
+    shown, _ = pictures(tmp_path, grid, n=20, steps=2, seeds=1, test_draws=20)
+    figure = shown["errors"].draw()
+    drawn = [
+        one for panel in figure.axes for one in panel.collections if isinstance(one, ContourSet) and one.labelTexts
+    ]
+    boxes = [text.get_window_extent() for one in drawn[:2] for text in one.labelTexts]
+    assert len(boxes) > 6
+    for first, second in combinations(boxes, 2):
+        assert not first.overlaps(second)
 
 
 def test_levels_edges_and_intervals():

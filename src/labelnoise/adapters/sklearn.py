@@ -55,10 +55,10 @@ def record_stages(
     _check_method(model, "staged_predict_proba", "record_passes for models with `partial_fit`")
     labels, classes, trained = _checked(X, y, held_out)
     model.fit(rows_of(X, trained), classes[labels[trained]])
-    last, inputs = last_step(model), _prepared(model, X)
+    last, before = last_step(model), _steps_before(model)
     recorder = Recorder(len(labels), len(classes), held_out=held_out, history=history)
     everyone, columns = np.arange(len(labels)), np.searchsorted(classes, last.classes_)
-    for probabilities in last.staged_predict_proba(inputs):
+    for probabilities in last.staged_predict_proba(before.transform(X) if before else X):
         recorder.update_proba(everyone, _of_all_classes(probabilities, columns, len(classes)), labels)
         recorder.end_epoch()
     return recorder
@@ -94,10 +94,9 @@ def record_passes(
     _check_method(model, "partial_fit", "record_stages for models with `staged_predict_proba`")
     check_integer("passes", passes, 1, 20)
     labels, classes, trained = _checked(X, y, held_out)
-    rows, given, last = rows_of(X, trained), classes[labels[trained]], last_step(model)
-    if last is not model:
-        rows = model[:-1].fit_transform(rows, given)
-    inputs = _prepared(model, X)
+    rows, given, inputs, last = rows_of(X, trained), classes[labels[trained]], X, last_step(model)
+    if before := _steps_before(model):
+        rows, inputs = before.fit_transform(rows, given), before.transform(X)
     recorder = Recorder(len(labels), len(classes), held_out=held_out, history=history)
     size = max(1, CHUNK // len(classes))
     for _ in range(passes):
@@ -114,9 +113,9 @@ def last_step(model: Any) -> Any:
     return model[-1] if hasattr(model, "steps") else model
 
 
-def _prepared(model: Any, X: Any) -> Any:
-    """What the classifier itself sees of X: the output of a pipeline's steps before it."""
-    return model[:-1].transform(X) if hasattr(model, "steps") and len(model.steps) > 1 else X
+def _steps_before(model: Any) -> Any:
+    """A pipeline without its last step, which is the classifier; None where nothing is left."""
+    return model[:-1] if len(getattr(model, "steps", ())) > 1 else None
 
 
 def _check_method(model: Any, method: str, remedy: str) -> None:

@@ -56,15 +56,14 @@ class Stopping:
     Args:
         model: the network that is trained.
         recorder: of its training, from the first epoch on.
-        rule: says where to stop.
+        rule: says where to stop; `check_rule` has looked at it.
         average: of which epochs the weights are averaged, as in `KeptWeights`.
 
     Raises:
-        InputError: as `check_rule`, or a recorder that holds epochs of which the rule has not seen the weights.
+        InputError: a recorder that holds epochs of which the rule has not seen the weights.
     """
 
     def __init__(self, model: nn.Module, recorder: Recorder, rule: StopRule, average: Average) -> None:
-        check_rule(rule, average, recorder)
         if recorder.epochs:
             raise InputError(
                 f"`recorder` must have no epochs when a rule begins, got {recorder.epochs}; make a new one, or go on "

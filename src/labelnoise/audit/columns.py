@@ -171,13 +171,13 @@ def as_dates(column: pd.Series[Any]) -> tuple[pd.Series[Any], str] | None:
         return None
     day_first = bool(parts) and (days[0] or (not days[1] and all(part[1] == "." for part in parts)))
     spelt = texts.where(dates)
-    found = pd.to_datetime(spelt, dayfirst=day_first, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
-    dates = found.notna().to_numpy()
+    times = pd.to_datetime(spelt, dayfirst=day_first, utc=True, format="mixed", errors="coerce").dt.tz_localize(None)
+    dates = times.notna().to_numpy()
     if dates.mean() < NEARLY_ALL:
         return None
-    times = np.full(len(column), np.datetime64("NaT", "us"))
-    times[known] = found.to_numpy(dtype="datetime64[us]")
-    return pd.Series(times, column.index), _others(texts, dates)
+    every = np.full(len(column), np.datetime64("NaT", "us"))
+    every[known] = times.to_numpy(dtype="datetime64[us]")
+    return pd.Series(every, column.index), _others(texts, dates)
 
 
 def as_numbers(column: pd.Series[Any]) -> tuple[np.ndarray, str] | None:

@@ -192,15 +192,13 @@ QUANTILES = {"low": 0.05, "median": 0.5, "high": 0.95}
 
 
 def margin_table(verdict: Verdict) -> pd.DataFrame:
-    """Return a row an epoch: quantiles of the mean margin of the suspects and of the rest."""
+    """Return a row an epoch: quantiles of the mean margin of the suspects and of the rest, those seen in it."""
     table: dict[str, Any] = {"epoch": np.arange(1, len(verdict.margin) + 1)}
     for name, members in (("suspects", verdict.flagged), ("rest", ~verdict.flagged)):
         values = verdict.margin[:, members & (verdict.given >= 0)]
-        known = values[:, np.isfinite(values).all(axis=0)]
-        rows = (
-            np.quantile(known, tuple(QUANTILES.values()), axis=1) if known.size else np.full((3, len(values)), np.nan)
-        )
-        table.update({f"{name}_{word}": row for word, row in zip(QUANTILES, rows, strict=True)})
+        seen = (row[np.isfinite(row)] for row in values)
+        rows = [np.quantile(row, tuple(QUANTILES.values())) if row.size else np.full(3, np.nan) for row in seen]
+        table.update({f"{name}_{word}": column for word, column in zip(QUANTILES, np.transpose(rows), strict=True)})
     return pd.DataFrame(table)
 
 
@@ -221,7 +219,7 @@ KIND = Kind(
     summary=("rate", "flagged", "notes"),
     files=("suspects.csv", "cleaned.csv", "worst.json"),
     results=("history.csv", "suspects.csv", "worst.json", "cleaned.csv"),
-    transient=(FILES,),
+    transient=FILES,
     inputs=_inputs,
     leading="data",
     findings=describe_audit,

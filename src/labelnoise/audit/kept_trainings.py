@@ -1,4 +1,4 @@
-"""Finished trainings of an audit under way, kept in its run directory, so that a kill loses one training at most."""
+"""Trainings of an audit under way, kept in its run directory: a kill loses one at most, of a network some epochs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from labelnoise.record.recorder import Recorder
 from labelnoise.runs.files import digest, read_arrays, to_json, write_whole
 from labelnoise.runs.folders import RunFolder
 
-FILES = "trainings/*.npz"
-"""The records, which go when the audit is whole."""
+FILES = ("trainings/*.npz", "trainings/*/checkpoints/*")
+"""Records of trainings, and states of begun ones; both go when the audit is whole."""
 KEY = "made_by"
 """Name of the entry that tells a record of this audit from another."""
 
@@ -23,21 +23,26 @@ class KeptTrainings:
     """Records of trainings, a file each, in the run directory of the audit that they belong to.
 
     Args:
-        folder: the run directory; it is begun when the first record is written, so that what is refused before leaves
-            no trace.
+        folder: the run directory; it is begun when the first file is written, so that what is refused before leaves no
+            trace.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder, self._begun = folder, False
 
     def begin(self) -> None:
-        """Begin the run directory, unless a record did."""
+        """Begin the run directory, unless that was done."""
         if not self._begun:
             self._folder.begin()
             self._begun = True
 
     def record(
-        self, name: str, train: Callable[[], Recorder], labels: GivenLabels, mask: np.ndarray, words: str
+        self,
+        name: str,
+        train: Callable[[Callable[[], Path]], Recorder],
+        labels: GivenLabels,
+        mask: np.ndarray,
+        words: str,
     ) -> tuple[Recorder, str]:
         """Return the record that an interrupted run kept under a name; else train, and keep what was recorded.
 
@@ -46,7 +51,7 @@ class KeptTrainings:
 
         Args:
             name: of the file.
-            train: makes the record.
+            train: makes the record; what it is given makes the folder in which it may leave a state to go on from.
             labels: the given labels.
             mask: (n,) the held-out samples.
             words: what is trained.
@@ -57,12 +62,18 @@ class KeptTrainings:
         Raises:
             InputError: the file cannot be written.
         """
-        path, key, said = self._folder.path / FILES.replace("*", name), self._key(labels, mask, words), ""
+        key, said = self._key(labels, mask, words), ""
+        path = self._folder.path / FILES[0].replace("*", name)
         if path.is_file() and (self._begun or not self._folder.overwrite):
             recorder, said = _read(path, key, mask.size)
             if recorder:
                 return recorder, said
-        recorder = train()
+
+        def state_folder() -> Path:
+            self.begin()
+            return path.with_name(f"{name}-{key[:10]}")  # that of another version stays untouched, until all go
+
+        recorder = train(state_folder)
         self.begin()
         entries = {**recorder.state_dict(), "n_classes": np.array(recorder.n_classes), KEY: np.array(key)}
         write_whole(path, lambda file: np.savez(file, **entries))  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ FEW = 0.05
 class Learning:
     """How far the predictions of held-out samples are from chance."""
 
-    errors: float
+    z: float
     """In standard errors, each prediction weighted by how much surer than 1 / K it is."""
     fitted: float
     """Share of held-out samples whose given label is predicted."""
@@ -46,7 +46,7 @@ class Learning:
             self.held_out >= ENOUGH
             and self.chance <= EVEN
             and self.fitted - self.chance < POOR * (1 - self.chance)
-            and self.errors >= DOUBTFUL
+            and self.z >= DOUBTFUL
         )
 
     def doubt(self, rate: float) -> str:
@@ -64,7 +64,7 @@ class Learning:
                 f"{self.words}: either it errs a lot or many labels are wrong, and the two are hard to tell apart; "
                 f"{few if rate < FEW else many}"
             )
-        if not self.held_out or not UNDECIDED <= self.errors < DOUBTFUL:
+        if not self.held_out or not UNDECIDED <= self.z < DOUBTFUL:
             return ""
         return (
             f"little speaks for this audit: {self.words}, and labels that are nothing but noise can look like this; "
@@ -87,8 +87,7 @@ def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
     weight = np.maximum(basis.sure[tested] - 1 / n_classes, 0)
     spread = float(np.sqrt((weight**2 * expected * (1 - expected)).sum()))
     ahead = float((weight * (right - expected)).sum())
-    errors = ahead / spread if spread else 0.0
-    return Learning(errors, float(right.mean()), float(expected.mean()), int(tested.sum()))
+    return Learning(ahead / spread if spread else 0.0, float(right.mean()), float(expected.mean()), int(tested.sum()))
 
 
 def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
@@ -98,7 +97,7 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
     """
     if not rates.known or not learning.held_out:
         return rates, ""
-    if learning.errors < UNDECIDED:
+    if learning.z < UNDECIDED:
         why = learning.words
     elif rates.rate > 0.5:
         why = f"about {rates.rate:.0%} of the labels seem wrong"

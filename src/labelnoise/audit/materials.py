@@ -12,7 +12,7 @@ import pandas as pd
 from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
 from labelnoise.audit.labels import check_size
-from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
+from labelnoise.audit.pictures import are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
@@ -73,10 +73,10 @@ def read_material(X: Any) -> Material:
         return _table(X, named=True)
     if hasattr(X, "toarray"):  # a sparse matrix
         raise InputError("`X` must be dense, got a sparse matrix; give `X.toarray()`, or the texts that it was made of")
-    if isinstance(X, pd.Series) or (isinstance(X, list | tuple) and X and isinstance(X[0], str)):
+    if isinstance(X, pd.Series) or (isinstance(X, list | tuple) and any(isinstance(value, str) for value in X)):
         return _texts(list(X))
     array = on_host(X)
-    if array.ndim == 1 and array.dtype.kind in "OU" and array.size and isinstance(array[0], str):
+    if array.ndim == 1 and array.dtype.kind in "OU" and any(isinstance(value, str) for value in array):
         return _texts(array.tolist())
     if array.dtype.kind == "c":
         raise InputError("`X` must hold real numbers, got complex ones (Complex data not supported); give real parts")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from labelnoise.audit.contradiction import Predictions
-from labelnoise.audit.recorded import LARGEST, RecordedTraining, mean_seen
+from labelnoise.audit.recorded import RecordedTraining, mean_seen
+from labelnoise.record.measures import LARGEST
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -53,11 +54,11 @@ def left_out_predictions(training: RecordedTraining) -> Predictions:
     is not recorded, so the predicted one stands, beside that it is contradicted.
     """
     margins, constant = without_memory(training)
-    predicted, sure = training.predicted(training.to_twice)
-    if training.sureness is None:
+    sure = training.sureness
+    if sure is None:
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             sure = mean_seen(_sureness(margin, loss, constant * pulled) for margin, loss, pulled in _rows(training))
-    return Predictions(predicted, sure, margins < 0)
+    return Predictions(training.majority(training.to_twice), sure, margins < 0)
 
 
 def _rows(training: RecordedTraining) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

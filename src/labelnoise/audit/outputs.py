@@ -11,7 +11,7 @@ import numpy as np
 from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
 from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.errors import InputError, first_few
-from labelnoise.record.measures import ROUNDING
+from labelnoise.record.measures import check_probabilities
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def read_outputs(
         check_lengths(rows[0], labels)
     given = read_labels("y", labels)
     _check_shape(values, rows, given)
-    if not logits:
-        _check_probabilities(rows)
+    for row in () if logits else rows:
+        check_probabilities("X", row, "if these are logits, say so (--outputs logits; in an .npz file the name logits)")
     recorder, everyone = Recorder(given.positions.size, len(given.classes)), np.arange(given.positions.size)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NaN is a sample that was not seen
         for row in rows:
@@ -69,17 +69,6 @@ def _check_shape(values: np.ndarray, rows: np.ndarray, given: GivenLabels) -> No
             f"outputs must have one column a class ({len(given.classes)} among the labels, ascending), got "
             f"{rows.shape[2]}; leave out columns of classes that no label names"
         )
-
-
-def _check_probabilities(rows: np.ndarray) -> None:
-    """Refuse outputs that are no probabilities; NaN is left to the record, a sample that was not seen."""
-    sums = rows.sum(axis=2)
-    outside, uneven = rows[(rows < 0) | (rows > 1 + ROUNDING)], sums[np.abs(sums - 1) > ROUNDING]
-    remedy = "if these are logits, say so (--outputs logits; in an .npz file the name logits)"
-    if outside.size:
-        raise InputError(f"`X` must hold probabilities in [0, 1], got {outside[0]:g}; {remedy}")
-    if uneven.size:
-        raise InputError(f"`X` must hold probabilities that sum to 1 for each sample, got {uneven[0]:g}; {remedy}")
 
 
 def order_doubt(prediction: Int[np.ndarray, "epochs n"], labels: GivenLabels) -> str:
@@ -106,9 +95,9 @@ def order_doubt(prediction: Int[np.ndarray, "epochs n"], labels: GivenLabels) ->
     total, fits, as_given = counts[moved].sum(), counts[moved, order[moved]].sum(), counts[moved, moved].sum()
     if fits - as_given < max(BETTER * total, ERRORS * np.sqrt(total)):
         return ""
-    found, wanted = (first_few([repr(labels.names[at]) for at in places]) for places in (order, range(k)))
+    likelier, wanted = (first_few([repr(labels.names[at]) for at in places]) for places in (order, range(k)))
     return (
-        f"the columns of the outputs seem to stand in another order than the classes: taken for {found}"
+        f"the columns of the outputs seem to stand in another order than the classes: taken for {likelier}"
         f"{_named(labels, order)} they fit {fits / total:.1%} of the labels, and {as_given / total:.1%} as given, "
         f"where the two differ; they must be in ascending order of the labels, {wanted}: bring them into that order "
         "and audit again"

@@ -41,9 +41,8 @@ def _quotes(panel: Panel) -> list[Quote]:
         interval = f"90 % interval {low:,} to {high:,} ({HELD})"
         words = f"{summary['rate']:.1%} of {n:,}, from {summary['rate_reason']}; {interval}"
         wrong = Quote("Estimated wrong labels", f"{count:,}", words)
-    share = f"{summary['flagged'] / max(n, 1):.1%} of the samples"
-    flagged = Quote("Suspects", f"{summary['flagged']:,}", share)
-    first = summary["yield"][0] if summary["yield"] else {"first": 1, "last": 100, "expected": None}
+    flagged = Quote("Suspects", f"{summary['flagged']:,}", f"{summary['flagged'] / n:.1%} of the samples")
+    first = summary["yield"][0]
     review = Quote(
         f"Expected to be wrong among the first {first['last']}", _expected(first), "if you review the list from its top"
     )
@@ -69,21 +68,15 @@ def _undecided_quotes(panel: Panel) -> list[Quote]:
 def _expected(entry: dict[str, Any]) -> str:
     """How many of a part of the list are expected to be wrong."""
     count = entry["last"] - entry["first"] + 1
-    return NOTHING if entry["expected"] is None else f"{count * entry['expected']:.0f} of {count}"
+    return f"{count * entry['expected']:.0f} of {count}"
 
 
 def _tested(test: dict[str, Any] | None) -> list[Quote]:
     """What the self-test found, where there was one."""
     if test is None:
         return []
-    if test["recall"] is None:
-        return [Quote("Planted flips found", NOTHING, test["text"])]
-    words = (
-        f"{test['flagged']:,} of {test['planted']:,} labels flipped on purpose were flagged, average precision "
-        f"{test['average_precision']:.2f}: an optimistic bound, since random flips are easier to find than real "
-        "mistakes"
-    )
-    return [Quote("Planted flips found", f"{test['recall']:.0%}", words)]
+    share = NOTHING if test["recall"] is None else f"{test['recall']:.0%}"
+    return [Quote("Planted flips found", share, test["text"].removeprefix("self-test: "))]
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
@@ -104,7 +97,7 @@ def _margins(panels: Sequence[Panel], title: str, look: str) -> Picture:
 def _tables(panels: Sequence[Panel]) -> list[Table]:
     tables = []
     for run in (run for panel in panels for run in panel.runs):
-        tables += [*_notes(run), *list_tables(run), *_yield(run), *_pairs(run), _classes(run), _basis(run)]
+        tables += [*_notes(run), *list_tables(run), _yield(run), *_pairs(run), _classes(run), _basis(run)]
     return [*tables, Table("What this cannot see", ("not seen", "why"), CANNOT)]
 
 
@@ -120,21 +113,19 @@ def _notes(run: Run) -> list[Table]:
     if not notes:
         return []
     rows = tuple((str(at + 1), re.sub("`([^`]*)`", r"“\1”", note)) for at, note in enumerate(notes))
-    return [Table("Read this first", ("", ""), rows)]
+    return [Table("Read this first", (), rows)]
 
 
-def _yield(run: Run) -> list[Table]:
+def _yield(run: Run) -> Table:
     """What is expected of each hundred of the list, up to the first of which nothing is."""
     rows: list[tuple[str | Cell, ...]] = []
     for entry in run.summary["yield"]:
-        if entry["expected"] is None:
-            return []
         expected = _expected(entry)
         rows.append((f"{entry['first']} to {entry['last']}", expected))
         if expected.startswith("0 "):
             break
     text = "From the top of suspects.csv: stop reviewing where it no longer pays."
-    return [Table("What a review yields", ("place in the list", "expected to be wrong"), tuple(rows), text)]
+    return Table("What a review yields", ("place in the list", "expected to be wrong"), tuple(rows), text)
 
 
 def _pairs(run: Run) -> list[Table]:
@@ -163,7 +154,7 @@ def _pairs(run: Run) -> list[Table]:
 def _classes(run: Run) -> Table:
     summary = run.summary
     rows = tuple(
-        (class_cell(name), str(count), str(flagged), NOTHING if wrong is None else f"{wrong:.0f}")
+        (class_cell(name), str(count), str(flagged), f"{wrong:.0f}")
         for name, count, flagged, wrong in zip(
             summary["classes"], summary["class_counts"], summary["class_flagged"], summary["class_wrong"], strict=True
         )
@@ -183,7 +174,7 @@ def _basis(run: Run) -> Table:
         ("the number of wrong labels", summary["rate_reason"]),
         *([("the self-test", summary["self_test"]["text"])] if "self_test" in summary else []),
     )
-    return Table("What this is based on", ("", ""), rows)
+    return Table("What this is based on", (), rows)
 
 
 DECIDED = Page(

@@ -18,9 +18,7 @@ def list_tables(run: Run) -> list[Table]:
     """The most suspicious samples, what is known of each, and its neighbours."""
     run.verify("suspects.csv", "worst.json")
     worst = read_json(run.path / "worst.json")
-    if not (rows := worst["rows"]):
-        return []
-    named, name = _named(worst)
+    rows, (named, name) = worst["rows"], _named(worst)
     looks = [part for part in LOOKS if any(part in row for row in rows)]
     head = (name, "given", "suggested", CHANCE, *(LOOKS[part] for part in looks), "flagged")
     text = (
@@ -61,7 +59,7 @@ def _named(worst: dict[str, Any]) -> tuple[str, str]:
 
 def _alike(rows: Sequence[dict[str, Any]]) -> str:
     """What to know of the largest chance, where several samples have it."""
-    alike = sum((row["confidence"] or 0) >= MOST for row in rows) > 1
+    alike = sum(row["confidence"] >= MOST for row in rows) > 1
     words = f" No chance above {100 * MOST:.0f} % is given; of the samples that have it the first are the surest."
     return words * alike
 
@@ -113,10 +111,8 @@ def class_cell(name: str) -> Cell:
     return Cell(shown(name), mark="name")
 
 
-def _percent(share: float | None) -> str:
+def _percent(share: float) -> str:
     """A chance in words: never nothing by rounding."""
-    if share is None:
-        return NOTHING
     return "< 1%" if share < 0.005 else f"{share:.0%}"
 
 

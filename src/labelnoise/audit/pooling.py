@@ -44,7 +44,8 @@ def pool(trainings: Sequence[RecordedTraining]) -> Basis:
     pooled = predicted[first, everyone]
     held_out = np.any(outside & seen, axis=0)
     few = 2 * np.count_nonzero(held_out & (pooled >= 0)) < np.count_nonzero(pooled >= 0)
-    sources = trainings if few and all(one.stop_known for one in trainings) else ()
+    usable = trainings if few and all(one.stop_known for one in trainings) else ()
+    sources = [one for one in usable if (one.prediction[: one.stop] >= 0).any()]  # some diverge at once
     early = tuple(_early_view(one) for one in sources)
     left_out = tuple(left_out_predictions(one) for one in sources)
     return Basis(suggested, margins, pooled, sure[first, everyone], held_out, early, left_out)

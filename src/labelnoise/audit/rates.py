@@ -44,6 +44,10 @@ RESAMPLES, RESAMPLES_OF_MANY = 200, 50
 """Bootstrap samples of an interval, and of one over more classes than `WIDEST`, each of which solves for them all."""
 LEVEL = 0.9
 """Share of the bootstrap samples within an interval."""
+WIDEST = 100
+"""Classes up to which the entries of the matrix get intervals: each resample holds one."""
+FLOOR = 0.001
+"""A rate below which classes are not told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,10 +193,6 @@ def _of_fifths(
     )
 
 
-WIDEST = 100
-"""Classes up to which the entries of the matrix get intervals: each resample holds one."""
-
-
 def _counts(predicted: np.ndarray, sure: np.ndarray, given: np.ndarray, share: float, n_classes: int) -> np.ndarray:
     """How often each label is given (column) to the surest samples of each predicted class (row)."""
     known = (predicted >= 0) & (given >= 0)
@@ -257,7 +257,3 @@ def _beyond_chance(factors: np.ndarray, counts: np.ndarray, prior: int) -> np.nd
     by_chance = np.mean([np.log(class_factors(_smoothed(draw, prior))).var() for draw in drawn])
     seen = np.log(factors).var()
     return factors ** max(1 - by_chance / seen, 0.0) if seen > 0 else factors
-
-
-FLOOR = 0.001
-"""A rate below which classes are not told apart."""

@@ -11,14 +11,12 @@ import numpy as np
 from labelnoise.errors import InputError, check_integer, described
 from labelnoise.record.inputs import read_held_out
 from labelnoise.record.means import last_least, mean_known
-from labelnoise.record.measures import LEAST
+from labelnoise.record.measures import LARGEST
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-LARGEST = -float(np.log(LEAST))
-"""A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 SMOOTH = 3
 """Epochs of one mean of the held-out loss."""
 
@@ -65,10 +63,10 @@ class RecordedTraining:
         return slice(0, 2 * self.stop)
 
     def predicted(self, epochs: slice | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The class that most of some epochs predict (n,), the least on ties, and its probability (n,).
+        """The class that most of some epochs predict (n,), and its probability (n,), NaN where there is none.
 
         The epochs are those around the stop if none are given, of a sample that was not seen in these all up to twice
-        the stop; -1 and NaN where a sample was not seen in any.
+        the stop.
 
         An epoch's probability of its prediction is exp(-loss - min(margin, 0)): the given label's, or exp(-margin)
         times as much where another class leads by -margin.
@@ -79,6 +77,15 @@ class RecordedTraining:
                 return near
             winner, sure = (np.where(missed, *parts) for parts in zip(self.predicted(self.to_twice), near, strict=True))
             return winner, sure
+        if self.sureness is not None:
+            return self.majority(epochs), self.sureness
+        pairs = zip(self.loss[epochs], self.margin[epochs], strict=True)
+        with np.errstate(invalid="ignore", over="ignore"):
+            sure = mean_seen(np.clip(np.exp(-loss - np.minimum(margin, 0)), 0, 1) for loss, margin in pairs)
+        return self.majority(epochs), sure
+
+    def majority(self, epochs: slice) -> Int[np.ndarray, " n"]:
+        """The class that most of some epochs predict (n,), the least on ties; -1 where a sample was not seen in any."""
         rows = self.prediction[epochs]
         votes = np.zeros(self.given.size, dtype=np.int64)
         winner = np.full(self.given.size, -1, dtype=np.int64)
@@ -86,11 +93,7 @@ class RecordedTraining:
             count = sum((row == candidate) & (candidate >= 0) for row in rows)
             better = (count > votes) | ((count == votes) & (count > 0) & (candidate < winner))
             votes, winner = np.where(better, count, votes), np.where(better, candidate, winner)
-        if self.sureness is not None:
-            return winner, self.sureness
-        pairs = zip(self.loss[epochs], self.margin[epochs], strict=True)
-        with np.errstate(invalid="ignore", over="ignore"):
-            return winner, mean_seen(np.clip(np.exp(-loss - np.minimum(margin, 0)), 0, 1) for loss, margin in pairs)
+        return winner
 
     def margins(self) -> Float[np.ndarray, " n"]:
         """Mean margin of the epochs around the stop; below 0 the network rejects the given label."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
 
     from labelnoise.audit.kept_trainings import KeptTrainings
+    from labelnoise.runs.kinds import Progress
 
 HELD_OUT = 0.1
 """Share held out of a single training."""
@@ -51,7 +52,7 @@ def record_trainings(
     model: Any,
     folds: int | None,
     seed: int,
-    progress: Any = None,
+    progress: Progress | None = None,
     kept: KeptTrainings | None = None,
     name: str = "training",
 ) -> tuple[list[RecordedTraining], str]:
@@ -64,8 +65,9 @@ def record_trainings(
             module, of which copies are trained.
         folds: trainings, each sample held out in one; 1 holds a tenth out of one training; None for the default.
         seed: of folds, weights and batches.
-        progress: called as progress(done, total, name) after each training.
-        kept: where the records of trainings lie that an interrupted run had finished; None keeps none.
+        progress: called as progress(done, total, name) after each training; after each epoch of a network without
+            a name.
+        kept: where trainings lie that an interrupted run had finished or begun; None keeps none.
         name: of these trainings, for `progress` and `kept`.
 
     Raises:
@@ -78,7 +80,8 @@ def record_trainings(
         raise InputError(f"`folds` must be at most the size of the largest class ({least}), got {count}; lower it")
     trainings = []
     for fold, mask in enumerate(held_out_masks(labels, count, seed)):
-        train = partial(trainer.train, mask, training_seed(seed, fold))
+        epochs = partial(_tell_epoch, progress, fold, count) if progress else None
+        train = partial(trainer.train, mask, training_seed(seed, fold), epochs)
         if kept:
             recorder, said = kept.record(f"{name}-{fold + 1}", train, labels, mask, trainer.words)
         else:
@@ -91,6 +94,11 @@ def record_trainings(
         if count > 1
         else "one training, a tenth of the samples held out"
     )
+
+
+def _tell_epoch(progress: Progress, training: int, trainings: int, epoch: int, epochs: int) -> None:
+    """Call `progress` with the epochs that are done of all trainings."""
+    progress(training * epochs + epoch, trainings * epochs)
 
 
 def training_seed(seed: int, fold: int) -> int:

@@ -14,8 +14,7 @@ import pandas as pd
 
 from labelnoise.audit.labels import spelling_notes
 from labelnoise.audit.outputs import read_outputs
-from labelnoise.audit.picture_arrays import are_pictures, read_picture_array
-from labelnoise.audit.picture_folders import read_pictures
+from labelnoise.audit.pictures import are_pictures, read_picture_array, read_picture_folder
 from labelnoise.audit.recorded import RecordedTraining, read_training
 from labelnoise.audit.table_files import TABLES, form_of
 from labelnoise.audit.tables import read_label_file, read_labelled
@@ -210,7 +209,7 @@ def _folder(path: Path, config: AuditRun) -> AuditSource:
     notes: list[str] = []
     if (path / "train").is_dir():
         path, notes = path / "train", ["only the folder train was audited, since test labels are corrected by hand"]
-    images, labels, files, of_pictures = read_pictures(path)
+    images, labels, files, of_pictures = read_picture_folder(path)
     return AuditSource(labels, images, images=images, files=files, notes=(*notes, *of_pictures), arguments=FOLDERS)
 
 

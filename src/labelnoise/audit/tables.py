@@ -18,7 +18,7 @@ from labelnoise.npz import load_array
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class LabelledTable:
     """A table of somebody's, its label apart."""
 
     labels: pd.Series[Any]
@@ -32,7 +32,7 @@ class Table:
     """Notes that go before all others, since what was asked for is not what was meant."""
 
 
-def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], identifier: str = "") -> Table:
+def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], identifier: str = "") -> LabelledTable:
     """Read a table, and take its label apart.
 
     Args:
@@ -65,7 +65,7 @@ def read_labelled(path: Path, label: str, text: str, ignore: Sequence[str], iden
         _check_learnable(path, label, samples, left_out)
     ids, named = _ids(path, frame.drop(columns=[label, *samples]), index, identifier)
     first = _few_names(identifier, ids)
-    return Table(labels, samples, index, ids, (*said, *notes, *left_out, *(() if first else named)), first)
+    return LabelledTable(labels, samples, index, ids, (*said, *notes, *left_out, *(() if first else named)), first)
 
 
 def _check_parts(
@@ -95,8 +95,8 @@ def _check_learnable(path: Path, label: str, samples: pd.DataFrame, left_out: Se
         return
     why = [*left_out, *[f"columns of one value, which say nothing: {', '.join(constant)}"] * bool(constant)]
     hint = "" if "--text" in "".join(left_out) else "; for a column of texts give --text"
-    found = "; ".join(why) or "it has no other"
-    raise InputError(f"{path} must have a column to learn from beside {label!r}, got none: {found}{hint}")
+    reason = "; ".join(why) or "it has no other"
+    raise InputError(f"{path} must have a column to learn from beside {label!r}, got none: {reason}{hint}")
 
 
 def _ids(
@@ -160,7 +160,8 @@ def read_label_file(path: Path, column: str) -> tuple[Any, str]:
         return load_array(path), path.name
     try:
         if path.suffix.lower() == ".txt":
-            return as_labels(pd.Series(path.read_text().removesuffix("\n").split("\n"), dtype=object)), path.name
+            lines = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
+            return as_labels(pd.Series(lines, dtype=object)), path.name
         frame = pd.read_csv(path, sep=spelling_of(path).mark, dtype=str, keep_default_na=False)
     except (OSError, ValueError, csv.Error) as error:  # also of an encoding, and of a file without columns
         why = " ".join(f"{error}".split())

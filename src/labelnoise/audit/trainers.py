@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from labelnoise.audit.encoding import as_numbers, tfidf
 from labelnoise.audit.labels import GivenLabels
 from labelnoise.audit.materials import Material, MaterialKind
 from labelnoise.errors import InputError, described, first_few
 from labelnoise.record.recorder import Recorder
 from labelnoise.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 FOLDS: dict[MaterialKind, int] = {"table": 3, "text": 5, "dense": 5, "image": 1}
 """Trainings by default; where they are dear, one."""
@@ -25,14 +30,34 @@ BATCHES = 50
 """Batches of a pass over few vectors or images, of 8 at least; of many, each holds 200 or 32."""
 STAGES, PASSES, EPOCHS = 60, {"text": 6, "dense": 12, "dear": 6}, 30
 """Boosting stages of a table, passes over texts, few vectors and many, epochs over images."""
+CHECKPOINT = 3
+"""Epochs over images between states from which an interrupted training goes on."""
 LEAF = 20
 """Samples of a leaf of a tree, at least; of fewer than 100 rows a fifth, or a tree of 30 rows could split nothing."""
 BOOSTED = 20
 """Classes up to which a table is boosted; beyond, a tree for each class and stage takes too long."""
 
 
-Train = Callable[[np.ndarray, int], Recorder]
-"""From the mask (n,) of the samples to hold out and a seed to the record of a training."""
+class Train(Protocol):
+    """Makes the record of a training."""
+
+    def __call__(
+        self,
+        mask: Bool[np.ndarray, " n"],
+        seed: int,
+        progress: Callable[[int, int], object] | None = None,
+        folder: Callable[[], Path] | None = None,
+        /,
+    ) -> Recorder:
+        """Train on all samples but those of a mask.
+
+        Args:
+            mask: the samples to hold out.
+            seed: of weights and batches.
+            progress: called as progress(done, total) after each epoch of a network.
+            folder: makes the folder from which an interrupted training of a network goes on; called once all input is
+                accepted.
+        """
 
 
 @dataclass(frozen=True)
@@ -99,7 +124,7 @@ def _batch(material: Material, most: int) -> int:
 def _boosting(material: Material, labels: GivenLabels) -> Train:
     """Gradient boosting of a table, whose stages are the epochs."""
 
-    def train(mask: np.ndarray, seed: int) -> Recorder:
+    def train(mask: np.ndarray, seed: int, *_: Any) -> Recorder:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         from labelnoise.adapters.sklearn import record_stages
@@ -120,7 +145,7 @@ def _boosting(material: Material, labels: GivenLabels) -> Train:
 def _linear(material: Material, labels: GivenLabels) -> Train:
     """A linear model on the TF-IDF of texts."""
 
-    def train(mask: np.ndarray, seed: int) -> Recorder:
+    def train(mask: np.ndarray, seed: int, *_: Any) -> Recorder:
         from sklearn.linear_model import SGDClassifier
 
         from labelnoise.adapters.sklearn import record_passes
@@ -134,7 +159,7 @@ def _linear(material: Material, labels: GivenLabels) -> Train:
 def _perceptron(material: Material, labels: GivenLabels, passes: int) -> Train:
     """A perceptron on vectors, or on a table of many classes."""
 
-    def train(mask: np.ndarray, seed: int) -> Recorder:
+    def train(mask: np.ndarray, seed: int, *_: Any) -> Recorder:
         from sklearn.neural_network import MLPClassifier
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
@@ -143,37 +168,9 @@ def _perceptron(material: Material, labels: GivenLabels, passes: int) -> Train:
 
         network = MLPClassifier((64,), batch_size=_batch(material, 200), random_state=seed % 2**32)
         pipeline = make_pipeline(StandardScaler(copy=material.kind == "dense"), network)
-        return record_passes(pipeline, encoded(material), labels.positions, passes, held_out=mask)
+        return record_passes(pipeline, as_numbers(material), labels.positions, passes, held_out=mask)
 
     return train
-
-
-def tfidf(texts: Sequence[str]) -> Any:
-    """Return the TF-IDF matrix (n, words) of texts, float32."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    for least in (2, 1):  # words of one text alone say nothing, unless there are no others
-        try:
-            return TfidfVectorizer(min_df=least, sublinear_tf=True, dtype=np.float32).fit_transform(texts)
-        except ValueError:
-            continue
-    raise InputError("`X` must hold texts with words of two letters or more, got none; give the column of the texts")
-
-
-def encoded(material: Material) -> np.ndarray:
-    """Return samples as numbers (n, d) float32: a column a category, the median for a missing number."""
-    if material.kind == "dense":
-        return material.samples
-    if material.kind == "image":
-        return material.samples.reshape(material.n, -1).astype(np.float32)
-    import pandas as pd
-
-    frame = material.samples
-    numbers = frame.select_dtypes("number")
-    numbers = numbers.fillna(numbers.median()).fillna(0.0)
-    rest = frame.drop(columns=numbers.columns)
-    rest = pd.get_dummies(rest, dtype=np.float32) if rest.shape[1] else rest
-    return np.hstack([numbers.to_numpy(np.float32), rest.to_numpy(np.float32)])
 
 
 def _classifier(material: Material, labels: GivenLabels, model: Any) -> Train:
@@ -185,7 +182,7 @@ def _classifier(material: Material, labels: GivenLabels, model: Any) -> Train:
     last = last_step(model)
     samples = _inputs(material, pipeline=last is not model)
 
-    def train(mask: np.ndarray, seed: int) -> Recorder:
+    def train(mask: np.ndarray, seed: int, *_: Any) -> Recorder:
         fresh = clone(model)
         try:
             if hasattr(last, "staged_predict_proba"):
@@ -208,7 +205,7 @@ def _inputs(material: Material, pipeline: bool) -> Any:
     """What a classifier is given: numbers, but tables and texts as they are to a pipeline, whose steps prepare them."""
     if pipeline and material.kind in ("table", "text"):
         return material.samples
-    return tfidf(material.samples) if material.kind == "text" else encoded(material)
+    return tfidf(material.samples) if material.kind == "text" else as_numbers(material)
 
 
 def _record_fit(model: Any, samples: Any, labels: GivenLabels, mask: np.ndarray) -> Recorder:
@@ -235,7 +232,12 @@ def _record_fit(model: Any, samples: Any, labels: GivenLabels, mask: np.ndarray)
 def _network(material: Material, labels: GivenLabels, model: Any, batch: int = TrainConfig.batch_size) -> Train:
     """Copies of a network, trained by `fit` on images or vectors; without one, small-cnn."""
 
-    def train(mask: np.ndarray, seed: int) -> Recorder:
+    def train(
+        mask: np.ndarray,
+        seed: int,
+        progress: Callable[[int, int], object] | None = None,
+        folder: Callable[[], Path] | None = None,
+    ) -> Recorder:
         from labelnoise.images.from_arrays import data_from_arrays
         from labelnoise.images.networks import build_model
         from labelnoise.training.checks import check_training
@@ -243,9 +245,10 @@ def _network(material: Material, labels: GivenLabels, model: Any, batch: int = T
 
         if material.kind == "text":
             raise InputError("`model` must be a classifier of scikit-learn for texts, got a torch module; embed them")
-        samples = material.samples if material.kind == "image" else encoded(material)
+        samples = material.samples if material.kind == "image" else as_numbers(material)
         data = data_from_arrays(samples, labels.positions)
-        k, config = len(labels.classes), TrainConfig(epochs=EPOCHS, batch_size=batch, seed=seed)
+        config = TrainConfig(epochs=EPOCHS, batch_size=batch, checkpoint_every=CHECKPOINT, seed=seed)
+        k = len(labels.classes)
         if model is None:
             channels, size = samples.shape[1], samples.shape[2:]
             network = build_model("small-cnn", n_classes=k, in_channels=channels, image_size=size, seed=seed)
@@ -256,7 +259,14 @@ def _network(material: Material, labels: GivenLabels, model: Any, batch: int = T
                     f"`model` must return one logit a class ({k}: {first_few(labels.names)}), got {outputs}; give its "
                     f"last layer {k} outputs"
                 )
-        log = fit(network, data, config, held_out=mask)
+        log = fit(
+            network,
+            data,
+            config,
+            held_out=mask,
+            folder=folder() if folder else None,
+            progress=(lambda at: progress(at.epoch, at.epochs)) if progress else None,
+        )
         if log.status != "ok" and not log.recorder.epochs:
             raise InputError(f"the training failed: {log.status}")
         return log.recorder

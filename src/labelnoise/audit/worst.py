@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from labelnoise.audit.encoding import as_numbers, tfidf
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.trainers import encoded, tfidf
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
@@ -38,7 +38,7 @@ def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top:
     frame = verdict.to_frame().head(top)
     at = frame["index"].to_numpy()
     near = _neighbours(source, verdict, at)
-    fields = [] if source.rows is None else _telling(source)
+    fields = [] if source.rows is None else _varying(source)
     rows = []
     for place, (position, given, suggested, _, chance, flagged) in enumerate(frame.itertuples(index=False)):
         row = {
@@ -101,13 +101,11 @@ def _nearest(source: AuditSource, other: int) -> dict[str, Any]:
     return nearest
 
 
-def _telling(source: AuditSource) -> list[str]:
-    """The first fields that are not the same for all; all that there are where they are few."""
+def _varying(source: AuditSource) -> list[str]:
+    """The first fields that are not the same for all; one that is alone in any case."""
     assert source.rows is not None
-    head = source.rows.head(1000)
-    return [str(name) for name in source.rows if head[name].nunique(dropna=False) > 1 or source.rows.shape[1] == 1][
-        :FIELDS
-    ]
+    head, alone = source.rows.head(1000), source.rows.shape[1] == 1
+    return [str(name) for name in head if alone or head[name].nunique(dropna=False) > 1][:FIELDS]
 
 
 def _shown(values: pd.Series, fields: list[str]) -> list[tuple[str, Any]]:
@@ -138,7 +136,7 @@ def _neighbours(source: AuditSource, verdict: Verdict, at: np.ndarray) -> list[t
         vectors = tfidf(material.samples)
         distances = 1 - (vectors[at] @ vectors.T).toarray()
     else:
-        distances = _distances(encoded(material), at)
+        distances = _distances(as_numbers(material), at)
     distances[np.arange(at.size), at] = np.inf
     neighbours = []
     for row, own in zip(distances, verdict.given[at], strict=True):

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from labelnoise.record.measures import LARGEST
+
 
 def mean_known(values: np.ndarray) -> float:
     """Mean of the values (h,) that are no NaN, in float64; NaN where there are none."""
@@ -13,6 +15,14 @@ def mean_known(values: np.ndarray) -> float:
         known = ~np.isnan(values)
         values = values if known.all() else values[known]
     return float(values.mean(dtype=float)) if values.size else math.nan
+
+
+def bounded_loss(loss: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Losses (n,) none of which counts as more than `LARGEST` in a mean, unless the output is no number.
+
+    A label that is masked has a loss of 1e30, or infinity, in every record, beside which all others would not count.
+    """
+    return np.where(prediction >= 0, np.minimum(loss, LARGEST), loss)
 
 
 def centred_means(series: np.ndarray, before: int, after: int) -> np.ndarray:

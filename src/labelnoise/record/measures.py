@@ -18,6 +18,8 @@ Measures = tuple[Array, Array, Array]
 
 LEAST = float(np.finfo(np.float32).tiny)
 """A probability below this counts as this: 0 has no logarithm."""
+LARGEST = -float(np.log(LEAST))
+"""A margin or loss of which larger ones are alike in a mean over samples, 87: probabilities of float32 end there."""
 ROUNDING = 0.02
 """By how much the probabilities of a sample may miss 1: bfloat16 with 1,000 classes misses it by 0.004."""
 
@@ -111,7 +113,7 @@ def measure_logits(logits: Array, labels: Array) -> Measures:
         return _measures(xp, margin, loss, labels, rival)
 
 
-def check_probabilities(proba: Array) -> None:
+def check_probabilities(name: str, proba: Array, remedy: str) -> None:
     """Refuse what is no probability, or rows that do not sum to 1; a row with NaN is none of both."""
     xp = _library(proba)
     total = xp.sum(proba, axis=1)
@@ -120,9 +122,9 @@ def check_probabilities(proba: Array) -> None:
         return
     outside = proba[(proba < 0) | (proba > 1 + ROUNDING)]
     if outside.shape[0]:
-        raise InputError(f"`proba` must lie in [0, 1], got {float(outside[0]):g}; give logits to `update`")
+        raise InputError(f"`{name}` must hold probabilities in [0, 1], got {float(outside[0]):g}; {remedy}")
     got = float(total[xp.abs(total - 1) > ROUNDING][0])
-    raise InputError(f"`proba` must sum to 1 in each row, got {got:g}; give one probability a class")
+    raise InputError(f"`{name}` must hold probabilities that sum to 1 for each sample, got {got:g}; {remedy}")
 
 
 def measure_probabilities(proba: Array, labels: Array) -> Measures:

@@ -41,14 +41,14 @@ def read_positions(index: Any, n: int, n_other: int) -> np.ndarray | slice:
 
 
 def check_alike(**pairs: tuple[object, object]) -> None:
-    """Refuse two recorders that differ in what is named; each is (here, there).
+    """Refuse two recorders that differ in what is named; each is (own, other).
 
     Raises:
         InputError: they do.
     """
-    for name, (here, there) in pairs.items():
-        if here != there:
-            raise InputError(f"`other` must have the same {name} ({here}), got {there}; merge records of one training")
+    for name, (own, other) in pairs.items():
+        if own != other:
+            raise InputError(f"`other` must have the same {name} ({own}), got {other}; merge records of one training")
 
 
 def merge_labels(given: np.ndarray, other: np.ndarray, at: np.ndarray | slice) -> np.ndarray:

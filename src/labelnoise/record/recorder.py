@@ -173,7 +173,7 @@ class Recorder:
         """
         outputs = read_outputs("proba", proba, "give the probabilities of the classes")
         index, labels, outputs = read_batch("proba", index, outputs, labels, self.n_classes)
-        check_probabilities(outputs)
+        check_probabilities("proba", outputs, "give one a class, or logits to `update`")
         self._write(index, outputs, labels, measure_probabilities)
 
     def end_epoch(self, held_out_loss: float | None = None) -> EpochRecord:

@@ -18,10 +18,9 @@ SUMS: dict[str, type] = {
     "given": np.int64,
     **{f"sum_{name}": np.float32 if name in ("margin", "probability") else np.int32 for name in RUNNING},
 }
-"""The arrays of a state without: what is summed. Copies of them at the stop follow, where there are any."""
-COPIES = {
-    f"sum_{copy}": SUMS[f"sum_{name}"] for names in (TO_STOP, TO_TWICE) for name, copy in names.items()
-}  # fmt: skip
+"""The arrays of a state without: what is summed."""
+COPIES = {f"sum_{copy}": SUMS[f"sum_{name}"] for names in (TO_STOP, TO_TWICE) for name, copy in names.items()}
+"""The copies of them at the stop and at twice the stop, where there are any."""
 
 
 def pack_state(given: np.ndarray, sums: Accumulator, history: History | None) -> dict[str, np.ndarray]:
@@ -62,11 +61,8 @@ def load_state(state: Any, sums: Accumulator, history: History | None, n_classes
     if history is None and isinstance(state, Mapping) and any(name in state for name in SUMS if name != "given"):
         return _load_sums(sums, state, n_classes)
     arrays = _checked_history(state, len(sums.arrays["seen"]), n_classes)
-    loss, records = (
-        _held_out_loss(state, len(arrays["margin"])),
-        [*map(EpochRecord, *(arrays[name] for name in COLUMNS))],
-    )
-    sums.add_all(records, loss)
+    records = [*map(EpochRecord, *(arrays[name] for name in COLUMNS))]
+    sums.add_all(records, _held_out_loss(state, len(records)))
     if history is not None:
         for record in records:
             history.append(record)
@@ -93,7 +89,7 @@ def _checked_history(state: Any, n_samples: int, n_classes: int) -> dict[str, np
     arrays = _arrays(state, HISTORY)
     epochs: Any = len(arrays["margin"]) if arrays["margin"].ndim == 2 else "epochs"
     shapes = {name: (n_samples,) if name == "given" else (epochs, n_samples) for name in HISTORY}
-    _check(arrays, HISTORY, shapes, {"given": n_classes, "prediction": n_classes}, least=-1)
+    _check(arrays, HISTORY, shapes, {"given": n_classes, "prediction": n_classes})
     return {name: arrays[name].astype(dtype) for name, dtype in HISTORY.items()}
 
 
@@ -119,7 +115,7 @@ def _load_sums(sums: Accumulator, state: Any, n_classes: int) -> np.ndarray:
     if settled.dtype.kind not in "iu" or settled.ndim or not -1 <= int(settled) < max(loss.size, 1):
         raise InputError(f"`settled` of the state must be an epoch or -1, got {described(settled)}; save it again")
     bounds = {name: loss.size + 1 for name, dtype in types.items() if dtype is np.int32}
-    _check(arrays, types, dict.fromkeys(types, (n,)), {**bounds, "given": n_classes, "sum_rival": n_classes}, least=-1)
+    _check(arrays, types, dict.fromkeys(types, (n,)), {**bounds, "given": n_classes, "sum_rival": n_classes})
     sums.load({name.removeprefix("sum_"): arrays[name] for name in types if name != "given"}, loss, int(settled))
     return arrays["given"]
 
@@ -143,23 +139,19 @@ def _check(
     types: Mapping[str, type],
     shapes: Mapping[str, tuple],
     bounds: Mapping[str, int],
-    least: int,
 ) -> None:
-    """Refuse an array of another type or shape, or with integers outside least..bound-1."""
+    """Refuse an array of another type or shape, or with integers outside -1..bound-1."""
     for name, dtype in types.items():
         array, real = arrays[name], np.dtype(dtype).kind == "f"
         kinds, words = ("f", "floats") if real else ("iu", "integers")
         if array.dtype.kind not in kinds:
             rule, got, remedy = f"be {words}", described(array), "take them from `state_dict`"
         elif array.shape != shapes[name]:
-            rule, got, remedy = (
-                f"have shape {shapes[name]}".replace("'", ""),
-                str(array.shape),
-                "take that of this data",
-            )
-        elif not real and not ((array >= least) & (array < bounds[name])).all():
-            got = str(array[(array < least) | (array >= bounds[name])][0])
-            rule, remedy = f"lie in {least}..{bounds[name] - 1}", "take that of a recorder of as many classes"
+            rule, got = f"have shape {shapes[name]}".replace("'", ""), str(array.shape)
+            remedy = "take that of this data"
+        elif not real and (outside := (array < -1) | (array >= bounds[name])).any():
+            rule, got = f"lie in -1..{bounds[name] - 1}", str(array[outside][0])
+            remedy = "take that of a recorder of as many classes"
         else:
             continue
         raise InputError(f"`{name}` of the state must {rule}, got {got}; {remedy}")

@@ -15,7 +15,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_integer
 from labelnoise.record.history import EpochRecord
-from labelnoise.record.means import centred_means, last_least, mean_known
+from labelnoise.record.means import bounded_loss, centred_means, last_least, mean_known
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -195,7 +195,7 @@ class Accumulator:
         """Mean loss of the held-out samples that were seen; NaN where there are none."""
         if self.held_out is None:
             return np.nan
-        return mean_known(record.loss[self.held_out])
+        return mean_known(bounded_loss(record.loss[self.held_out], record.prediction[self.held_out]))
 
     def _settled(self, loss: np.ndarray) -> tuple[int | None, bool]:
         """The record whose sums are kept from now on, and whether it is another one than before."""

@@ -10,6 +10,7 @@ import numpy as np
 from labelnoise.errors import InputError, described
 from labelnoise.record.evidence import Evidence, Observations, check_alike, checked_evidence, read_observation
 from labelnoise.record.inputs import read_held_out
+from labelnoise.record.means import bounded_loss
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
 from labelnoise.record.stopping import Stop
@@ -151,8 +152,9 @@ def watch_recorder(rule: StopRule, recorder: Recorder, held_out: Bool[ArrayLike,
     mask = read_held_out(recorder.held_out if held_out is None else held_out, recorder.n_samples)
     if rule.needs_held_out and not mask.any():
         raise InputError(f"`held_out` must hold samples, got none; {rule!r} looks at their loss or accuracy")
+    given = recorder.given
     for loss, prediction in zip(recorder.loss, recorder.prediction, strict=True):
-        observe_record(watch, loss, prediction, recorder.given, mask)
+        observe_record(watch, loss, prediction, given, mask)
         if watch.ended:
             break
     return watch
@@ -168,7 +170,7 @@ def observe_record(
     """Let a watch observe one record of all samples, of which some are held out."""
     some, trained = held_out.any(), not held_out.all()
     return watch.observe(
-        loss=loss[held_out] if some else None,
+        loss=bounded_loss(loss, prediction)[held_out] if some else None,
         fitted=(prediction == given)[held_out] if some else None,
         prediction=prediction[~held_out] if trained else None,
     )

@@ -66,7 +66,7 @@ def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    text = environment.from_string(files("labelnoise.report").joinpath("report.html.j2").read_text()).render(
+    text = environment.from_string(files("labelnoise.report").joinpath("report.html.j2").read_text("utf-8")).render(
         title=(pages[0].title if len(pages) == 1 else "") or TITLE,
         lead=run.summary.get("text", "") if run else "",
         quotes=_quotes(sections),

@@ -252,6 +252,8 @@ def _delete(path: Path, patterns: Iterable[str]) -> None:
     for pattern in patterns:
         for file in list(path.glob(pattern)):
             delete(file)
-    for folder in {path / Path(pattern).parent for pattern in patterns} - {path}:
-        with suppress(OSError):  # what is not empty stays
-            folder.rmdir()
+    parents = {parent.as_posix() for pattern in patterns for parent in Path(pattern).parents} - {"."}
+    for parent in sorted(parents, key=len, reverse=True):  # those inside first
+        for folder in list(path.glob(parent)):
+            with suppress(OSError):  # what is not empty stays
+                folder.rmdir()

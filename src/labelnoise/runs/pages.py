@@ -88,6 +88,7 @@ class Table:
 
     title: str
     head: tuple[str, ...]
+    """The headings; empty where it has none."""
     rows: tuple[tuple[str | Cell, ...], ...]
     """A row shorter than the head is a heading of those below it."""
     text: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +13,11 @@ from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.path import Path
-from matplotlib.patheffects import AbstractPathEffect, withStroke
 from xarray import DataArray, Dataset
 
 from labelnoise.report.drawing import ALL, CLEAN, FRESH, NOISY, PERTURBED, SEEN, SIGNAL, dots
-from labelnoise.sweeps.axes import Side, between, label_of, scale_of, side_of, write_axes
+from labelnoise.sweeps.axes import label_of, scale_of, side_of, write_axes
+from labelnoise.sweeps.contours import DASHES, draw_lines
 from labelnoise.sweeps.dataset import SEED
 from labelnoise.sweeps.quantities import (
     ERRORS,
@@ -38,9 +37,6 @@ MISSING = "#d9d9d9"
 HATCH = "////"
 """Over cells of which a seed diverged."""
 SEQUENTIAL, DIVERGING = "viridis", "RdBu"
-DASHES: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")
-"""Of the lines of each quantity of theory."""
-NO_LINE = Path(np.zeros((0, 2)), np.zeros(0, Path.code_type))
 COLOURS = {"seen": SEEN, "perturbed": PERTURBED, "fresh": FRESH, "given_fresh": ALL}
 
 
@@ -207,9 +203,11 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
     x, y = (side_of(dataset, axis) for axis in axes)
     panels[0, 0].set(xscale=x.scale, yscale=y.scale)  # shared; before lines find their labels
     legend: list[Any] = []
-    for dash, (name, (values, levels)) in zip(DASHES, theory_lines(dataset, axes).items(), strict=False):
-        for panel in panels.flat:
-            _contour(panel, x, y, values.transpose(*axes[::-1]).values, levels, dash)
+    theory = theory_lines(dataset, axes)
+    lines = [(values.transpose(*axes[::-1]).values, levels) for values, levels in theory.values()]
+    for panel in panels.flat:
+        draw_lines(panel, x, y, lines)
+    for dash, name in zip(DASHES, theory, strict=False):
         legend.append(Line2D([], [], color="k", linestyle=dash, linewidth=0.9, label=f"{THEORY[name][0]} = const"))
     if refined:
         legend.append(Line2D([], [], marker="s", color="none", markeredgecolor="k", label="cells of the refinement"))
@@ -234,40 +232,6 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
 def seeds_of(dataset: Dataset) -> str:
     """Return in words how many seeds each cell has."""
     return f"{dataset.sizes[SEED]} seed{'s' * (dataset.sizes[SEED] > 1)}"
-
-
-def _contour(
-    panel: Axes,
-    x: Side,
-    y: Side,
-    values: np.ndarray,
-    levels: np.ndarray,
-    dash: Literal["solid", "dashed"],
-) -> None:
-    """Lines of equal value that bear it, with a halo that shows on any colour.
-
-    Between the cells the logarithm of the value (y, x) is taken to be linear, as the axes are spaced.
-    """
-    known = np.ma.log10(np.ma.masked_less_equal(values, 0)).filled(np.nan)
-    for axis in (0, 1):
-        known = np.apply_along_axis(between, axis, known)
-    known = np.ma.masked_invalid(known)
-    halo: list[AbstractPathEffect] = [withStroke(linewidth=2.4, foreground="w")]
-    drawn = panel.contour(
-        x.finer(), y.finer(), known, levels=np.log10(levels), colors="k", linestyles=dash, linewidths=0.9
-    )
-    drawn.set_path_effects(halo)
-    labels = panel.clabel(drawn, fmt=words_of_level, fontsize=7)
-    for label in labels:
-        label.set_path_effects(halo)
-    borne, lines = {label.get_text() for label in labels}, zip(drawn.levels, drawn.get_paths(), strict=True)
-    drawn.set_paths([path if words_of_level(level) in borne else NO_LINE for level, path in lines])  # too short for it
-
-
-def words_of_level(logarithm: float) -> str:
-    """Return a level, given by its logarithm, as its line bears it: as a power of ten where it has many digits."""
-    power = round(logarithm)
-    return f"$10^{{{power}}}$" if abs(power) > 2 and abs(logarithm - power) < 1e-9 else f"{10**logarithm:g}"
 
 
 def _band(panel: Axes, x: np.ndarray, values: DataArray, colour: str, label: str, dash: str = "-") -> None:

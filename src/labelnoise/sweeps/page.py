@@ -12,9 +12,10 @@ from xarray import DataArray, Dataset
 from labelnoise.runs.pages import Page, Picture, Section, Table, panel_of
 from labelnoise.runs.reading import Run
 from labelnoise.sweeps.axes import side_of
+from labelnoise.sweeps.contours import DASHES
 from labelnoise.sweeps.dataset import FILE, POINT, REFINED, SEED, read_dataset
 from labelnoise.sweeps.execution import duration
-from labelnoise.sweeps.figures import DASHES, errors_map, points_figure, seeds_of, stages_curve, stages_map
+from labelnoise.sweeps.figures import errors_map, points_figure, seeds_of, stages_curve, stages_map
 from labelnoise.sweeps.quantities import (
     ERRORS,
     SHARE,
