@@ -190,6 +190,23 @@ def test_a_checkpoint_of_another_average_is_refused(tmp_path, before, now):
         fit(network(), digits(), config, stop=True, average=now, folder=tmp_path)
 
 
+@pytest.mark.parametrize("average", ["onward", "all"])
+def test_a_checkpoint_of_another_rule_is_refused(tmp_path, average):
+    """It lacks the sums of what the other rule chooses."""
+
+    def kill(at):
+        if at.epoch == 12:
+            raise Killed
+
+    config, rule = falling(checkpoint_every=1), HeldOutLoss(patience=20)
+    with pytest.raises(Killed):
+        fit(network(), digits(), config, stop=rule, average=average, folder=tmp_path, progress=kill)
+    for other in (LabelWave(), HeldOutLoss(patience=20, smooth=5)):
+        with pytest.raises(InputError, match="those there are of a training by another rule; choose another folder"):
+            fit(network(), digits(), config, stop=other, average=average, folder=tmp_path)
+    assert fit(network(), digits(), config, stop=rule, average=average, folder=tmp_path).status == "ok"
+
+
 def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on():
     """Of the first layer, whose inputs are the pixels: mean and variance over all images but the held-out ones."""
     model, data = network(), digits()
