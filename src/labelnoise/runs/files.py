@@ -115,15 +115,13 @@ def digest_file(path: Path) -> str:
 
 
 def digest_input(path: Path) -> str | None:
-    """Return the sha256 of a file, or of all files of a folder and their names; None where there is neither.
-
-    Hidden files are left out: nothing reads them, and a Mac writes one into each folder that somebody looks at.
-    """
+    """Return the sha256 of a file, or of all files of a folder and their names; None where there is neither."""
     if path.is_file():
         return digest_file(path)
     if not path.is_dir():
         return None
     names = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    # a Mac writes hidden files into each folder that somebody looks at
     shown = sorted(name for name in names if not any(part.startswith(".") for part in name.parts))
     return digest(b"".join(os.fsencode(f"{name} {digest_file(path / name)}\n") for name in shown))
 

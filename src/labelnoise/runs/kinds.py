@@ -95,11 +95,6 @@ class Kind:
         """The command, which is the kind's name in `config.json`."""
         return self.config.command
 
-    @property
-    def history(self) -> bool:
-        """Whether its runs hold `history.csv`."""
-        return "history.csv" in self.results
-
 
 @cache
 def all_kinds() -> dict[str, Kind]:

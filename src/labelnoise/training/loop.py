@@ -99,7 +99,7 @@ def fit(
         _resume(run, path)
         status = _advance(run, path, progress)
         if path:
-            retention.tidy(run, path)
+            checkpoints.keep_weights(path, retention.needed_epochs(run, ended=True))
         chosen, around = retention.chosen_epochs(run)
         returned = None if chosen is None else _return_to(run, around, path)
         model.eval()

@@ -41,11 +41,6 @@ def keep(run: TrainingState, folder: Path) -> None:
     checkpoints.keep_weights(folder, needed | run.saved)
 
 
-def tidy(run: TrainingState, folder: Path) -> None:
-    """Keep the weights that a finished run keeps, and no others."""
-    checkpoints.keep_weights(folder, needed_epochs(run, ended=True))
-
-
 def chosen_epochs(run: TrainingState) -> tuple[int | None, list[int]]:
     """The epoch that the rule chose, and those of the average around it; None and none without a record or a rule."""
     stop = run.watch.stop if run.watch else None
