@@ -81,7 +81,7 @@ def test_what_a_review_yields_counts_the_samples_that_there_are(pages):
 
 def test_the_page_explains_its_own_words_and_no_others(pages):
     words = pages[0].read_text().split("<h2>Words</h2>")[1].split("</ul>")[0]
-    assert re.findall("<b>(.*?)</b>", words) == ["Suspect", "Chance to be wrong", "Held out", "The stop", "Margin"]
+    assert re.findall("<b>(.*?)</b>", words) == ["Suspect", "Confidence", "Held out", "The stop", "Margin"]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_the_page_explains_its_own_words_and_no_others(pages):
                 "suspicious",
                 "Estimated",
                 "estimated wrong",
-                "Chance to be wrong",
-                "chance to be wrong",
+                "Confidence",
+                "<th>confidence</th><th>",
                 "Expected to be wrong",
                 "What this cannot see",
                 "suggested</th>",
@@ -161,7 +161,7 @@ def test_the_number_says_how_often_its_interval_holds(pages):
     quote = pages[0].read_text().split("<dt>Estimated wrong labels</dt>")[1].split("</div>")[0]
     summary = read_run(pages[0].parent).summary
     count, low, high = (round(number) for number in (summary["wrong"], *summary["wrong_interval"]))
-    said = rf"90 % interval {low} to {high} \(held the true number in 91 to 100 % of audits .*detection.md\)"
+    said = rf"90 % interval {low} to {high} \(held the true number in 91 to 100 % of audits .*detection.md in the .*\)"
     assert re.search(said, quote) and f'<dd class="value">{count}</dd>' in quote and 0 < count < high
 
 

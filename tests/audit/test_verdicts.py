@@ -854,6 +854,9 @@ def test_what_is_said_of_a_network_that_errs_a_lot_fits_the_number(contradicted,
     assert len(said) == 1 and words in said[0] and ("says little" in said[0]) != ("too high" in said[0])
     text = summarise(verdict, [*"abcdefghij"], "", ())["text"]
     assert text.startswith("Perhaps none, perhaps many" if rate == 0 else f"About {5000 * rate:.0f} of")
+    assert (", so perhaps none);" in text) == (rate > 0)  # the interval begins there
+    sure = replace(verdict, rates=replace(verdict.rates, rate=0.2, low=0.1, high=0.3))
+    assert "interval 500 to 1,500);" in summarise(sure, [*"abcdefghij"], "", ())["text"]
 
 
 @pytest.mark.parametrize(

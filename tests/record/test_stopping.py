@@ -108,21 +108,21 @@ def flat(rng, stay):
 @pytest.mark.parametrize(
     ("stay", "by_loss", "paired", "alone"),
     [
-        (0.98, False, 0.08, 0.2),
-        pytest.param(0.98, True, 0.06, 0.2, marks=pytest.mark.slow),
-        pytest.param(0.0, False, 0.18, 0.07, marks=pytest.mark.slow),
-        (0.0, True, 0.07, 0.07),
+        (0.98, False, 0.08, 0.19),
+        pytest.param(0.98, True, 0.06, 0.19, marks=pytest.mark.slow),
+        pytest.param(0.0, False, 0.21, 0.02, marks=pytest.mark.slow),
+        (0.0, True, 0.06, 0.02),
     ],
 )
 def test_how_often_a_fall_is_seen_where_there_is_none(stay, by_loss, paired, alone):
-    """The rates of the docstring. 1,000 runs, fixed seed: a rate of 0.08 errs by 0.009, one of 0.2 by 0.013."""
+    """The rates of the docstring. 1,000 runs, fixed seed: a rate of 0.08 errs by 0.009, one of 0.21 by 0.013."""
     rng, rule = np.random.default_rng(0), HeldOut(n=200)
     seen = []
     for _ in range(1_000):
         fitted = flat(rng, stay)
         accuracy, loss = fitted.mean(axis=1), rng.random(200) if by_loss else None
         seen.append([rule(accuracy, loss, fitted).falls, rule(accuracy, loss).falls])
-    assert np.mean(seen, axis=0) == pytest.approx([paired, alone], abs=0.03)
+    assert np.mean(seen, axis=0) == pytest.approx([paired, alone], abs=0.02)
 
 
 def test_the_row_of_a_summary_holds_the_fall_and_its_error():

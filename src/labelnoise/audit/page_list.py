@@ -7,7 +7,6 @@ from typing import Any
 
 from labelnoise.audit.chances import MOST
 from labelnoise.audit.labels import shown
-from labelnoise.audit.page_words import CHANCE
 from labelnoise.report.tables import NOTHING
 from labelnoise.runs.files import read_json
 from labelnoise.runs.pages import Cell, Table
@@ -20,7 +19,7 @@ def list_tables(run: Run) -> list[Table]:
     worst = read_json(run.path / "worst.json")
     rows, (named, name) = worst["rows"], _named(worst)
     looks = [part for part in LOOKS if any(part in row for row in rows)]
-    head = (name, "given", "suggested", CHANCE, *(LOOKS[part] for part in looks), "flagged")
+    head = (name, "given", "suggested", "confidence", *(LOOKS[part] for part in looks), "flagged")
     text = (
         f"The {len(rows)} most suspicious of {run.summary['samples']:,} samples; suspects.csv holds all, its index "
         f"counts from 0. {_ask(run)}{_alike(rows)} Click a heading to sort."

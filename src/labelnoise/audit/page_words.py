@@ -11,7 +11,7 @@ MARGINS = (
 
 HELD = (
     "held the true number in 91 to 100 % of audits where that is known, in fewer where a model errs a lot: "
-    "docs/detection.md"
+    "docs/detection.md in the sources"
 )
 """How often the interval holds what it should: the least and the largest share of both halves of the harness and of the
 audits with folds."""
@@ -30,15 +30,12 @@ CANNOT = (
 )  # fmt: skip
 """What an audit does not see, and why."""
 
-CHANCE = "chance to be wrong"
-"""How the page calls the confidence of a sample."""
-
 WORDS = {
     "Suspect": "a flagged sample: one of the most suspicious, as many as labels are estimated to be wrong, unless "
     "another decision was asked for.",
-    CHANCE.capitalize(): "the estimated chance that the given label is wrong; over all samples they add up to the "
-    f"estimated number of wrong labels. At most {100 * MOST:.0f} % is given, which many may have alike: of the labels "
-    "that have it 92 to 93 % were wrong where that is known (docs/detection.md).",
+    "Confidence": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
+    f"number of wrong labels. At most {100 * MOST:.0f} % is given, which many may have alike: of the labels that have "
+    "it 92 to 93 % were wrong where that is known.",
     "Held out": "not trained on, so that a wrong label cannot have been memorised.",
     "The stop": "the epoch (the stage of boosting, else the pass over the data) at which the loss of held-out samples "
     "is least: what is learnt later may be memorised.",
@@ -54,8 +51,8 @@ SUSPECTS = {
     "confidence": f"the estimated chance that the given label is wrong, at most {MOST:g}",
     "flagged": "whether it is a suspect",
     "file": "its file, where there is one",
-    "the last": "what names it, where a column of the table does, under the name of that column (and with _in_data "
-    "behind it where one above has this name)",
+    "the last column": "the identifier of the row, where the table has one, under the name of its column (with "
+    "_in_data behind it where a column above has this name)",
 }
 HISTORY = {
     "": "a row an epoch, pass or stage",

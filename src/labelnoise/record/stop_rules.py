@@ -52,10 +52,10 @@ class StopRule:
 class HeldOutLoss(StopRule):
     """Keep the record with the least held-out loss, in the mean of `smooth` records around it.
 
-    Held-out samples have wrong labels as often as the others. While the network learns what the classes have in common
-    their mean cross-entropy against the given labels falls; it rises when the network becomes sure of wrong labels.
-    At the first and the last records the mean has fewer members. The last record on ties: a loss that does not change
-    gives no reason to stop.
+    Held-out samples have wrong labels as often as the others. While the network learns what the samples of a class have
+    in common, their mean cross-entropy against the given labels falls; it rises when the network becomes sure of wrong
+    labels. At the first and the last records the mean has fewer members. The last record on ties: a loss that does not
+    change gives no reason to stop.
     """
 
     patience: int = 20
