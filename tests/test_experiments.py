@@ -255,7 +255,10 @@ def test_a_folder_of_images_is_an_input_too(tmp_path):
             for at in range(4):
                 Image.fromarray(np.full((8, 8), 9 * at, np.uint8)).save(tmp_path / "pets" / half / name / f"{at}.png")
     config = TrainRun(data=str(tmp_path / "pets"), training=short(epochs=1))
+    (tmp_path / "pets/train/ant/0.png").rename(tmp_path / "pets/train/ant/0\udcff.png")  # a byte that is no UTF-8
     run_experiment(config, tmp_path / "a")
-    (tmp_path / "pets/train/ant/0.png").rename(tmp_path / "pets/train/ant/9.png")
+    (tmp_path / "pets/train/ant/.DS_Store").write_text("a Mac has shown the folder")
+    assert run_experiment(config, tmp_path / "a").reused
+    (tmp_path / "pets/train/ant/1.png").rename(tmp_path / "pets/train/ant/9.png")
     with pytest.raises(InputError, match="what `data` names has changed since"):
         run_experiment(config, tmp_path / "a")

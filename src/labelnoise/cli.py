@@ -51,8 +51,7 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     if kind.leading and arguments and not arguments[0].startswith("-"):
         arguments = [f"--{kind.leading}", *arguments]
     _, (config, output, *options) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
-    download = options.pop().download if kind.fetch else False
-    if kind.fetch and download and not find_launch().rank:
+    if kind.fetch and options.pop().download and not find_launch().rank:
         with _progress("download") as progress:
             kind.fetch(config, progress)
     with _progress(kind.command) as progress:

@@ -94,8 +94,11 @@ def test_classes_are_names_where_each_of_them_is_one(tmp_path, names, classes, c
         ((3, 77), "`classes` must be ids among 0, 1, or names, got 77; did you mean '7'?"),
         ((3, "cat"), "`classes` must be ids among 0, 1, or names, got 'cat'; choose one of '3', '7'"),
         ((7, 0), "`classes` must be ids among 0, 1, or names, got 7; give all of them by name"),
-        ((3, 3), r"`classes` must differ from each other, got \(3, 3\); list each one once"),
-        (("7", 3, 7), r"`classes` must differ from each other, got \('7', 3, 7\)"),
+        ((3, 3), r"`classes` must differ from each other, got 3, 3; list each one once"),
+        (("7", 3, 7), r"`classes` must differ from each other, got 7, 3, 7; list each"),
+        (np.array([1, 1]), r"`classes` must differ from each other, got 1, 1; list each one once"),
+        (iter([1, 1]), r"`classes` must differ from each other, got 1, 1; list each one once"),
+        (np.array([[3, 7]]), r"`classes` must be ids among 0, 1, or names, got array\(\[3, 7\]\)"),
         ((True, False), "`classes` must be ids among 0, 1, or names, got True"),
     ],
 )

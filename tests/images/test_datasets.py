@@ -321,6 +321,7 @@ def write_images(folder, counts, mode="RGB", suffix="png"):
 def test_a_folder_with_both_parts(tmp_path):
     pixels = write_images(tmp_path, {"train/dog": 2, "train/ant": 3, "test/ant": 1, "test/dog": 2})
     (tmp_path / "train/dog/notes.txt").write_text("left alone")
+    (tmp_path / "train/dog/._0.png").write_text("what a Mac writes beside an image")
     (tmp_path / "train/.cache").mkdir()
     source = read_folder(tmp_path, seed=0)
     assert source.names == ("ant", "dog")

@@ -17,6 +17,11 @@ def test_labels_of_any_type_of_numbers_are_read(tmp_path, dtype):
         assert FromFile(str(tmp_path / "y.npy")).read(2)[0].tolist() == [1, 0]
 
 
+def test_a_text_file_may_begin_with_the_mark_that_some_editors_write(tmp_path):
+    (tmp_path / "y.txt").write_text("1\n0\n", "utf-8-sig")
+    assert FromFile(str(tmp_path / "y.txt")).read(2)[0].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("dtype", ["c16", "M8[s]", "V8", "O"])
 @pytest.mark.parametrize("name", ["y.npz", "y.npy"])
 def test_what_is_no_number_is_refused(tmp_path, name, dtype):

@@ -259,6 +259,13 @@ def test_a_released_table_may_be_named_itself_and_may_lack_noisy_samples(tmp_pat
     assert names(figure.axes[1]) == ["training samples", "clean samples", "test samples"]
 
 
+def test_a_separator_at_the_end_of_each_line_moves_no_column(tmp_path):
+    head, *rows = RELEASED.to_csv(index=False).split()
+    (tmp_path / "train.csv").write_text("\n".join([head, *(f"{row}," for row in rows)]))
+    shown = read_released(tmp_path / "train.csv").history
+    assert_close(shown[["epoch", "test_accuracy"]].to_numpy(), RELEASED[["epoch", "test_acc"]].to_numpy(float))
+
+
 @pytest.mark.usefixtures("sketched")
 def test_a_run_that_holds_a_train_csv_is_shown_as_a_run(tmp_path):
     craft(tmp_path / "a")

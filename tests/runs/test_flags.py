@@ -54,6 +54,7 @@ def test_every_type_of_value():
     assert parse("--limit", "-1e3", "--rate", "-1e-3", "--steps", "-3", "4") == (
         Config("a", Inner(-1e-3, (-3, 4)), -1e3),
     )
+    assert parse("--name", "-5", "--where", "-.5") == (Config("-5", where=Path("-.5")),)
     assert parse("--no-deep", "--limit=-1e3", "--steps") == (Config(limit=-1000.0),)
     assert parse() == (Config(),)
 
@@ -75,10 +76,12 @@ def test_the_help_says_what_a_flag_is_and_its_default(capsys):
         (["--steps", "1", "x"], "`--steps` must be a whole number, got 'x'"),
         (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
         (["b"], "`try` takes flags only, got 'b'"),
+        (["-5"], "`try` has no flag '-5'; choose one of"),
         (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
         (["--rate", "1", "--rate=1"], "`--rate` was given twice; keep one of them"),
         (["--deep", "--no-deep"], "`--deep` was given twice; keep one of them"),
         (["--steps", "1", "--steps", "2"], "`--steps` was given twice; keep one of them"),
+        (["--mode", "-1"], "`mode` must be one of fast, slow, got '-1'; choose one of these"),
         (["--steps", "-1e3"], "`--steps` must be a whole number, got '-1e3'"),
         (["--where", ""], "`where` must be a path, got ''; write one like 'folder/name'"),
     ],

@@ -12,6 +12,7 @@ import pytest
 
 from helpers import assert_close
 from labelnoise.errors import InputError
+from labelnoise.runs import folders
 from labelnoise.runs.files import read_arrays, read_json, write_bytes
 from labelnoise.runs.folders import default_path, open_run
 from labelnoise.runs.kinds import Kind, all_kinds
@@ -105,6 +106,20 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(tmp_path, config, m
     with pytest.raises(InputError, match=message):
         opened(tmp_path / "a", config)
     assert {file.name: file.read_bytes() for file in (tmp_path / "a").iterdir()} == before
+
+
+def test_a_run_that_is_finished_anew_and_killed_there_is_unfinished_and_not_damaged(tmp_path, monkeypatch):
+    finish(tmp_path / "a", status="ok")
+
+    def killed(path, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), open_run(tmp_path / "a", Toy()) as folder:
+        patch.setattr(folders, "write_bytes", killed)  # which writes the summary
+        folder.finish({"status": "another"})
+    assert not opened(tmp_path / "a", Toy()).finished
+    finish(tmp_path / "a", status="another")
+    assert read_run(tmp_path / "a").summary == {"status": "another"}
 
 
 def test_overwrite_removes_a_run_but_never_other_files(tmp_path):

@@ -101,6 +101,18 @@ def test_another_thread_comes_second_too_and_the_same_one_may_enter_again(tmp_pa
     assert len(refusals) == 1 and f"process {os.getpid()} (train" in refusals[0]
 
 
+def test_what_is_being_written_into_a_run_inside_is_left_alone(tmp_path):
+    half = tmp_path / "a/inner/.attribution.npz.1.tmp"
+    with lock_run(half.parent, "explain"):
+        half.write_bytes(b"half of it")
+        with lock_run(tmp_path / "a", "train"):
+            assert half.exists()
+    (tmp_path / "a/figures").mkdir()
+    (tmp_path / "a/figures/.a.png.1.tmp").write_bytes(b"half of it")
+    with lock_run(tmp_path / "a", "train"):
+        assert not half.exists() and not any((tmp_path / "a/figures").iterdir())
+
+
 def test_a_refusal_leaves_no_folder_that_it_made(tmp_path):
     with pytest.raises(InputError, match="no"), lock_run(tmp_path / "x/y/z", "toy"):
         raise InputError("no")

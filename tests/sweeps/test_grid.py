@@ -51,6 +51,7 @@ def test_words_mean_values(word, expected):
         (["d=100:50:10"], "holds none"),
         (["d=100:200:0"], "a step > 0"),
         (["d=100:200:-5"], "a step > 0"),
+        (["d=1:2:1e-5000"], "a step > 0"),
         (["d=1:2:3:4"], "LOW:HIGH:STEP"),
         (["d=1,1"], "repeats one"),
         (["d=1.5"], "whole numbers for 'd', got 1.5"),

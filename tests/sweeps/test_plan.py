@@ -157,6 +157,9 @@ def test_settings_that_make_no_sweep_are_refused(change, message):
 def test_cells_that_cannot_be_are_refused_before_any_run():
     with pytest.raises(InputError, match=r"cannot be \(tau=0.6\)"):
         replace(SWEEP, grid=("tau=0.1,0.6",)).plan()
+    points = replace(SWEEP, grid=("tau=0:0.6", "d=50:90", "mu_norm=1:9"), design="random", points=2_500, seeds=1)
+    with pytest.raises(InputError, match=r"cannot be \(tau=0.5.*, d=50,"):  # those at an end are checked first
+        points.plan()
     with pytest.raises(InputError, match=r"cannot be \(d=.*tau=0.5\)"):  # more cells than are checked one by one
         replace(SWEEP, grid=("d=100:600:1", "tau=0:0.5:0.01")).plan()
 

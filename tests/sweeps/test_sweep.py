@@ -269,6 +269,7 @@ def test_run_experiment_runs_a_sweep_too(swept, tmp_path):
         ),
         ("--grid d=100,200 --worker 2", "did you mean 'workers'"),
         ("--grid d=100,200 --workers 0", "`workers` must be an integer >= 1"),
+        ("--grid d=100,200 --scheduler=", "`scheduler` must be the address of a running Dask scheduler"),
         (
             "--grid d=100,200 --scheduler tcp://127.0.0.1:9",
             "`scheduler` must be the address of a running Dask scheduler",
@@ -287,6 +288,20 @@ def test_input_that_is_refused_is_one_sentence_and_leaves_nothing(words, message
     assert main(["sweep", *words.split(), "--out", str(tmp_path / "a")]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"workers": 0}, "`workers` must be an integer >= 1, got 0"),
+        ({"scheduler": ""}, "`scheduler` must be the address"),
+    ],
+)
+def test_who_runs_it_is_refused_where_it_is_nobody(how, message, tmp_path):
+    pytest.importorskip("labelnoise.sweeps.cluster")
+    with pytest.raises(ln.InputError, match=message):
+        ln.sweep(TABLE, tmp_path / "a", **how)
     assert not (tmp_path / "a").exists()
 
 

@@ -190,6 +190,23 @@ def test_a_checkpoint_of_another_average_is_refused(tmp_path, before, now):
         fit(network(), digits(), config, stop=True, average=now, folder=tmp_path)
 
 
+@pytest.mark.parametrize("average", ["onward", "all"])
+def test_a_checkpoint_of_another_rule_is_refused(tmp_path, average):
+    """It lacks the sums of what the other rule chooses."""
+
+    def kill(at):
+        if at.epoch == 12:
+            raise Killed
+
+    config, rule = falling(checkpoint_every=1), HeldOutLoss(patience=20)
+    with pytest.raises(Killed):
+        fit(network(), digits(), config, stop=rule, average=average, folder=tmp_path, progress=kill)
+    for other in (LabelWave(), HeldOutLoss(patience=20, smooth=5)):
+        with pytest.raises(InputError, match="those there are of a training by another rule; choose another folder"):
+            fit(network(), digits(), config, stop=other, average=average, folder=tmp_path)
+    assert fit(network(), digits(), config, stop=rule, average=average, folder=tmp_path).status == "ok"
+
+
 def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on():
     """Of the first layer, whose inputs are the pixels: mean and variance over all images but the held-out ones."""
     model, data = network(), digits()
@@ -311,3 +328,27 @@ def test_a_run_that_diverges_ends_with_the_chosen_weights_if_there_are_any(tmp_p
     log = fit(last, digits(), config, folder=folders[2])
     assert (log.weights_epoch, log.weights_epochs) == (None, ())  # of no whole epoch
     assert not early.training and not last.training
+
+
+class Masked(nn.Module):
+    """A linear network with a buffer that is infinite, as the mask of an attention is."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.head = nn.Linear(64, 2)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+
+    def forward(self, images):
+        return self.head(images.flatten(1))
+
+
+@pytest.mark.parametrize("average", [1, 5, "onward", "all"])
+def test_a_buffer_may_be_infinite(average):
+    rule = RunningMean(2) if average == "all" else HeldOutLoss(2)
+    config = TrainConfig(epochs=4, batch_size=100, device="cpu")
+    plain = fit(nn.Sequential(nn.Flatten(), Masked().head), digits(), config, stop=rule, average=average)
+    model = Masked()
+    masked = fit(model, digits(), config, stop=rule, average=average)
+    assert masked.weights_epochs == plain.weights_epochs
+    assert torch.equal(model.head.weight, plain.model[1].weight) and torch.isinf(model.mask[1])

@@ -56,9 +56,16 @@ QUICK = TrainConfig(epochs=1, device="cpu")
         ({"held_out": np.arange(257) > 0}, "`held_out` must leave two images to train on, got 1; hold fewer out"),
         ({"held_out": np.zeros(257, bool), "stop": True}, "`stop` needs held-out images, got a mask .* without any"),
         ({"data": replace(digits(), x_train=np.full((250, 64), np.nan))}, "`data.x_train` must hold finite numbers"),
+        ({"data": replace(digits(), y_given=np.full(257, 2))}, r"`data.y_given` must hold a class 0..1 for each of"),
+        ({"data": replace(digits(), y_given=np.full(257, -1))}, "`data.y_given` must hold .*, got -1..-1; number the"),
+        ({"data": replace(digits(), y_given=np.zeros(257))}, r"`data.y_given` must hold .*, got float64 \(257,\)"),
+        ({"data": replace(digits(), y_given=np.zeros(9, int))}, r"`data.y_given` must hold .*, got int64 \(9,\)"),
+        ({"data": replace(digits(), y_test=np.full(100, 3))}, "`data.y_test` must hold a class"),
         ({"data": table(), "config": TrainConfig(augment=True)}, r"`augment` shifts images .*shape \(250, 3\); leave"),
         ({"data": table()}, r"`model` must take samples \(3,\), but fails: .*; its first layer must take 3 features"),
-        ({"folder": 3}, "`folder` must be a path or None, got 3"),
+        ({"folder": 3}, "`folder` must be a path, got 3"),
+        ({"folder": ""}, "`folder` must be a path, got ''; write one like 'folder/name'"),
+        ({"folder": "a\0b"}, "`folder` must be a path, got 'a.x00b'"),
         ({"progress": 3}, "`progress` must be a function or None, got 3"),
     ],
 )
@@ -75,6 +82,14 @@ def test_a_folder_is_made_and_one_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match=r"file/run could not be made \(Not a directory\); choose another folder"):
         fit(linear(), digits(), QUICK, folder=tmp_path / "file/run")
+
+
+def test_what_a_killed_training_left_half_written_is_deleted_by_the_next(tmp_path):
+    half = tmp_path / "run/checkpoints/.epoch-0001.pt.1.tmp"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half of it")
+    fit(linear(), digits(), QUICK, folder=tmp_path / "run")
+    assert not half.exists()
 
 
 def test_no_config_is_the_default():

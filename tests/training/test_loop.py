@@ -19,7 +19,10 @@ from labelnoise.record.recorder import Recorder
 from labelnoise.record.selection import select_by_margin
 from labelnoise.record.stop_rules import HeldOutLoss
 from labelnoise.record.watching import find_stop
+from labelnoise.runs.folders import run_experiment
+from labelnoise.runs.reading import read_run
 from labelnoise.training.config import TrainConfig
+from labelnoise.training.experiment import TrainRun
 from labelnoise.training.log import COLUMNS, TIMES
 from labelnoise.training.loop import fit
 from labelnoise.training.passes import batches
@@ -285,6 +288,12 @@ def test_more_outputs_than_classes():
     data = digits(0)
     log = fit(build_model("small-cnn", n_classes=10, in_channels=1), data, short(optimizer="adam", lr=0.003, epochs=5))
     assert log.recorder.n_classes == 10 and log.table["test_accuracy"].iloc[-1] > 0.9
+
+
+def test_a_prediction_among_very_many_outputs_is_written_as_it_is(tmp_path):
+    config = TrainRun(classes=(3, 8), per_class=20, model="mlp", outputs=40_000, training=short(epochs=1, lr=1e-9))
+    run = read_run(run_experiment(config, tmp_path / "a").path)
+    assert run.samples["prediction"].min() >= 0 and run.samples["prediction"].max() >= 2**15
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def read_given(noise: FromFile, source: Source, keep: np.ndarray, chosen: tuple[
     if outside.size:
         row = keep[outside[0]]
         raise InputError(
-            f"{noise.path} must give labels among the chosen classes {_listing(list(chosen))}, got {given[row]} at "
+            f"{noise.path} must give labels among the chosen classes {_listing(chosen)}, got {given[row]} at "
             f"position {source.position[row]} ({outside.size} in all); use all classes, or correct the file"
         )
     return given[keep]
@@ -72,9 +72,10 @@ def choose_classes(source: Source, classes: Sequence[int | str] | None) -> tuple
     parts = {"training": source.y_train, "test": source.y_test}
     held = {part: np.unique(labels).tolist() for part, labels in parts.items()}
     known = sorted(set(held["training"]) | set(held["test"]))
-    chosen = tuple(known if classes is None else _class_ids(source, known, list(classes)))
+    given = known if classes is None else list(classes)
+    chosen = tuple(given if classes is None else _class_ids(source, known, given))
     if len(set(chosen)) != len(chosen):
-        raise InputError(f"`classes` must differ from each other, got {tuple(classes or ())}; list each one once")
+        raise InputError(f"`classes` must differ from each other, got {_listing(given)}; list each one once")
     if len(chosen) < 2:
         raise InputError(f"`classes` must be two or more, got {chosen}; the data holds {_listing(known)}")
     for part, present in held.items():
@@ -90,7 +91,7 @@ def _class_ids(source: Source, known: list[int], classes: list[int | str]) -> li
     """The ids of classes: by name where all are names, even 3 of folders called 3 and 7; else each by what it is."""
     if all(str(name) in source.names for name in classes):
         return [source.names.index(str(name)) for name in classes]
-    wrong = [name for name in classes if name not in source.names and not _is_id(name, known)]
+    wrong = [name for name in classes if not (isinstance(name, str) and name in source.names or _is_id(name, known))]
     if wrong:
         name = min(wrong, key=lambda name: str(name) in source.names)  # rather what is neither id nor name
         raise InputError(f"`classes` must be ids among {_listing(known)}{_remedy(source, name)}")
@@ -114,8 +115,8 @@ def _called(source: Source, class_id: int) -> str:
     return f"class {class_id}" + (f" ({source.names[class_id]})" if source.names else "")
 
 
-def _listing(classes: list[int]) -> str:
-    """Class ids for a message, cut where a list of them helps nobody."""
+def _listing(classes: Sequence[int | str]) -> str:
+    """Classes for a message, cut where a list of them helps nobody."""
     return first_few([str(class_id) for class_id in classes], most=20)
 
 

@@ -58,7 +58,7 @@ def data_from_arrays(
     _check_length("y", labels, "x", train)
     classes = np.unique(labels)
     if len(classes) < 2:
-        raise InputError(f"`y` must hold two classes or more, got {classes[0]!r} alone; there is nothing to learn")
+        raise InputError(f"`y` must hold two classes or more, got {classes.item(0)!r} alone; there is nothing to learn")
     if (x_test is None) != (y_test is None):
         raise InputError("`x_test` and `y_test` must be given together, got one of them; leave both out for no test")
     test = train[:0] if x_test is None else _samples("x_test", x_test)
@@ -133,14 +133,16 @@ def _positions(name: str, values: Any, classes: np.ndarray) -> np.ndarray:
     absent = labels[~np.isin(labels, classes)]
     if absent.size:
         raise InputError(
-            f"`{name}` must lie among the classes of `y`, got {absent[0]!r} ({absent.size} in all); leave those out"
+            f"`{name}` must lie among the classes of `y`, got {absent.item(0)!r} ({absent.size} in all); leave them out"
         )
     return np.searchsorted(classes, labels)
 
 
 def _check_length(name: str, labels: np.ndarray, samples: str, values: np.ndarray) -> None:
     if len(labels) != len(values):
-        raise InputError(f"`{name}` must hold a label a row of `{samples}` ({len(values)}), got {len(labels)}")
+        raise InputError(
+            f"`{name}` must hold a label a row of `{samples}` ({len(values)}), got {len(labels)}; give one for each"
+        )
 
 
 def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,8 @@ def _list_images(folder: Path) -> dict[str, list[Path]]:
     files = {}
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and not inner.name.startswith("."):
-            files[inner.name] = sorted(file for file in inner.iterdir() if file.suffix.lower() in IMAGE_FILES)
+            shown = (file for file in inner.iterdir() if not file.name.startswith("."))
+            files[inner.name] = sorted(file for file in shown if file.suffix.lower() in IMAGE_FILES)
             if not files[inner.name]:
                 raise InputError(
                     f"{inner} holds no image ({', '.join(IMAGE_FILES)}); add some, move it away, or name another "

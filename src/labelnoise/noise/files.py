@@ -70,7 +70,7 @@ def read_numbers(path: Path, key: str, *more: str) -> dict[str, np.ndarray]:
 def _read_text(path: Path) -> np.ndarray:
     check_regular(path, "give the path of a .npy, .npz or text file")
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")
         if not text.strip():
             raise ValueError("the file is empty")
         return np.loadtxt(text.splitlines(), delimiter="," if "," in text else None, ndmin=1)

@@ -49,8 +49,6 @@ class SectionPlan:
 
 
 BANDS = "Lines are means over the seeds, bands their range."
-
-
 WITH, WITHOUT = "labels flipped with probability 0.2", "no label noise"
 
 

@@ -120,8 +120,10 @@ def digest_input(path: Path) -> str | None:
         return digest_file(path)
     if not path.is_dir():
         return None
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return digest("".join(f"{file.relative_to(path)} {digest_file(file)}\n" for file in files).encode())
+    names = (file.relative_to(path) for file in path.rglob("*") if file.is_file())
+    # a Mac writes hidden files into each folder that somebody looks at
+    shown = sorted(name for name in names if not any(part.startswith(".") for part in name.parts))
+    return digest(b"".join(os.fsencode(f"{name} {digest_file(path / name)}\n") for name in shown))
 
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:

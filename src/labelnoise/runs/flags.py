@@ -48,7 +48,7 @@ def _cut(
     usage = f"{program} RUN [FLAGS]" if takes else None
     parser = argparse.ArgumentParser(program, usage, about, exit_on_error=False, allow_abbrev=False)
     if takes:
-        parser.add_argument("RUN", nargs="?", default="", help=takes)
+        parser.add_argument("RUN", nargs="?", default="", type=_reader(setting_type(str)), help=takes)
     for flag in flags:
         parser.add_argument(f"--{flag.name}", default=argparse.SUPPRESS, dest=flag.name, **_options(flag))
     try:
@@ -57,6 +57,7 @@ def _cut(
     except argparse.ArgumentError as error:
         raise InputError(f"`{error.argument_name}` {error.message}; see {program} --help") from None
     command = program.split()[-1]
+    rest = [word.strip() for word in rest]
     if rest and rest[0].startswith("-"):
         near = did_you_mean(rest[0].lstrip("-").split("=")[0], [flag.name for flag in flags])
         raise InputError(f"`{command}` has no flag {rest[0]!r}{near}")
@@ -105,10 +106,11 @@ def _reader(taken: SettingType) -> Callable[[str], Any]:
     """What argparse reads a value with: it shows an error of its own kind alone as it is."""
 
     def read(text: str) -> Any:
+        word = text.strip() if _is_negative(text.strip()) else text  # without the space of `_cut`
         try:
-            return taken.cut(text)
+            return taken.cut(word)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be {taken.written}, got {text.strip()!r}") from None
+            raise argparse.ArgumentTypeError(f"must be {taken.written}, got {word!r}") from None
 
     return read
 

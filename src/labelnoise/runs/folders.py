@@ -31,7 +31,7 @@ from labelnoise.runs.files import (
     write_text,
 )
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
-from labelnoise.runs.locks import LOCK, lock_run, sweep
+from labelnoise.runs.locks import LOCK, delete_leftovers, lock_run
 from labelnoise.runs.provenance import git_commit, versions
 from labelnoise.runs.reading import CHECKSUMS, SCHEMA, is_run, read_config, read_run
 from labelnoise.runs.settings import difference, settings_of
@@ -77,6 +77,7 @@ class RunFolder:
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write `checksums.json` of all that stays, and `summary.json`: from here on the run is finished."""
+        delete(self.path / "summary.json")  # of a run that is finished anew: it has other checksums
         kind, content = find_kind(self.config["command"]), sealed_json(summary)
         patterns = ("config.json", *kind.results, *kind.checked)
         files = sorted(file for pattern in patterns for file in self.path.glob(pattern))
@@ -161,8 +162,7 @@ def open_run(path: str | Path | None, config: Experiment, overwrite: bool = Fals
 
 def _content(config: Experiment) -> dict[str, Any]:
     """What `config.json` holds of a run of this config."""
-    kind = all_kinds().get(config.command)
-    inputs = kind.inputs(config) if kind else {}
+    inputs = find_kind(config.command).inputs(config)
     return {
         "schema": SCHEMA,
         "command": config.command,
@@ -234,7 +234,7 @@ def _delete_run(path: Path) -> None:
     """Delete what a run wrote but for `config.json`, and runs inside whole; nothing else."""
     held = read_json(path / "config.json")
     kind = all_kinds().get(held["command"])
-    sweep(path)
+    delete_leftovers(path)
     _delete(path, FILES + (kind.files + kind.transient if kind else ()))
     for inner in path.iterdir():
         if inner.is_dir() and (inner / "config.json").exists() and is_run(read_json(inner / "config.json")):

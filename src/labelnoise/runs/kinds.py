@@ -95,11 +95,6 @@ class Kind:
         """The command, which is the kind's name in `config.json`."""
         return self.config.command
 
-    @property
-    def history(self) -> bool:
-        """Whether its runs hold `history.csv`."""
-        return "history.csv" in self.results
-
 
 @cache
 def all_kinds() -> dict[str, Kind]:
@@ -112,7 +107,7 @@ def describe_commands() -> dict[str, str]:
     """Return the help of each kind's command, read off the source of the rooms: to load them takes a second."""
     commands = {}
     for source in _experiments().values():
-        body = ast.parse(source.read_text()).body
+        body = ast.parse(source.read_bytes()).body
         for config in (node for node in body if isinstance(node, ast.ClassDef)):
             for line in config.body:
                 if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "command" and line.value:

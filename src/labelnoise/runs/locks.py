@@ -44,7 +44,7 @@ def lock_run(path: Path, doing: str) -> Iterator[None]:
     try:
         _HELD[key] = (path / LOCK).stat().st_ino
         _sign(path, doing)
-        sweep(path)
+        delete_leftovers(path)
         yield
     finally:
         if key in _HELD and _inode(path) == _HELD.pop(key):
@@ -55,9 +55,10 @@ def lock_run(path: Path, doing: str) -> Iterator[None]:
                 folder.rmdir()
 
 
-def sweep(path: Path) -> None:
+def delete_leftovers(path: Path) -> None:
     """Delete what a killed writer left half-written or half-deleted in a run directory."""
-    for left in [*path.glob(".*.tmp"), *path.glob("*/.*.tmp")]:
+    inside = [left for left in path.glob("*/.*.tmp") if not (left.parent / LOCK).exists()]  # else it is in the making
+    for left in [*path.glob(".*.tmp"), *inside]:
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
 

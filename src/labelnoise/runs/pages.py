@@ -40,7 +40,7 @@ def panel_of(title: str, runs: Sequence[Run]) -> Panel:
 
 def _history(run: Run) -> pd.DataFrame:
     """The history of a run, with its seed as a column; empty of a kind without one."""
-    history = run.history if run.kind.history else pd.DataFrame()
+    history = run.history if "history.csv" in run.kind.results else pd.DataFrame()
     return history if "seed" in history else history.assign(seed=dict(leaves(run.settings)).get("seed", 0))
 
 

@@ -171,4 +171,4 @@ def _either(members: list[SettingType], optional: bool) -> SettingType:
 
 def _cut_number_or_name(text: str) -> int | str:
     """A number only where it is written like one: 03 may be the name of a folder."""
-    return int(text) if re.fullmatch(r" ?-?[1-9][0-9]{0,17}|0", text) else text
+    return int(text) if re.fullmatch(r"-?[1-9][0-9]{0,17}|0", text) else text

@@ -137,7 +137,7 @@ def workers_of(how: Execution) -> Iterator[Run]:
         InputError: the scheduler cannot be reached, or a worker process was ended.
     """
     processes = how.workers or cores()
-    if how.scheduler:
+    if how.scheduler is not None:
         from labelnoise.sweeps.cluster import connect, run_on_cluster
 
         with connect(how.scheduler) as client:

@@ -120,14 +120,8 @@ class SweepRun:
         kept = frozenset({*self.variables, "ok"}) if self.variables else frozenset()
         return make_plan(self.base, names, cells, self.seeds, self.seed, self.chunk, self.memory, kept)
 
-    def run(self, folder: RunFolder, progress: Progress | None = None) -> None:
-        """Run what is missing, on all cores, and write sweep.nc and summary.json when all is there."""
-        self.complete(folder, progress)
-
-    def complete(
-        self, folder: RunFolder, progress: Progress | None = None, how: Execution | None = None
-    ) -> xarray.Dataset:
-        """Run what is missing, chunk by chunk, then write sweep.nc and summary.json; return the dataset."""
+    def run(self, folder: RunFolder, progress: Progress | None = None, how: Execution | None = None) -> None:
+        """Run what is missing, chunk by chunk, then write sweep.nc and summary.json; on all cores by default."""
         how = how or Execution()
         check_once(self.variables)  # here, so that a folder that names one twice can still be read
         how.check_size(self.cells, self.seeds)
@@ -147,7 +141,6 @@ class SweepRun:
         inner = dataset.point_dataset(self.base, axes, *refined) if refined else None
         dataset.write_dataset(folder.path / dataset.FILE, main, inner)
         folder.finish(_summary(result, refined[1] if refined else None))
-        return main
 
 
 def _summary(grid: Finished, refined: Finished | None) -> dict[str, Any]:
@@ -194,7 +187,7 @@ def run_sweep(
     Raises:
         InputError: the folder holds something else, or a setting is refused.
     """
-    outcome, _ = _run(config, out, overwrite, progress, how)
+    outcome = _run(config, out, overwrite, progress, how)
     page = outcome.path / "report.html"
     if outcome.reused and page.exists():
         return replace(outcome, page=page)
@@ -237,13 +230,13 @@ def sweep(
         InputError: the folder holds another run, or a setting is refused.
     """
     config, how = _read(config)
-    how = Execution(workers or how.workers, scheduler or how.scheduler, yes or how.yes)
-    outcome, dataset = _run(config, out, overwrite, progress, how)
-    if dataset is None:
-        from labelnoise.sweeps.dataset import FILE, read_dataset
+    how = Execution(
+        how.workers if workers is None else workers, how.scheduler if scheduler is None else scheduler, yes or how.yes
+    )
+    outcome = _run(config, out, overwrite, progress, how)
+    from labelnoise.sweeps.dataset import FILE, read_dataset
 
-        return read_dataset(read_run(outcome.path).result(FILE))
-    return dataset
+    return read_dataset(read_run(outcome.path).result(FILE))
 
 
 def _read(source: Any) -> tuple[SweepRun, Execution]:
@@ -264,18 +257,19 @@ def run_here(config: SweepRun, out: Path) -> Outcome:
     Raises:
         InputError: the folder holds something else, or a setting is refused.
     """
-    return _run(config, out, False, None, Execution(workers=1))[0]
+    return _run(config, out, False, None, Execution(workers=1))
 
 
 def _run(
     config: SweepRun, out: str | Path | None, overwrite: bool, progress: Progress | None, how: Execution | None
-) -> tuple[Outcome, xarray.Dataset | None]:
-    """What became of a sweep, and its dataset if it was not there already."""
+) -> Outcome:
+    """As `run_experiment`, by whom `how` says."""
     check_progress(progress)
     with open_run(out, config, overwrite) as folder:
-        dataset = None if folder.finished else config.complete(folder, progress, how)
+        if not folder.finished:
+            config.run(folder, progress, how)
         delete_transient(folder.path, config.command)
-        return Outcome(folder.path, folder.read_summary()["status"], folder.finished), dataset
+        return Outcome(folder.path, folder.read_summary()["status"], folder.finished)
 
 
 def _page() -> Page:

@@ -127,7 +127,7 @@ def _read_word(word: str, parameters: Mapping[str, Parameter], flags: Callable[[
     parts = [_number(word, part) for part in text.split(":")]
     if len(parts) == 2:
         return _interval(word, parameter, False, parts)
-    if len(parts) != 3 or not parts[2] > 0:
+    if len(parts) != 3 or not float(parts[2]) > 0:
         raise InputError(f"`grid` takes a range as LOW:HIGH:STEP with a step > 0, got {word!r}; correct it")
     low, high, step = parts
     count = int((high - low) / step) + 1 if high >= low else 0

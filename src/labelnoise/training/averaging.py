@@ -26,7 +26,10 @@ BEFORE, ONWARD = 2, 9
 
 
 def window(chosen: int, average: Average, records: int) -> list[int]:
-    """The records of the average of a chosen one, fewer at either end of so many; onward at the last end alone."""
+    """Return the records, of so many, whose weights are averaged for a chosen one; fewer where they end.
+
+    all: 0 to the chosen one; onward: `ONWARD` of them, the first one `BEFORE` before it; a number: so many around it.
+    """
     if average == "all":
         return list(range(chosen + 1))
     if average == "onward":
@@ -36,9 +39,9 @@ def window(chosen: int, average: Average, records: int) -> list[int]:
 
 
 def wanted(watch: Watch, average: Average) -> set[int]:
-    """Records so far whose weights the average may still need: around those that may be chosen, or come next.
+    """Records whose weights must be kept for the average of one that may be chosen, or of the one that comes next.
 
-    Where a sum is kept beside them, onward and of all, they are those that may be chosen.
+    Of an average that is a word a sum is kept beside them: then they are those that may be chosen, alone.
     """
     if isinstance(average, str):
         return watch.candidates()
@@ -88,9 +91,9 @@ def is_averaged(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
-def are_finite(weights: Weights) -> bool:
-    """Whether all weights are finite numbers: those of a training that diverged are not."""
-    return all(bool(torch.isfinite(value).all()) for value in weights.values() if is_averaged(value))
+def are_finite(model: nn.Module) -> bool:
+    """Whether all parameters are finite, as after a divergence they are not; a buffer, such as a mask, need not be."""
+    return all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
 
 
 def are_alike(weights: Weights, own: Weights) -> bool:

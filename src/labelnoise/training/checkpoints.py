@@ -36,7 +36,7 @@ def kept_epochs(folder: Path) -> list[int]:
 
 def write_weights(folder: Path, epoch: int, model: nn.Module) -> str:
     """Write the weights of `model` as those after `epoch`, and return the checksum of the file."""
-    return write_tensors(_weights_path(folder, epoch), model.state_dict())
+    return write_tensors(folder / weights_name(epoch), model.state_dict())
 
 
 def write_averaged(folder: Path, model: nn.Module) -> None:
@@ -50,7 +50,7 @@ def read_weights(folder: Path, epoch: int) -> dict[str, torch.Tensor]:
     Raises:
         InputError: they were not kept, or the file is damaged.
     """
-    path = _weights_path(folder, epoch)
+    path = folder / weights_name(epoch)
     if not path.is_file():
         kept = ", ".join(map(str, kept_epochs(folder))) or "none"
         raise InputError(f"{folder} must hold the weights of epoch {epoch}, got those of epochs {kept}; train it again")
@@ -68,7 +68,7 @@ def check_weights(folder: Path, checksums: Mapping[int, str]) -> None:
         InputError: names the first such file.
     """
     for epoch in set(kept_epochs(folder)) & set(checksums):
-        path = _weights_path(folder, epoch)
+        path = folder / weights_name(epoch)
         if digest_file(path) != checksums[epoch]:
             raise InputError(f"{path} is damaged or was changed; delete {path.parent} and train again")
 
@@ -96,7 +96,7 @@ def keep_weights(folder: Path, epochs: Collection[int]) -> None:
     """Delete the weights of all other epochs."""
     for epoch in kept_epochs(folder):
         if epoch not in epochs:
-            delete(_weights_path(folder, epoch))
+            delete(folder / weights_name(epoch))
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -125,10 +125,6 @@ def shapes_difference(saved: Mapping[str, Any], own: Mapping[str, Any]) -> str:
         if saved.get(name) != own.get(name):
             return f"`{name}` is {saved.get(name, 'absent')} there, {own.get(name, 'absent')} here"
     return ""
-
-
-def _weights_path(folder: Path, epoch: int) -> Path:
-    return folder / weights_name(epoch)
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> str:

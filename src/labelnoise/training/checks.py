@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelnoise.devices import find_device
 from labelnoise.errors import InputError, described
@@ -44,9 +45,7 @@ def check_training(
         raise InputError(f"there must be three training images or more, got {len(data.y_given)}; add images")
     if config.augment and data.x_train.ndim != 4:
         raise InputError(f"`augment` shifts images (n, C, H, W), got data of shape {data.x_train.shape}; leave it out")
-    for name in ("x_train", "x_test"):  # of data that nobody has checked
-        if not np.isfinite(getattr(data, name)).all():
-            raise InputError(f"`data.{name}` must hold finite numbers, got NaN or infinity; fill missing values first")
+    _check_values(data)
     _check_weights(model, config)
     return _check_outputs(_first_outputs(model, data, find_device(config.device)), data.n_classes)
 
@@ -76,6 +75,21 @@ def _check_held_out(config: TrainConfig, data: Data, rule: StopRule | None, held
         raise InputError("`stop` needs held-out images, got a mask `held_out` without any; hold some out")
 
 
+def _check_values(data: Data) -> None:
+    """Refuse data that somebody has put together himself and that nobody has checked."""
+    for x, y in (("x_train", "y_given"), ("x_test", "y_test")):
+        samples, labels = getattr(data, x), getattr(data, y)
+        if not np.isfinite(samples).all():
+            raise InputError(f"`data.{x}` must hold finite numbers, got NaN or infinity; fill missing values first")
+        fits = labels.shape == (len(samples),) and labels.dtype.kind in "iu"
+        if not (fits and np.isin(labels, range(data.n_classes)).all()):
+            got = f"{labels.min()}..{labels.max()}" if fits else described(labels)
+            raise InputError(
+                f"`data.{y}` must hold a class 0..{data.n_classes - 1} for each of {len(samples)} images, got {got}; "
+                "number the classes in their order"
+            )
+
+
 def _check_weights(model: nn.Module, config: TrainConfig) -> None:
     """Refuse a network without weights that an optimiser could move, or whose batch norm would see single images."""
     weights = list(model.parameters())
@@ -86,12 +100,8 @@ def _check_weights(model: nn.Module, config: TrainConfig) -> None:
             f"`model` must have weights to train, got {len(weights)} that are all frozen; call "
             "model.requires_grad_(True) on it or on its last layer"
         )
-    if config.batch_size == 1 and any(isinstance(layer, BATCH_NORMS) for layer in model.modules()):
+    if config.batch_size == 1 and any(isinstance(layer, _BatchNorm) for layer in model.modules()):
         raise InputError("`batch_size` must be 2 or more for batch norm, got 1; use for example 32")
-
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-"""Layers that cannot be trained on a batch of one image."""
 
 
 def _first_outputs(model: nn.Module, data: Data, device: str) -> Any:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from labelnoise.errors import InputError, described
 from labelnoise.record.watching import Watch
-from labelnoise.training.averaging import refresh_batch_norm
+from labelnoise.training.averaging import are_finite, refresh_batch_norm
 from labelnoise.training.config import Average, check_average
 from labelnoise.training.weight_stores import weight_store
 
@@ -41,10 +41,14 @@ class KeptWeights:
         self._store = weight_store(average)
 
     def take(self) -> None:
-        """Take the weights as those of the last record that the watch observed; forget what is of no further use."""
+        """Take the weights as those of the last record that the watch observed; forget what is of no further use.
+
+        Weights that are not finite are passed over: they would spoil any average, and no rule chooses them.
+        """
         if not self.watch.records:
             raise InputError("`take` needs an observed record, got none; call the watch's `observe` first")
-        self._store.take(self.model.state_dict(), self.watch)
+        if are_finite(self.model):
+            self._store.take(self.model.state_dict(), self.watch)
 
     def load_average(self, batches: Iterable[Any] = (), call: Callable[[Any], object] | None = None) -> list[int]:
         """Put the average of the chosen record into the network, in eval mode; return its records, from 0.

@@ -75,7 +75,7 @@ class TrainLog:
     """Epochs whose weights the network was left with, averaged: the last alone, or those around the one that the rule
     chose (`stop`); none for weights of no whole epoch, where the loss was not finite and no rule had chosen."""
     weights_epoch: int | None = None
-    """The last of them, or the one that the rule chose."""
+    """The one of them that the rule chose; without a rule the last."""
     returned: Mapping[str, float] | None = None
     """What the network is worth that a stopped run leaves, by column of the table; None for a run of all epochs."""
     rule: StopRule | None = None

@@ -6,7 +6,6 @@ and held-out samples are measured with the same weights.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import nn
 
 from labelnoise.arrays import stream, torch_stream
 from labelnoise.devices import repeatable
-from labelnoise.errors import InputError
+from labelnoise.errors import InputError, check_path
 from labelnoise.images.data import Data
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import StopRule
@@ -84,8 +83,8 @@ def fit(
             run, or one that cannot be written.
     """
     config = TrainConfig() if config is None else config
-    if folder is not None and not isinstance(folder, str | os.PathLike):
-        raise InputError(f"`folder` must be a path or None, got {folder!r}; use for example 'runs/digits'")
+    if folder is not None:
+        check_path("folder", folder)
     if progress is not None and not callable(progress):
         raise InputError(f"`progress` must be a function or None, got {progress!r}; leave it out")
     check_average(average)
@@ -100,7 +99,7 @@ def fit(
         _resume(run, path)
         status = _advance(run, path, progress)
         if path:
-            retention.tidy(run, path)
+            checkpoints.keep_weights(path, retention.needed_epochs(run, ended=True))
         chosen, around = retention.chosen_epochs(run)
         returned = None if chosen is None else _return_to(run, around, path)
         model.eval()
@@ -198,7 +197,7 @@ def train_epoch(run: TrainingState) -> str:
         run.epoch -= 1
         step = run.epoch * len(batches(len(order), run.config.batch_size)) + bad
         return describe_divergence(f"at epoch {run.epoch + 1}, batch {bad} (step {step})", run.config, step == 1)
-    finite = all(bool(torch.isfinite(weight).all()) for weight in run.model.parameters())
+    finite = averaging.are_finite(run.model)
     if finite and run.is_recorded:
         logits, test_logits = _eval_logits(run)
         finite = bool(torch.isfinite(logits).all())

@@ -37,7 +37,7 @@ def train_pass(run: TrainingState, order: np.ndarray) -> int | None:
         if shifts is not None:
             pixels = images.augment(pixels, torch.as_tensor(shifts[share.rows], device=run.device))
         with autocast(run):
-            logits = run.trained(images.normalise(pixels))
+            logits = (run.parallel or run.model)(images.normalise(pixels))
         if not isinstance(logits, torch.Tensor):  # networks with auxiliary heads return them in train mode alone
             raise InputError(
                 f"`model` must return a tensor of logits in train mode too, got a {type(logits).__name__}; return the "

@@ -29,7 +29,7 @@ class Share:
 
     rows: slice
     weight: float = 1.0
-    """What the mean over these rows counts in the average over the processes, times their number."""
+    """Rows of this share x processes / rows of all: by it, a mean over processes is one over all rows."""
     given: bool = True
     """Whether the others get these rows from this process."""
 

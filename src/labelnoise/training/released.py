@@ -30,7 +30,7 @@ def read_released(path: Path) -> Panel:
         InputError: no table, a column that is missing or holds text, or an accuracy out of range.
     """
     try:
-        raw = pd.read_csv(path)
+        raw = pd.read_csv(path, index_col=False)  # else a separator at the end of each line moves every column
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no table ({error}); give a train.csv of the released code, or a run") from None
     absent = [name for name in RELEASED if name not in raw]

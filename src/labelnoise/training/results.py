@@ -12,6 +12,7 @@ from labelnoise.devices import find_device
 from labelnoise.images.data import Data
 from labelnoise.record.selection import SELECTION
 from labelnoise.record.stopping_points import StoppingPoint, chosen_point, describe_points, last_point, oracle_point
+from labelnoise.record.sums import class_type
 from labelnoise.runs.folders import RunFolder
 from labelnoise.training.checkpoints import kept_epochs
 from labelnoise.training.log import TrainLog
@@ -33,7 +34,7 @@ def _samples(log: TrainLog, data: Data) -> dict[str, np.ndarray]:
         "epoch": log.table["epoch"].to_numpy(),
         "margin": log.recorder.margin,
         "loss": loss,
-        "prediction": log.recorder.prediction.astype(np.int16),
+        "prediction": log.recorder.prediction.astype(class_type(log.recorder.n_classes)),
         "margin_train": log.batches.margin,
         "y_true": data.y_true,
         "y_given": data.y_given,

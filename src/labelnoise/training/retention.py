@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labelnoise.errors import InputError
 from labelnoise.record.stopping import HeldOut
+from labelnoise.runs.locks import delete_leftovers
 from labelnoise.training import averaging, checkpoints
 from labelnoise.training.state import TrainingState
 
@@ -16,6 +17,7 @@ def resume(run: TrainingState, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} could not be made ({error.strerror}); choose another folder") from None
+    delete_leftovers(folder / checkpoints.FOLDER)
     state = checkpoints.read_state(folder)
     if state:
         run.load_state_dict(state, folder)
@@ -39,17 +41,6 @@ def keep(run: TrainingState, folder: Path) -> None:
     checkpoints.keep_weights(folder, needed | run.saved)
 
 
-def tidy(run: TrainingState, folder: Path) -> None:
-    """Keep the weights that a finished run keeps, and no others."""
-    checkpoints.keep_weights(folder, needed_epochs(run, ended=True))
-
-
-def wanted_epochs(run: TrainingState) -> set[int]:
-    """Epochs whose weights may belong to the average that a stopped run returns; none for a run of all epochs."""
-    recorded = run.recorded_epochs
-    return {recorded[at] for at in averaging.wanted(run.watch, run.average)} if run.watch else set()
-
-
 def chosen_epochs(run: TrainingState) -> tuple[int | None, list[int]]:
     """The epoch that the rule chose, and those of the average around it; None and none without a record or a rule."""
     stop = run.watch.stop if run.watch else None
@@ -71,6 +62,8 @@ def needed_epochs(run: TrainingState, ended: bool) -> set[int]:
         needed.add(recorded[held_out.chosen])
     if chosen is not None:
         needed.add(chosen)
-    if not ended:
-        return needed | set(recorded[-HeldOut.smooth :]) | wanted_epochs(run)
-    return needed if isinstance(run.average, str) else needed | set(around)  # by a word, a sum is kept, not each
+    if ended:
+        return needed if isinstance(run.average, str) else needed | set(around)  # by a word, a sum is kept, not each
+    if run.watch:
+        needed |= {recorded[at] for at in averaging.wanted(run.watch, run.average)}
+    return needed | set(recorded[-HeldOut.smooth :])

@@ -118,9 +118,9 @@ class TrainingState:
         )
 
     @property
-    def trained(self) -> nn.Module:
-        """What a batch is given to in training."""
-        return self.model if self.parallel is None else self.parallel
+    def rule(self) -> str:
+        """The rule that may stop the run, in words; empty for a run of all epochs."""
+        return repr(self.watch.rule) if self.watch else ""
 
     @property
     def device(self) -> torch.device:
@@ -184,7 +184,7 @@ class TrainingState:
             "seconds": self.seconds,
             "checksums": self.checksums,
             "processes": self.group.size,
-            **({"so_far": self.store.state_dict(), "average": self.average} if self.store else {}),
+            **({"so_far": self.store.state_dict(), "average": self.average, "rule": self.rule} if self.store else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], folder: Path) -> None:
@@ -225,6 +225,8 @@ class TrainingState:
         own_summed = self.average if self.watch and isinstance(self.average, str) else None
         if summed != own_summed:
             return "those there are of a training with another average"
+        if summed and state.get("rule", self.rule) != self.rule:
+            return "those there are of a training by another rule"
         if words := checkpoints.shapes_difference(network, own["network"]):
             return f"of another network: {words}"
         return "" if state.get("data") == own["data"] else "those there were trained on other data"
@@ -239,7 +241,7 @@ class TrainingState:
             "columns": list(COLUMNS),
             "settings": settings_of(self.config),
             "network": checkpoints.shapes_of(self.model.state_dict()),
-            "data": [zlib.crc32(array.tobytes()) for array in arrays],
+            "data": [zlib.crc32(np.ascontiguousarray(array).data) for array in arrays],
         }
 
 

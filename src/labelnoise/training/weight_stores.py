@@ -19,7 +19,6 @@ from labelnoise.training.averaging import (
     add_weights,
     are_alike,
     are_copies,
-    are_finite,
     average_weights,
     copy_of,
     is_averaged,
@@ -35,10 +34,7 @@ class WeightStore(Protocol):
     """What is held in memory of the weights so far, so that the average of the chosen record can be had."""
 
     def take(self, weights: Weights, watch: Watch) -> None:
-        """Take the weights at the last record that the watch observed; forget what is of no further use.
-
-        Weights that are not finite are passed over: they would spoil any average, and no rule chooses them.
-        """
+        """Take the weights at the last record that the watch observed; forget what is of no further use."""
 
     def averaged(self, chosen: int) -> list[int]:
         """Return the records in the average of a chosen one; none where nothing was taken at that."""
@@ -78,8 +74,7 @@ class CopiesAround:
 
     def take(self, weights: Weights, watch: Watch) -> None:
         """Copy the weights; forget those around which none may be chosen any more."""
-        if are_finite(weights):
-            self.copies[watch.records - 1] = copy_of(weights)
+        self.copies[watch.records - 1] = copy_of(weights)
         self.copies = _only(self.copies, wanted(watch, self.records))
 
     def averaged(self, chosen: int) -> list[int]:
@@ -117,9 +112,7 @@ class MeanSoFar:
         """The mean up to a record, with it."""
 
     def take(self, weights: Weights, watch: Watch) -> None:
-        """Let the weights into the mean; what is no floating-point tensor is taken from the last."""
-        if not are_finite(weights):
-            return
+        """Let the weights into the mean: (records * mean + weights) / (records + 1); a count is that of the last."""
         new, seen = copy_of(weights), self.records
         if seen:
             for name, value in new.items():
@@ -171,14 +164,13 @@ class SumsOnward:
     def take(self, weights: Weights, watch: Watch) -> None:
         """Add the weights to the sums that reach so far, and begin that of the last record."""
         last = watch.records - 1
-        if are_finite(weights):
-            new = self.copies[last] = copy_of(weights)
-            for chosen, summed in self.summed.items():
-                if last in window(chosen, "onward", watch.records):
-                    self.sums[chosen] = add_weights([self.sums[chosen], new])
-                    summed.append(last)
-            members = [at for at in window(last, "onward", watch.records) if at in self.copies]
-            self.sums[last], self.summed[last] = add_weights([self.copies[at] for at in members], new), members
+        new = self.copies[last] = copy_of(weights)
+        for chosen, summed in self.summed.items():
+            if last in window(chosen, "onward", watch.records):
+                self.sums[chosen] = add_weights([self.sums[chosen], new])
+                summed.append(last)
+        members = [at for at in window(last, "onward", watch.records) if at in self.copies]
+        self.sums[last], self.summed[last] = add_weights([self.copies[at] for at in members], new), members
         self.copies = _only(self.copies, range(last - BEFORE + 1, last + 1))
         candidates = watch.candidates()
         self.sums, self.summed = _only(self.sums, candidates), _only(self.summed, candidates)
