@@ -56,7 +56,7 @@ def test_train_and_report(tmp_path, capsys):
     assert run.summary["classes"] == [3, 8] and run.settings["training"]["seed"] == 5 and len(run.history) == 2
     stop = next(row for row in run.summary["stops"] if row["rule"] == "held_out")
     best = run.history.loc[run.history["test_accuracy"].idxmax()]
-    assert kept.startswith(f"the stop: epoch {stop['at']} of 2 (held-out stop, ")
+    assert kept.startswith(f"where to stop: epoch {stop['at']} of 2 (held-out stop, ")
     assert found == (
         f"test accuracy: {stop['test_accuracy']:.1%} at the stop, {run.history['test_accuracy'].iloc[-1]:.1%} at the "
         f"end, {best['test_accuracy']:.1%} in the best epoch ({best['epoch']:.0f}, which only test labels know)"

@@ -193,6 +193,16 @@ def test_damaged_runs_are_refused_in_one_sentence(tmp_path, name, content, messa
     assert "\n" not in str(refusal.value)
 
 
+def test_a_folder_of_runs_is_refused_by_the_names_of_those_that_are_finished(tmp_path):
+    with pytest.raises(InputError, match="give the folder of a finished run"):
+        read_run(tmp_path)
+    for name in ("b", "a", "c"):
+        finish(tmp_path / name, status="ok")
+    (tmp_path / "c/summary.json").unlink()
+    with pytest.raises(InputError, match=f"is no run .*; give one of those inside: {tmp_path}/a, {tmp_path}/b$"):
+        read_run(tmp_path)
+
+
 def test_a_run_without_its_checksums_is_refused(tmp_path):
     finish(tmp_path / "a", status="ok")
     (tmp_path / "a/checksums.json").unlink()

@@ -40,7 +40,9 @@ def test_of_several_seeds_their_means():
         for rule, at, test in (("held_out", 1, 0.5), ("last", 2, 0.3))
     ]
     several, stop, accuracy, suspects = told(*seeds)
-    assert several == "means of 2 seeds:" and stop.startswith("the stop: epoch 2 of 2 (held-out stop, best held-out ")
+    assert several == "means of 2 seeds:" and stop.startswith(
+        "where to stop: epoch 2 of 2 (held-out stop, best held-out "
+    )
     assert stop.endswith("; held-out accuracy then falls by more than chance in 1 of 2 seeds")
     assert accuracy.startswith("test accuracy: 55.0% at the stop, 35.0% at the end, ") and "50.0%" in suspects
 
@@ -51,7 +53,7 @@ def test_what_is_not_known_is_not_said():
     assert stop == "the stop: no rule stops before the end (epoch 3)"
     assert accuracy == "test accuracy: 60.0% at the end, 75.0% in the best epoch (2, which only test labels know)"
     stop, accuracy = told(point("held_out", 2, None, falls=False), point("last", 3, None), tests=(np.nan,) * 3)
-    assert stop.startswith("the stop: epoch 2 of 3 (held-out stop, ") and stop.endswith(" by no more than chance")
+    assert stop.startswith("where to stop: epoch 2 of 3 (held-out stop, ") and stop.endswith(" by no more than chance")
     assert accuracy == "test accuracy: no test image, so what a record is worth at the stop is not known"
     *_, suspects, memorised = told(point("last", 3, selection_recall=0.0, train_accuracy_noisy=1.0))
     assert suspects == "suspects at the end (a negative margin): none" and memorised.endswith("at the end: 100.0%")

@@ -16,9 +16,9 @@ from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.experiment import TrainRun
 
 LEAD = (
-    "A network trained on partly wrong labels first learns what the classes have in common: it fits the correctly "
-    "labelled samples and ignores the wrong labels (Stage I). Only later does it memorise the wrong labels, one by "
-    "one, and its test accuracy falls (Stage II). This page shows both stages in the two-layer model of Han et al. "
+    "A network trained on partly wrong labels first learns what the samples of a class have in common: it fits the "
+    "correctly labelled ones and rejects the wrong labels (Stage I). Only later does it memorise the wrong labels, and "
+    "its test accuracy falls (Stage II). This page shows both stages in the two-layer model of Han et al. "
     "(ICML 2025), where they are proved, and on real images; where each claim of the paper holds; and what stopping in "
     "time gains."
 )

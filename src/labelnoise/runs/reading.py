@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.errors import InputError, check_path
+from labelnoise.errors import InputError, check_path, first_few
 from labelnoise.runs.files import digest_file, read_arrays, read_json
 from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
@@ -97,12 +97,13 @@ def read_run(path: str | Path) -> Run:
     """
     check_path("path", path)
     path = Path(path)
-    for name, meaning in (("config.json", "is no run"), ("summary.json", "is a run that has not finished")):
-        if not (path / name).is_file():
-            raise InputError(
-                f"{path} {meaning} ({name} is missing); give the folder of a finished run, or finish it by the "
-                "command that began it"
-            )
+    remedy = "give the folder of a finished run, or finish it by the command that began it"
+    if not (path / "config.json").is_file():
+        inside = [str(file.parent) for file in sorted(path.glob("*/summary.json"))]
+        remedy = f"give one of those inside: {first_few(inside)}" if inside else remedy
+        raise InputError(f"{path} is no run (config.json is missing); {remedy}")
+    if not (path / "summary.json").is_file():
+        raise InputError(f"{path} is a run that has not finished (summary.json is missing); {remedy}")
     config = read_config(path)
     summary = read_json(path / "summary.json", sealed="schema" in config)
     kind = all_kinds().get(config["command"])

@@ -9,6 +9,8 @@ from labelnoise.runs.reading import Run
 
 FIRST = ("averaged", "rule", "held_out", "oracle")
 """The stopping points of which the first that a run has is its stop, as on its page."""
+RETURNED = ("averaged", "rule")
+"""Those of a run that was stopped; the others only say where it could have been."""
 
 
 def describe_training(run: Run) -> list[str]:
@@ -33,7 +35,8 @@ def _stop(points: pd.DataFrame, rule: str) -> str:
     stop, end = (_mean(points, name, "at", ".0f") for name in (rule, "last"))
     if rule == "last":
         return f"the stop: no rule stops before the end (epoch {end})"
-    return f"the stop: epoch {stop} of {end} ({', '.join(RULES[rule])}){_fall(points, rule)}"
+    words = "the stop" if rule in RETURNED else "where to stop"
+    return f"{words}: epoch {stop} of {end} ({', '.join(RULES[rule])}){_fall(points, rule)}"
 
 
 def _fall(points: pd.DataFrame, rule: str) -> str:
