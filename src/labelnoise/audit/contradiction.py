@@ -71,8 +71,9 @@ def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
 
         rate = (1 - w) q(0.4) + w min(l, q(0.4)),    w = (c - 0.2) / 0.5 within [0, 1].
 
-    The interval reaches up to (1 - w) q(0.6) + w c_2 and down to the least of q(0.2), l and what the surest fifth of
-    all samples shows, see `surest`, each with the error of its samples. Of several views the shares are averaged.
+    The interval reaches up to (1 - w) q(0.6) + w max(m, c_2) and down to the least of q(0.2), m = min(l, q(0.4)) and
+    what the surest fifth of all samples shows, see `surest`, each with the error of its samples. Of several views the
+    shares are averaged.
     """
     every = [contradicted_shares(view) for view in views]
     of_views = np.array([share for share, _ in every])
