@@ -56,6 +56,11 @@ def test_a_table_in_one_command_and_its_page(here, capsys):
     assert sum(summary["class_counts"]) == 200 and sum(summary["class_flagged"]) == len(flagged)
     assert sum(pair["count"] for pair in summary["pairs"]) == len(flagged)
     assert sum(summary["class_wrong"]) == pytest.approx(200 * summary["rate"], rel=1e-3)
+    of_class = suspects.groupby("given")[["flagged", "confidence"]].sum().loc[summary["classes"]]
+    assert of_class["flagged"].tolist() == summary["class_flagged"]
+    assert of_class["confidence"].tolist() == pytest.approx(summary["class_wrong"], abs=0.01)
+    expected = [suspects["confidence"][at : at + 100].mean() for at in (0, 100)]  # in the order of the list
+    assert [part["expected"] for part in summary["yield"]] == pytest.approx(expected, abs=1e-4)
     assert len(json.loads((here / "out/worst.json").read_text())["rows"]) == 30
     said = capsys.readouterr()
     assert said.err == "[1/2] training 1 of 2\n[2/2] training 2 of 2\n"

@@ -169,6 +169,8 @@ def test_a_mean_of_fewer_records_counts_only_as_long_as_there_is_no_other():
     assert [stop.stopped for stop in chosen] == [None] * 6
     late = [np.nan, *accuracy]  # of records that are not known none is lost
     assert [rule(late[:records]).chosen for records in range(2, 8)] == [1, 1, 3, 3, 5, 5]
+    later = [NAN] * 3 + [0.9, 0.5, 0.3, 0.3, 0.3] + [0.6] * 5  # nor does the mean of two count there
+    assert HeldOut(n=40)(later).chosen == 12
 
 
 def test_loss_decides_between_the_records_of_the_best_mean():
