@@ -5,12 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
 
 from helpers import assert_close
 from labelnoise.runs.places import read_settings
-from labelnoise.sweeps.axes import edges, side_of
+from labelnoise.sweeps.axes import Side, edges, side_of
 from labelnoise.sweeps.chunks import Store
-from labelnoise.sweeps.contours import words_of_level
+from labelnoise.sweeps.contours import draw_lines, words_of_level
 from labelnoise.sweeps.dataset import grid_dataset
 from labelnoise.sweeps.execution import Execution, Work, workers_of
 from labelnoise.sweeps.experiment import SweepRun
@@ -201,6 +202,32 @@ def test_the_values_on_lines_of_theory_do_not_cover_each_other(tmp_path):
     assert len(boxes) > 6
     for first, second in combinations(boxes, 2):
         assert not first.overlaps(second)
+
+
+SQUARE = np.meshgrid(np.geomspace(1, 100, 9), np.geomspace(1, 100, 9))
+
+
+def lines_on_a_square(*lines):
+    at = SQUARE[0][0]
+    side = Side("", "log", at, at, np.exp(edges(np.log(at))))
+    panel = Figure(figsize=(4, 4)).add_axes((0, 0, 1, 1), xscale="log", yscale="log", xlim=(1, 100), ylim=(1, 100))
+    draw_lines(panel, side, side, [(values, np.array(levels)) for values, levels in lines])
+    return panel.collections
+
+
+def test_a_line_that_is_too_short_for_its_value_is_not_drawn():
+    (drawn,) = lines_on_a_square((SQUARE[0] * SQUARE[1], [1.2, 100, 1000]))  # the first cuts off a corner
+    assert [text.get_text() for text in drawn.labelTexts] == ["100", "$10^{3}$"]
+    assert [len(path.vertices) > 0 for path in drawn.get_paths()] == [False, True, True]
+
+
+def test_a_value_stands_where_its_line_has_most_room():
+    """On a square of two decades by two with a cross: in the middle of an arm; the second value is farther out, since
+    half of its distance d from the first counts: 1 - d = sqrt(d^2 + 1/4) / 2."""
+    across, up = SQUARE
+    (first,), (second,) = (drawn.labelTexts for drawn in lines_on_a_square((across, [10.0]), (up, [10.0])))
+    assert_close(np.abs(np.log10(first.get_position()) - 1), np.array([0, 0.5]), atol=0.02)
+    assert_close(np.abs(np.log10(second.get_position()) - 1), np.array([(8 - np.sqrt(19)) / 6, 0]), atol=0.02)
 
 
 def test_levels_edges_and_intervals():
