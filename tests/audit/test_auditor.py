@@ -195,8 +195,9 @@ def test_masks_hold_each_sample_out_once():
     assert (np.sum(masks, axis=0)[:130] == 1).all() and not np.any(masks, axis=0)[130]
     for mask in masks:
         assert mask[:100].sum() == 25 and 7 <= mask[100:130].sum() <= 8
-    (single,) = held_out_masks(labels, 1, seed=0)
-    assert single[:100].sum() == 10 and single[100:130].sum() == 3 and not single[130]
+    rare = read_labels("y", np.r_[np.zeros(100, int), np.ones(30, int), 2:42])  # forty classes of one sample
+    (single,) = held_out_masks(rare, 1, seed=0)
+    assert single[:100].sum() == 10 and single[100:130].sum() == 3 and not single[130:].any()
 
 
 EXPECTED = {
