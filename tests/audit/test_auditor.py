@@ -166,11 +166,12 @@ def test_images_and_a_module(monkeypatch):
         ln.LabelAuditor(wide, folds=1).fit(X, np.array(["no", "yes"])[given])
 
 
-@pytest.mark.parametrize(("n", "batch"), [(60, 8), (1000, 20), (2400, 32)])
+@pytest.mark.parametrize(("n", "batch"), [(60, 8), (1000, 20), (2000, 32), (2001, 32)])
 def test_few_images_come_in_small_batches(monkeypatch, n, batch):
     """In batches of 32 the default network takes six steps an epoch on 200 images, and learns nothing in 30 epochs."""
     material, labels = read_material(np.zeros((n, 4, 4), np.uint8)), read_labels("y", np.arange(n) % 2)
     trainer, configs = find_trainer(material, labels, None), []
+    assert trainer.folds == (3 if n <= 2000 else 1)
 
     def fit(network, data, config, **_):
         configs.append(config)

@@ -18,7 +18,7 @@ from labelnoise.runs.folders import run_experiment
 from labelnoise.runs.kinds import find_kind
 from labelnoise.runs.places import read_settings
 from labelnoise.runs.reading import read_run
-from labelnoise.sweeps import execution
+from labelnoise.sweeps import execution, experiment
 from labelnoise.sweeps.chunks import Store
 from labelnoise.sweeps.variables import RECORD, STAGES
 from labelnoise.theory.config import SimulateConfig
@@ -355,3 +355,18 @@ def test_a_table_needs_a_grid_and_yes_lifts_the_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(execution, "free_memory", lambda: 1_000)
     with pytest.raises(ln.InputError, match="more than half of the .* GiB free"):
         ln.sweep(small, tmp_path / "b", workers=1)
+
+
+def test_who_runs_a_sweep_stands_in_its_table_and_an_argument_goes_before_it(tmp_path, monkeypatch):
+    asked = []
+
+    def workers_of(how):
+        asked.append((how.workers, how.scheduler, how.yes))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "workers_of", workers_of)
+    table = {**FEW, "grid": {"d": [100, 200]}, "workers": 3, "yes": True}
+    for given in ({}, {"workers": 2}, {"scheduler": "tcp://host:8786"}):
+        with pytest.raises(KeyboardInterrupt):
+            ln.sweep(table, tmp_path / "a", **given)
+    assert asked == [(3, None, True), (2, None, True), (3, "tcp://host:8786", True)]
