@@ -12,6 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import labelnoise as ln
+from labelnoise.audit import trainers
 from labelnoise.audit.labels import read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.recording import held_out_masks
@@ -181,6 +182,20 @@ def test_few_images_come_in_small_batches(monkeypatch, n, batch):
     with pytest.raises(ln.InputError, match="no training"):
         trainer.train(np.arange(n) % 10 == 0, 0)
     assert [config.batch_size for config in configs] == [batch] and f"batches of {batch}" in trainer.words
+
+
+def test_of_many_vectors_and_of_a_network_that_is_given_one_training_is_the_default(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(trainers, "DEAR", 30 * 64)
+    of_few, of_many = (
+        find_trainer(read_material(np.eye(n, 64)), read_labels("y", np.arange(n) % 2), None) for n in (30, 31)
+    )
+    assert (of_few.folds, of_many.folds) == (5, 1)
+    material, labels = read_material(np.eye(30, 64)), read_labels("y", np.arange(30) % 2)
+    given = (find_trainer(material, labels, model) for model in (DecisionTreeClassifier(), torch.nn.Linear(64, 2)))
+    assert [trainer.folds for trainer in given] == [3, 1]
+    assert of_few.words.endswith("hidden layer, 12 epochs") and of_many.words.endswith("hidden layer, 6 epochs")
 
 
 def test_equal_fits_are_equal_and_seeds_are_not(people):

@@ -160,10 +160,13 @@ def test_grey_images_of_16_bits_keep_their_greys(here, form):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.astype(np.uint16) * 256 + 77).save(folder / f"{at:02}{form}")
     Image.fromarray(GREY[0, 0] / np.float32(255)).save("scans/a/float.tif")
+    Image.fromarray(GREY[0, 0].astype(np.int32)).save("scans/b/whole.tif")
+    (here / "scans/.thumbnails").mkdir()  # what a program left is no class
+    Image.fromarray(GREY[0, 0]).save("scans/.thumbnails/0.png")
     source = read_source(AuditRun(data="scans"))
     np.testing.assert_array_equal(source.images, GREY[np.argsort(CLASS, kind="stable")])
     assert source.notes == (
-        "1 of 41 images could not be read and were skipped: a/float.tif",
+        "2 of 42 images could not be read and were skipped: a/float.tif, b/whole.tif",
         "40 grey images of 16 bits were brought to bytes, by their upper 8 bits",
     )
 
