@@ -15,7 +15,7 @@ from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.experiment import AuditRun, _cleaned
 from labelnoise.audit.judging import judge
 from labelnoise.audit.materials import read_material
-from labelnoise.audit.pictures import read_picture_array
+from labelnoise.audit.pictures import read_picture_array, read_picture_folder
 from labelnoise.audit.recorded import read_training
 from labelnoise.audit.sources import read_source
 from labelnoise.audit.table_files import form_of
@@ -169,6 +169,30 @@ def test_grey_images_of_16_bits_keep_their_greys(here, form):
         "2 of 42 images could not be read and were skipped: a/float.tif, b/whole.tif",
         "40 grey images of 16 bits were brought to bytes, by their upper 8 bits",
     )
+
+
+@pytest.mark.parametrize(("sides", "brought"), [((64, 64), 64), ((65, 65), 32), ((20, 24), 32)])
+def test_images_of_several_sizes_or_of_more_than_64_pixels_are_brought_to_32(here, sides, brought):
+    from PIL import Image
+
+    for name, side in zip("ab", sides, strict=True):
+        (here / name).mkdir()
+        Image.fromarray(np.full((side, side), 7, np.uint8)).save(f"{name}/0.png")
+    images, _, _, said = read_picture_folder(here)
+    assert images.shape == (2, 1, brought, brought) and (images == 7).all()
+    assert said == [f"images of {len({*sides})} sizes were brought to 32 x 32 for the network"] * (brought == 32)
+
+
+def test_grey_images_of_each_form_are_grey_and_a_palette_is_colours(here):
+    from PIL import Image
+
+    (here / "a").mkdir()
+    grey = Image.fromarray(GREY[0, 0])
+    for form in ("1", "L", "LA"):
+        grey.convert(form).save(f"a/{form}.png")
+    assert read_picture_folder(here)[0].shape == (3, 1, 6, 5)
+    grey.convert("P").save("a/P.png", transparency=bytes(range(256)))  # of which Pillow warns where it is left as it is
+    assert read_picture_folder(here)[0].shape == (4, 3, 6, 5)
 
 
 def made(here, **settings):
