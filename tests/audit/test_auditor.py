@@ -1,5 +1,7 @@
 """The auditor on small tables, texts, vectors and images whose wrong labels are known, and on input that is none."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -182,6 +184,19 @@ def test_few_images_come_in_small_batches(monkeypatch, n, batch):
     with pytest.raises(ln.InputError, match="no training"):
         trainer.train(np.arange(n) % 10 == 0, 0)
     assert [config.batch_size for config in configs] == [batch] and f"batches of {batch}" in trainer.words
+
+
+def test_a_network_that_diverged_is_judged_by_the_epochs_before_and_refused_without_any(monkeypatch):
+    labels, mask = read_labels("y", np.arange(30) % 2), np.arange(30) % 10 == 0
+    trainer = find_trainer(read_material(np.zeros((30, 4, 4), np.uint8)), labels, None)
+    recorder = ln.Recorder(30, 2, held_out=mask)
+    left = SimpleNamespace(status="the loss is not finite at epoch 2", recorder=recorder)
+    monkeypatch.setattr("labelnoise.training.loop.fit", lambda *given, **named: left)
+    with pytest.raises(ln.InputError, match="the training failed: the loss is not finite at epoch 2"):
+        trainer.train(mask, 0)
+    recorder.update(np.arange(30), np.eye(2)[labels.positions], labels.positions)
+    recorder.end_epoch()
+    assert trainer.train(mask, 0) is recorder
 
 
 def test_of_many_vectors_and_of_a_network_that_is_given_one_training_is_the_default(monkeypatch):
