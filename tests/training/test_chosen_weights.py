@@ -1,5 +1,6 @@
 """With `stop`, the network ends with the average of the weights around the choice; without, with the last ones."""
 
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -16,7 +17,7 @@ from labelnoise.record.stop_rules import Combined, HeldOutAccuracy, HeldOutLoss,
 from labelnoise.training import checkpoints
 from labelnoise.training.averaging import copy_of
 from labelnoise.training.config import TrainConfig
-from labelnoise.training.loop import fit
+from labelnoise.training.loop import _mixed_batches, fit
 from labelnoise.training.weight_stores import CopiesAround, MeanSoFar, SumsOnward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -219,6 +220,18 @@ def test_batch_norm_of_the_average_has_the_statistics_of_the_images_trained_on()
     assert_close(model[1].running_mean.numpy(), seen.mean((0, 2, 3)).numpy(), rtol=1e-4, atol=1e-5)
     assert_close(model[1].running_var.numpy(), seen.var((0, 2, 3)).numpy(), rtol=1e-4)
     assert model[1].momentum == 0.1
+
+
+def test_the_statistics_are_of_equal_batches_that_mix_the_images_trained_on():
+    """Of data that are sorted by class a batch in their order would hold one class alone."""
+    images = SimpleNamespace(x_train=torch.arange(1200), normalise=lambda x: x)
+    run = SimpleNamespace(config=TrainConfig(), held_out=np.arange(1200) % 10 == 0, images=images, device="cpu")
+    first, second, third = parts = [part.tolist() for part in _mixed_batches(run)]
+    assert len(first) == len(second) == len(third) == 360
+    assert sorted(first + second + third) == [at for at in range(1200) if at % 10]
+    assert all(150 < sum(at < 600 for at in part) < 210 for part in parts)
+    run.config = TrainConfig(seed=1)
+    assert next(_mixed_batches(run)).tolist() != first
 
 
 def test_stop_moves_no_number_of_the_record(tmp_path):
