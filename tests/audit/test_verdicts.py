@@ -247,6 +247,19 @@ def test_fifths_by_hand():
     assert fifths([unseen]) == (rate, low, high)
 
 
+def test_the_upper_end_is_nowhere_below_the_line():
+    """Of fifths of ten samples 9, 1, 5, 5 and 5 are contradicted: the line is at their quantile, c_2 far below it."""
+    contradicted = np.concatenate([np.arange(10) < count for count in (9, 1, 5, 5, 5)])
+    rate, _, high = fifths([Predictions(np.zeros(50, int), np.linspace(1, 0.5, 50), contradicted)])
+    assert rate == pytest.approx(0.5) and high == wilson(15, 30)[1]
+
+
+def test_classes_whose_own_label_is_not_the_likeliest_are_not_told_apart():
+    assert class_factors(np.array([[0.4, 0.6], [0.5, 0.5]])).tolist() == [1, 1]
+    low, high = class_factors(np.array([[0.9, 0.1], [0.3, 0.7]]))  # 0.9 * 0.3 / 0.6 and 0.7 * 0.1 / 0.6
+    assert low * high == pytest.approx(1) and low / high == pytest.approx(27 / 7)
+
+
 def test_the_interval_of_anchors_is_that_of_a_share_where_the_network_errs_nowhere():
     """A fifth of two classes is wrong: the upper end lies 1.645 standard errors of a share of the anchors above."""
     above = []
