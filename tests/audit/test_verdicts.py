@@ -14,7 +14,7 @@ from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.experiment import margin_table
 from labelnoise.audit.frequencies import true_frequency, wrong_labels
 from labelnoise.audit.judging import judge
-from labelnoise.audit.learning import learning_of, undecided_rates
+from labelnoise.audit.learning import Learning, learning_of, undecided_rates
 from labelnoise.audit.pooling import Basis, pool
 from labelnoise.audit.rates import class_factors, estimate_rates
 from labelnoise.audit.recorded import RecordedTraining, end_of_stage_one, finite, read_training
@@ -708,6 +708,18 @@ def test_a_class_that_is_predicted_for_want_of_knowledge_is_no_evidence():
     known[:10] = 1  # sure of the rare class, right in two of three cases
     some = learning_of(basis(known, np.where(known == 1, 0.95, 0.6)), given, 2)
     assert some.z > 5 and some.held_out == 200
+
+
+@pytest.mark.parametrize(
+    ("z", "low", "words"), [(0.9, 0.2, "predicts the given label"), (1.1, 0.2, ""), (9, 0.49, ""), (9, 0.51, "60%")]
+)
+def test_nothing_is_decided_by_less_than_a_standard_error_or_where_surely_more_than_half_is_wrong(z, low, words):
+    """A network that is far ahead of chance may well estimate 60 % of ten classes; the interval says how surely."""
+    true, given = labels(400, 10, 0.2)
+    rates = estimate_rates(true, np.full(400, 0.8), given, np.ones(400, bool), 10)
+    learning = Learning(z, 0.4, 0.1, 400)
+    rates, why = undecided_rates(replace(rates, rate=0.6, low=low, high=0.7), learning)
+    assert rates.known == (not words) and words in why and ("more than half" in why) == bool(words)
 
 
 def test_wrong_labels_of_one_class_rank_first_where_it_is_wrong_more_often():

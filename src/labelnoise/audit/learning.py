@@ -91,7 +91,7 @@ def learning_of(basis: Basis, given: np.ndarray, n_classes: int) -> Learning:
 
 
 def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
-    """Say why nothing can be decided, if so: the network has learnt nothing, or more than half may be wrong.
+    """Say why nothing can be decided, if so: the network has learnt nothing, or more than half are surely wrong.
 
     The rate is NaN then. Where a network errs a lot, its interval begins at 0.
     """
@@ -99,7 +99,7 @@ def undecided_rates(rates: Rates, learning: Learning) -> tuple[Rates, str]:
         return rates, ""
     if learning.z < UNDECIDED:
         why = learning.words
-    elif rates.rate > 0.5:
+    elif rates.low > 0.5:
         why = f"about {rates.rate:.0%} of the labels seem wrong"
     else:
         return (replace(rates, low=0.0) if learning.poor else rates), ""
