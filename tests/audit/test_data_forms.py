@@ -180,7 +180,8 @@ def test_images_of_several_sizes_or_of_more_than_64_pixels_are_brought_to_32(her
         Image.fromarray(np.full((side, side), 7, np.uint8)).save(f"{name}/0.png")
     images, _, _, said = read_picture_folder(here)
     assert images.shape == (2, 1, brought, brought) and (images == 7).all()
-    assert said == [f"images of {len({*sides})} sizes were brought to 32 x 32 for the network"] * (brought == 32)
+    size = f"{len({*sides})} sizes" if len({*sides}) > 1 else "one size"
+    assert said == [f"images of {size} were brought to 32 x 32 for the network"] * (brought == 32)
 
 
 def test_grey_images_of_each_form_are_grey_and_a_palette_is_colours(here):

@@ -111,7 +111,8 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     if deep:
         notes.append(f"{deep} grey images of 16 bits were brought to bytes, by their upper 8 bits")
     if len(sizes) > 1 or max(max(size) for size in sizes) > 2 * SIDE:
-        notes.append(f"images of {len(sizes)} sizes were brought to {SIDE} x {SIDE} for the network")
+        size = f"{len(sizes)} sizes" if len(sizes) > 1 else "one size"
+        notes.append(f"images of {size} were brought to {SIDE} x {SIDE} for the network")
         pictures = [picture.resize((SIDE, SIDE)) for picture in pictures]
     grey = all(picture.mode == "L" for picture in pictures)
     arrays = [np.asarray(picture if grey else picture.convert("RGB")) for picture in pictures]
