@@ -40,6 +40,15 @@ def _needs_convergence(examine: Examine) -> Examine:
     return guarded
 
 
+def _needs_coefficients(examine: Examine) -> Examine:
+    def guarded(run: Trajectory) -> Finding:
+        if np.isnan(run.track["gamma_min"][0]):
+            return not_measured("the decomposition is not unique for d < n + 1; the span engine defines it")
+        return examine(run)
+
+    return guarded
+
+
 def _needs_clean_labels(examine: Examine) -> Examine:
     def guarded(run: Trajectory) -> Finding:
         return premise_fails("there is label noise") if run.draw.noisy.any() else examine(run)
@@ -71,8 +80,6 @@ def _time(run: Trajectory) -> Finding:
 def _signal_leads(run: Trajectory) -> Finding:
     t1, lead = run.stages.t1 or 0, run.stages.lead
     signal, noise = float(run.track["gamma_min"][t1]), float(run.track["rho_bar_max"][t1])
-    if np.isnan(signal) or np.isnan(noise):
-        return not_measured("the decomposition is not unique for d < n + 1; the span engine defines it")
     within = (
         f"within the window it leads from step {lead[0]} to {lead[1]}" if lead else "it leads nowhere in the window"
     )
@@ -81,9 +88,11 @@ def _signal_leads(run: Trajectory) -> Finding:
 
 def _order_one(name: str) -> Examine:
     def examine(run: Trajectory) -> Finding:
+        if np.isnan(run.at_t1[name]):
+            return not_measured("no rho-bar is positive at T1")
         return constant_only(run.at_t1[name], run.at_t1[name], "order one has an unknown constant")
 
-    return examine
+    return _needs_stage_one(_needs_coefficients(examine))
 
 
 def _clean_right(run: Trajectory) -> Finding:
@@ -122,7 +131,7 @@ def _stage_two_error(kind: str) -> Examine:
         if kind == "fresh":
             return premise_fails(reason, error, bound)
         if kind == "seen":
-            cases = 2 * run.draw.n
+            cases = run.draw.n_classes * run.draw.n
             reason += f"; {error * cases:.0f} of {cases} cases against {bound * cases:.1f}"
         elif abs(error - bound) <= 2 * spread:
             return not_measured(f"{reason}; undecided within two standard errors, raise test_draws", error, bound)
@@ -158,7 +167,7 @@ def _early_stopping(kind: str) -> Examine:
         bound, source = error, "implied C from the error"
         if error == 0:
             if kind == "seen":
-                return constant_only(error, 0.0, "no mistake in all 2n cases, which any C > 0 allows")
+                return constant_only(error, 0.0, "no mistake in any case, which any C > 0 allows")
             bound = float(run.at_t1[f"test_error_{kind}_upper"])
             source = f"implied C at most this, from no error in {run.config.test_draws} draws (95 %)"
         constant = draw.problem.d / (draw.n * np.log(1 / bound)) if bound < 1 else float("inf")
@@ -190,7 +199,8 @@ def _without_noise_error(run: Trajectory) -> Finding:
     if problem is None or np.isnan(error):
         return not_measured("it needs a problem and test_draws > 0")
     upper = float(last["test_error_fresh_upper"])
-    exponent = draw.n * problem.mu_norm**4 / (problem.noise_std**4 * problem.d)
+    with np.errstate(over="ignore"):
+        exponent = draw.n * np.float64(problem.mu_norm / problem.noise_std) ** 4 / problem.d
     constant = exponent / np.log(1 / upper) if upper < 1 else float("inf")
     reason = f"the constant C_D is unknown; implied C_D from the 95 % upper bound {upper:.2g} of the last error"
     return constant_only(error, constant, reason)
@@ -203,7 +213,7 @@ def _decomposition(run: Trajectory) -> Finding:
     known = np.isfinite(actual) & np.isfinite(predicted)
     actual, predicted = actual[known], predicted[known]
     if actual.size < 2 or np.ptp(predicted) == 0:
-        return not_measured("it needs a record after step 0")
+        return not_measured("it needs predicted margins that differ, at records after step 0")
     with np.errstate(over="ignore", invalid="ignore"):
         covariance = np.cov(predicted, actual)
         slope = covariance[0, 1] / covariance[0, 0]
@@ -220,18 +230,22 @@ CLAIMS: list[tuple[str, str, Examine]] = [
         _window,
     ),
     ("Thm 4.1, time", "T1 is of the order n m / (eta sigma_xi^2 d)", _needs_stage_one(_time)),
-    ("Thm 4.1, signal", "at T1 signal leads: min gamma > max rho-bar", _needs_stage_one(_signal_leads)),
-    ("Thm 4.1, size of gamma", "the mean gamma at T1 is of order one", _needs_stage_one(_order_one("gamma_mean"))),
+    (
+        "Thm 4.1, signal",
+        "at T1 signal leads: min gamma > max rho-bar",
+        _needs_stage_one(_needs_coefficients(_signal_leads)),
+    ),
+    ("Thm 4.1, size of gamma", "the mean gamma at T1 is of order one", _order_one("gamma_mean")),
     (
         "Thm 4.1, size of rho-bar",
         "the mean of the positive rho-bar at T1 is of order one",
-        _needs_stage_one(_order_one("rho_bar_mean")),
+        _order_one("rho_bar_mean"),
     ),
     ("Thm 4.2, clean", "after convergence clean samples are still right", _needs_convergence(_clean_right)),
     (
         "Thm 4.2, memorisation",
         "after convergence rho-bar is above gamma for a constant fraction of the noisy samples",
-        _needs_convergence(_memorised_share),
+        _needs_convergence(_needs_coefficients(_memorised_share)),
     ),
     *(
         (
@@ -264,6 +278,10 @@ CLAIMS: list[tuple[str, str, Examine]] = [
         "without label noise the fresh-noise test error is at most exp(-n ||mu||^4 / (C_D sigma_xi^4 d))",
         _needs_clean_labels(_without_noise_error),
     ),
-    ("Lemma 5.1", "the margin is, up to lower order, its signal and noise coefficients", _decomposition),
+    (
+        "Lemma 5.1",
+        "the margin is, up to lower order, its signal and noise coefficients",
+        _needs_coefficients(_decomposition),
+    ),
 ]
 """Every claim: where it stands, what it says, and the function that checks it on one run."""

@@ -95,8 +95,8 @@ class SignalNoise:
 
     @property
     def n_snr2(self) -> float:
-        """N SNR^2, of order one in the paper's regime."""
-        return self.n * self.snr**2
+        """The n SNR^2 that is of order one in the paper's regime."""
+        return self.n * (self.snr * self.snr)  # a power would raise where the product is infinite
 
     def sample(self, seed: int = 0, *, vectors: bool = False, n_holdout: int = 0) -> Draw:
         """Draw labels, noise patches and initial weights.

@@ -10,7 +10,6 @@ import numpy as np
 from labelnoise.errors import InputError
 from labelnoise.theory.claims import CLAIMS
 from labelnoise.theory.findings import (
-    CONSTANT_ONLY,
     FAILS,
     HOLDS,
     PREMISE_FAILS,
@@ -81,7 +80,7 @@ def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     The conditions have unknown constants, so a learning rate fails them only where no constant would do: where Stage I
     would be over within a step.
     """
-    if finding.verdict not in (HOLDS, FAILS, CONSTANT_ONLY):
+    if finding.verdict == PREMISE_FAILS:
         return finding
     if departures := [*run.config.dynamics.departures, *run.draw.departures]:
         others = "; ".join(departures)
