@@ -203,10 +203,9 @@ def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], tau: np.nda
 def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
     """Mean error (R,), its standard error over pairs (y = +1, y = -1), 95 % upper bound; 3/N where all pairs agree."""
     pairs, draws = wrong.mean(1), wrong.shape[-1]
-    mean = pairs.mean(-1)
-    error = pairs.std(-1, ddof=1) / np.sqrt(draws) if draws > 1 else 0 * mean
-    upper = np.where(error == 0, mean + 3 / draws, np.maximum(mean + 1.645 * error, 3 / draws))
-    error = np.where(error == 0, np.nan, error)
+    mean, agree = pairs.mean(-1), np.ptp(pairs, axis=-1) == 0  # not by the deviation: that of thirds is no exact 0
+    error = np.where(agree, np.nan, pairs.std(-1, ddof=min(draws - 1, 1)) / np.sqrt(draws))
+    upper = np.where(agree, mean + 3 / draws, np.maximum(mean + 1.645 * error, 3 / draws))
     stem = f"test_error_{kind}"
     return {stem: mean, f"{stem}_se": error, f"{stem}_upper": np.minimum(1.0, upper)}
 
