@@ -163,9 +163,9 @@ def _check_classes(draw: Draw, dynamics: Dynamics) -> None:
 
 def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:
     """A learning rate for each run."""
-    if not isinstance(lr, Sequence | np.ndarray):
-        return [lr] * runs
     rates = np.asarray(lr, dtype=object).tolist()
+    if not isinstance(rates, list):
+        return [rates] * runs
     if len(rates) != runs:
         raise InputError(f"`lr` must be a number or {runs} of them, one for each draw, got {len(rates)}; give one each")
     return rates
