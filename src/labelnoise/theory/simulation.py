@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 
@@ -137,10 +137,14 @@ def _folder(
     """Where recorded arrays are kept, None for memory; refuses a batch for which there is no room."""
     n, filters, runs = draws[0].n, draws[0].filters, len(draws)
     records = config.steps / config.record_every + 2
-    outputs = 1 if draws[0].n_classes == 2 else draws[0].n_classes
-    sizes = {"output": outputs * n, "rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
+    sizes = {
+        "output": (n if draws[0].n_classes == 2 else draws[0].n_classes * n),
+        "rho": filters * n,
+        "gamma": filters,
+        HELD_OUT: draws[0].n_holdout,
+    }
     kept = 8.0 * runs * records * sum(sizes.get(name, n) for name in record)
-    q = n + max(draws[0].n_classes, 2)
+    q = n + draws[0].n_classes
     batch = q**2 + 8 * filters * q + 3 * filters * config.test_draws
     table = 8.0 * runs * records * 30
     others = 8.0 * runs * (batch + 4 * config.steps) + table
@@ -180,7 +184,7 @@ def _status(broken: int, lr: float) -> str:
     return f"diverged: an output is not finite at step {broken}{remedy}"
 
 
-def _check_names(argument: str, names: Sequence[str], options: Sequence[str] | Mapping[str, Any]) -> None:
+def _check_names(argument: str, names: Sequence[str], options: Sequence[str]) -> None:
     for name in names:
         if not isinstance(name, str) or name not in options:
             raise InputError(f"`{argument}` knows no {name!r}{did_you_mean(str(name), options)}")
