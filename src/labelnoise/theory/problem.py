@@ -85,7 +85,7 @@ class SignalNoise:
 
     @property
     def axes(self) -> int:
-        """Coordinates that are told apart: of the signals, and of v where flips depend on the patch."""
+        """First coordinates with a meaning: one a signal, and one for v where flips depend on the patch."""
         return self.signals + (self.flip_dependence > 0)
 
     @property
