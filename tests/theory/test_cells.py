@@ -52,7 +52,7 @@ def test_a_column_that_nobody_wants_is_not_computed(monkeypatch):
         for name in wanted:
             np.testing.assert_array_equal(columns[name], whole[name], err_msg=name)
     monkeypatch.setattr("labelnoise.theory.records.sampled_errors", None)
-    monkeypatch.setattr("labelnoise.theory.records.draw_noise", None)
+    monkeypatch.setattr("labelnoise.theory.records.EvaluationNoise", None)
     assert set(run_cells(CELLS[:3], ("stage_one", "test_error_seen"))) == {"stage_one", "test_error_seen"}
 
 

@@ -11,7 +11,7 @@ from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import summary
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate
-from labelnoise.theory.test_errors import SAMPLED, _estimates, draw_noise, sampled_errors, seen_errors
+from labelnoise.theory.test_errors import SAMPLED, EvaluationNoise, _estimates, sampled_errors, seen_errors
 
 
 def trained(problem, steps, lr=0.3, seed=0):
@@ -50,7 +50,7 @@ def test_sampled_errors_agree_with_brute_force_in_d_dimensions(kind, orthogonal)
     )  # fmt: skip
     draw, view, weights = trained(problem, steps=80)
     draws, zeta_std = 60_000, 0.9
-    noise = draw_noise(1, draws, draw.filters, draw.n)
+    noise = EvaluationNoise.draw(1, draws, draw.filters, draw.n)
     found = sampled_errors(view, (draw,), [noise], [zeta_std])
 
     rng = np.random.default_rng(2)

@@ -14,7 +14,7 @@ from labelnoise.theory.engines import ENGINES, Stepwise, Training
 from labelnoise.theory.observables import TRACKED
 from labelnoise.theory.problem import SignalNoise
 from labelnoise.theory.simulation import simulate
-from labelnoise.theory.test_errors import draw_noise
+from labelnoise.theory.test_errors import EvaluationNoise
 from labelnoise.theory.trajectory import Trajectory
 from labelnoise.theory.verdicts import checks
 
@@ -256,7 +256,7 @@ def test_what_would_not_fit_is_refused_before_it_starts(options, words, monkeypa
 
 def test_more_test_draws_begin_with_those_of_fewer():
     draw = PROBLEM.sample(seed=0)
-    few, many = (draw_noise(7, draws, draw.filters, draw.n) for draws in (10, 25))
+    few, many = (EvaluationNoise.draw(7, draws, draw.filters, draw.n) for draws in (10, 25))
     assert_close(few.normal, many.normal[:, :10], rtol=0)
     assert (few.patch == many.patch[:10]).all() and len(set(many.patch.tolist())) > 5
 

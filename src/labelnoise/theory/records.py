@@ -11,15 +11,7 @@ from labelnoise.arrays import to_numpy
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw
 from labelnoise.theory.observables import ARRAYS, SUMMARY, View, summary
-from labelnoise.theory.test_errors import (
-    KINDS,
-    SAMPLED,
-    EvaluationNoise,
-    draw_noise,
-    held_out_margin,
-    sampled_errors,
-    seen_errors,
-)
+from labelnoise.theory.test_errors import KINDS, SAMPLED, EvaluationNoise, held_out_margin, sampled_errors, seen_errors
 
 Columns = dict[str, np.ndarray]
 
@@ -45,8 +37,8 @@ class Observer:
         seeds = self.evaluation if self.evaluation is not None else [draw.seed or 0 for draw in self.draws]
         if not self._wants(*SAMPLED):
             seeds = []
-        first = self.draws[0]
-        drawn = [draw_noise(seed, self.config.test_draws, first.filters, first.n) for seed in seeds]
+        sizes = self.config.test_draws, self.draws[0].filters, self.draws[0].n
+        drawn = [EvaluationNoise.draw(seed, *sizes) for seed in seeds]
         object.__setattr__(self, "noise", drawn)
 
     def row(self, view: View) -> Columns:

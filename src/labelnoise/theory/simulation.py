@@ -137,12 +137,8 @@ def _folder(
     """Where recorded arrays are kept, None for memory; refuses a batch for which there is no room."""
     n, filters, runs = draws[0].n, draws[0].filters, len(draws)
     records = config.steps / config.record_every + 2
-    sizes = {
-        "output": (n if draws[0].n_classes == 2 else draws[0].n_classes * n),
-        "rho": filters * n,
-        "gamma": filters,
-        HELD_OUT: draws[0].n_holdout,
-    }
+    outputs = 1 if draws[0].n_classes == 2 else draws[0].n_classes
+    sizes = {"output": outputs * n, "rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
     kept = 8.0 * runs * records * sum(sizes.get(name, n) for name in record)
     q = n + draws[0].n_classes
     batch = q**2 + 8 * filters * q + 3 * filters * config.test_draws

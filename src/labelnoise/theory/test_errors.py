@@ -58,13 +58,13 @@ class EvaluationNoise:
     score: np.ndarray
     """(N,) normals for the products of fresh patches with v, where flips depend on the patch."""
 
-
-@lru_cache(maxsize=16)
-def draw_noise(seed: int, draws: int, filters: int, n: int) -> EvaluationNoise:
-    """Draw N = `draws` test patches from the streams of a seed; runs of a sweep share the noise of a seed."""
-    normal = stream(seed, "evaluation").standard_normal((draws, filters)).T.copy()
-    patch, score = stream(seed, "patches").integers(n, size=draws), stream(seed, "scores").standard_normal(draws)
-    return EvaluationNoise(normal, patch, score)
+    @classmethod
+    @lru_cache(maxsize=16)
+    def draw(cls, seed: int, draws: int, filters: int, n: int) -> EvaluationNoise:
+        """Draw N = `draws` test patches from the streams of a seed; runs of a sweep share the noise of a seed."""
+        normal = stream(seed, "evaluation").standard_normal((draws, filters)).T.copy()
+        patch, score = stream(seed, "patches").integers(n, size=draws), stream(seed, "scores").standard_normal(draws)
+        return cls(normal, patch, score)
 
 
 def seen_errors(view: View) -> np.ndarray:
