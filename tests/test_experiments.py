@@ -160,6 +160,14 @@ def test_a_simulation_directory_holds_the_run(tmp_path):
         assert stops["oracle"]["gain_test_error_seen"] == pytest.approx(gain) and gain > 0
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_single_sample_has_an_axis_in_every_array(tmp_path, seeds):
+    one = SimulateRun(SignalNoise(n=1, d=3, m=1), SimulateConfig(steps=1, test_draws=0), seeds, n_holdout=0)
+    samples = read_run(run_experiment(one, tmp_path / "a").path).samples
+    for name in ("y_true", "y_given"):
+        assert samples[name].shape == (() if len(seeds) == 1 else (2,)) + (1,), name
+
+
 def test_a_finished_run_is_reused_and_another_config_refused(tmp_path):
     first = run_experiment(SMALL, tmp_path / "a")
     written = (tmp_path / "a/history.csv").stat().st_mtime_ns

@@ -22,6 +22,7 @@ CELLS = [
     Cell(replace(PROBLEM, d=40, mu_norm=0.0, label_noise=Symmetric(0.3)), replace(CONFIG, lr=0.2), 5, 5),
     Cell(replace(PROBLEM, label_noise=ClassConditional(0, 0)), CONFIG, 7, 7),
     Cell(replace(PROBLEM, init_std=0.1, noise_std=0.5), replace(CONFIG, lr=1e300), 8, 8),
+    Cell(replace(PROBLEM, d=25, mu_norm=1.0, orthogonal_noise=True), CONFIG, 9, 9),
 ]
 
 
@@ -40,8 +41,8 @@ def test_each_run_comes_out_as_it_does_alone():
         if run.stages.window:
             assert_close([columns["window_start"][at], columns["window_end"][at]], np.array(run.stages.window, float))
     np.testing.assert_equal(columns["stage_one"][:3], [1, 0, np.nan])  # without noisy samples nothing can be said
-    assert columns["ok"].tolist() == [1, 1, 1, 0] and np.isnan(columns["loss"][3])
-    assert all(values.dtype == np.float64 and values.shape == (4,) for values in columns.values())
+    assert columns["ok"].tolist() == [1, 1, 1, 0, 1] and np.isnan(columns["loss"][3])
+    assert all(values.dtype == np.float64 and values.shape == (len(CELLS),) for values in columns.values())
 
 
 def test_a_column_that_nobody_wants_is_not_computed(monkeypatch):
@@ -52,7 +53,7 @@ def test_a_column_that_nobody_wants_is_not_computed(monkeypatch):
         for name in wanted:
             np.testing.assert_array_equal(columns[name], whole[name], err_msg=name)
     monkeypatch.setattr("labelnoise.theory.records.sampled_errors", None)
-    monkeypatch.setattr("labelnoise.theory.test_errors._draw_noise", None)
+    monkeypatch.setattr("labelnoise.theory.records.EvaluationNoise", None)
     assert set(run_cells(CELLS[:3], ("stage_one", "test_error_seen"))) == {"stage_one", "test_error_seen"}
 
 

@@ -50,7 +50,7 @@ def test_sampled_errors_agree_with_brute_force_in_d_dimensions(kind, orthogonal)
     )  # fmt: skip
     draw, view, weights = trained(problem, steps=80)
     draws, zeta_std = 60_000, 0.9
-    noise = EvaluationNoise.draw(1, draws, draw)
+    noise = EvaluationNoise.draw(1, draws, draw.filters, draw.n)
     found = sampled_errors(view, (draw,), [noise], [zeta_std])
 
     rng = np.random.default_rng(2)
@@ -181,3 +181,12 @@ def test_the_upper_bound_is_one_sided_at_95_percent():
     mean, error, upper = _estimates("fresh", np.stack([pairs >= 0.5, pairs == 1], axis=1)).values()
     assert (upper > mean).all() and (error > 0).all()
     assert 0.025 < (upper < truth).mean() < 0.08
+
+
+@pytest.mark.parametrize(("n_classes", "wrong"), [(2, 0), (2, 1), (3, 2), (3, 1), (7, 3)])
+def test_where_all_pairs_agree_there_is_no_standard_error(n_classes, wrong):
+    """A network that says one class whatever it sees; thirds have no exact mean."""
+    mistakes = np.repeat((np.arange(n_classes) < wrong)[None, :, None], 400, axis=2).astype(float)
+    mean, error, upper = _estimates("fresh", mistakes).values()
+    assert np.isnan(error).all()
+    assert_close([*mean, *upper], [wrong / n_classes, wrong / n_classes + 3 / 400])

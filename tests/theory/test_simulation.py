@@ -134,6 +134,13 @@ def test_bad_arguments_are_refused_in_one_sentence(change, words):
         simulate(PROBLEM.sample(seed=0), **{"lr": 0.01, "steps": 2, **change})
 
 
+def test_a_learning_rate_may_be_an_array_without_axes():
+    draw = PROBLEM.sample(seed=0)
+    assert simulate(draw, lr=np.array(0.01), steps=2).config == simulate(draw, lr=0.01, steps=2).config
+    with pytest.raises(InputError, match="`lr` must be a finite number > 0, got '0.1'"):
+        simulate(draw, lr="0.1", steps=2)
+
+
 @pytest.mark.parametrize("draw", [PROBLEM, 3, [PROBLEM]])
 def test_what_is_no_draw_is_refused(draw):
     with pytest.raises(InputError, match="draw"):
@@ -249,7 +256,7 @@ def test_what_would_not_fit_is_refused_before_it_starts(options, words, monkeypa
 
 def test_more_test_draws_begin_with_those_of_fewer():
     draw = PROBLEM.sample(seed=0)
-    few, many = (EvaluationNoise.draw(7, draws, draw) for draws in (10, 25))
+    few, many = (EvaluationNoise.draw(7, draws, draw.filters, draw.n) for draws in (10, 25))
     assert_close(few.normal, many.normal[:, :10], rtol=0)
     assert (few.patch == many.patch[:10]).all() and len(set(many.patch.tolist())) > 5
 

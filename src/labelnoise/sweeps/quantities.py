@@ -20,7 +20,7 @@ class Quantity:
 
     title: str
     of: Callable[[Dataset], DataArray]
-    """() of the dataset with `seed` among its dimensions; NaN for seeds that do not count."""
+    """Its values over cells and seeds; NaN for seeds that do not count."""
     limits: tuple[float | None, float | None] = (None, None)
     """Ends of the colour scale; None for the data's."""
 
@@ -112,10 +112,10 @@ SIGNAL = ("snr", "n_snr2")
 
 
 def theory_lines(dataset: Dataset, axes: tuple[str, str]) -> dict[str, tuple[DataArray, np.ndarray]]:
-    """Return the value of each quantity of theory over two axes and the levels at which to draw it, by its name.
+    """Return the values of each quantity of theory over two axes and the levels of its lines, by its name.
 
-    A quantity is left out where it is itself an axis, is constant, or depends on one axis only of which another one is
-    a function, too.
+    A quantity is left out where it is itself an axis, or constant, or its lines would be those of an earlier one: both
+    vary along the same single axis.
     """
     lines: dict[str, tuple[DataArray, np.ndarray]] = {}
     seen: set[tuple[str, ...]] = {(axis,) for axis in axes if axis in SIGNAL}
@@ -151,15 +151,15 @@ def nice_levels(values: np.ndarray) -> np.ndarray:
         low, high = np.log(positive.min()) / np.log(base), np.log(positive.max()) / np.log(base)
         margin = END * (high - low)
         powers = np.arange(np.floor(low + margin) + 1, np.ceil(high - margin))
-        if powers.size >= 3 or base == 2:
-            levels = np.power(float(base), powers[:: max(1, -(-powers.size // 6))])
-            below = np.interp(np.log(levels), np.log(positive), np.linspace(0, 1, positive.size))
-            kept: list[int] = []
-            for at in range(levels.size)[::-1]:
-                if not kept or below[kept[-1]] - below[at] > APART:
-                    kept.append(at)
-            return levels[kept[::-1]]
-    return np.zeros(0)
+        if powers.size >= 3:
+            break
+    levels = np.power(float(base), powers[:: max(1, -(-powers.size // 6))])
+    below = np.interp(np.log(levels), np.log(positive), np.linspace(0, 1, positive.size))
+    kept: list[int] = []
+    for at in range(levels.size)[::-1]:
+        if not kept or below[kept[-1]] - below[at] > APART:
+            kept.append(at)
+    return levels[kept[::-1]]
 
 
 TIMES: Mapping[str, tuple[str, Callable[[Dataset], DataArray]]] = {

@@ -1,12 +1,12 @@
 """Activations s of a filter, with their slopes s'; the first of the five pieces that a training is made of.
 
-Each has a `degree` q where s(c u) = c^q s(u) for c > 0, else None. At the kink the slope is torch's: 0 for ReLU.
+At the kink the slope is torch's: 0 for ReLU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from labelnoise.arrays import Array
 from labelnoise.errors import InputError, check_integer, check_positive, is_number
@@ -15,10 +15,6 @@ from labelnoise.errors import InputError, check_integer, check_positive, is_numb
 @dataclass(frozen=True)
 class ReLU:
     """s(u) = max(u, 0), s'(0) = 0; the paper's."""
-
-    degree: ClassVar[int | None] = 1
-    trains_from_zero: ClassVar[bool] = False
-    """Whether a filter that starts at 0 has a gradient."""
 
     def value(self, xp: Any, u: Array) -> Array:
         """Return s(u)."""
@@ -35,8 +31,6 @@ class LeakyReLU:
 
     leak: float = 0.1
     """Slope below 0, in (0, 1)."""
-    degree: ClassVar[int | None] = 1
-    trains_from_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not is_number(self.leak) or not 0 < self.leak < 1:
@@ -57,17 +51,11 @@ class PowerReLU:
 
     power: int = 2
     """Degree q >= 2."""
-    trains_from_zero: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_integer("power", self.power, 2, 2)
         if self.power > 9:
             raise InputError(f"`power` must be at most 9, got {self.power}; use for example power=2")
-
-    @property
-    def degree(self) -> int | None:
-        """The power."""
-        return self.power
 
     def value(self, xp: Any, u: Array) -> Array:
         """Return s(u)."""
@@ -84,8 +72,6 @@ class Softplus:
 
     width: float = 1.0
     """Width of the bend."""
-    degree: ClassVar[int | None] = None
-    trains_from_zero: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_positive("width", self.width, 1.0)

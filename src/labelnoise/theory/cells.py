@@ -83,7 +83,8 @@ def run_cells(cells: Sequence[Cell], wanted: Collection[str] = ()) -> Columns:
     noisy = np.stack([draw.noisy for draw in draws])
     columns = {name: values[:, 0] for name, values in history.table.items()}
     stages = _stages(history, noisy, config, columns)
-    columns |= {f"{name}{AT_T1}": _where(stages["t1"], values) for name, values in history.at_best.items()}
+    without = np.isnan(stages["t1"])
+    columns |= {f"{name}{AT_T1}": np.where(without, np.nan, values) for name, values in history.at_best.items()}
     columns |= stages
     return {name: values for name, values in columns.items() if not wanted or name in wanted}
 
@@ -104,10 +105,6 @@ def _stages(history: History, noisy: np.ndarray, config: SimulateConfig, last: C
         bar = config.dynamics.loss.converged
         stages["converged"] = ((last["loss"] <= bar) & (last["accuracy"] == 1)).astype(float)
     return {name: stages[name] for name in STAGES if name in stages}
-
-
-def _where(t1: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(t1), np.nan, values)
 
 
 def group_of(problem: SignalNoise, config: SimulateConfig) -> Hashable:

@@ -20,31 +20,38 @@ Examine = Callable[[Trajectory], Finding]
 TEST_ERRORS = ("seen", "perturbed", "fresh")
 
 
-def _needs_stage_one(examine: Examine) -> Examine:
-    def guarded(run: Trajectory) -> Finding:
-        if run.stages.t1 is None:
-            return premise_fails(f"there is no Stage I: {run.stages.reason}")
-        return examine(run)
-
-    return guarded
+def _stage_one(run: Trajectory) -> Finding | None:
+    return None if run.stages.t1 is not None else premise_fails(f"there is no Stage I: {run.stages.reason}")
 
 
-def _needs_convergence(examine: Examine) -> Examine:
-    def guarded(run: Trajectory) -> Finding:
-        if not run.draw.noisy.any():
-            return premise_fails("there are no noisy samples")
-        if run.stages.convergence is None:
-            return premise_fails(f"the loss has not converged (last loss {run.table['loss'][-1]:.3g}); raise `steps`")
-        return examine(run)
-
-    return guarded
+def _convergence(run: Trajectory) -> Finding | None:
+    if not run.draw.noisy.any():
+        return premise_fails("there are no noisy samples")
+    if run.stages.convergence is None:
+        return premise_fails(f"the loss has not converged (last loss {run.table['loss'][-1]:.3g}); raise `steps`")
+    return None
 
 
-def _needs_clean_labels(examine: Examine) -> Examine:
-    def guarded(run: Trajectory) -> Finding:
-        return premise_fails("there is label noise") if run.draw.noisy.any() else examine(run)
+def _clean_labels(run: Trajectory) -> Finding | None:
+    return premise_fails("there is label noise") if run.draw.noisy.any() else None
 
-    return guarded
+
+def _coefficients(run: Trajectory) -> Finding | None:
+    if np.isnan(run.track["gamma_min"][0]):
+        return not_measured("the decomposition is not unique for d < n + 1; the span engine defines it")
+    return None
+
+
+def _needs(*premises: Callable[[Trajectory], Finding | None]) -> Callable[[Examine], Examine]:
+    """Examine only runs of which every premise is true; of others the first that is not is the finding."""
+
+    def decorate(examine: Examine) -> Examine:
+        def guarded(run: Trajectory) -> Finding:
+            return next(filter(None, (premise(run) for premise in premises)), None) or examine(run)
+
+        return guarded
+
+    return decorate
 
 
 def _window(run: Trajectory) -> Finding:
@@ -60,6 +67,7 @@ def _window(run: Trajectory) -> Finding:
     return compare(stages.window is not None, np.nanmax(gap), 0.0, reason)
 
 
+@_needs(_stage_one)
 def _time(run: Trajectory) -> Finding:
     t1, problem = float(run.stages.t1 or 0), run.draw.problem
     if problem is None:
@@ -68,11 +76,10 @@ def _time(run: Trajectory) -> Finding:
     return constant_only(t1, t1 / scale, "the constant is unknown", bound=scale)
 
 
+@_needs(_stage_one, _coefficients)
 def _signal_leads(run: Trajectory) -> Finding:
     t1, lead = run.stages.t1 or 0, run.stages.lead
     signal, noise = float(run.track["gamma_min"][t1]), float(run.track["rho_bar_max"][t1])
-    if np.isnan(signal) or np.isnan(noise):
-        return not_measured("the decomposition is not unique for d < n + 1; the span engine defines it")
     within = (
         f"within the window it leads from step {lead[0]} to {lead[1]}" if lead else "it leads nowhere in the window"
     )
@@ -80,12 +87,16 @@ def _signal_leads(run: Trajectory) -> Finding:
 
 
 def _order_one(name: str) -> Examine:
+    @_needs(_stage_one, _coefficients)
     def examine(run: Trajectory) -> Finding:
+        if np.isnan(run.at_t1[name]):
+            return not_measured("no rho-bar is positive at T1")
         return constant_only(run.at_t1[name], run.at_t1[name], "order one has an unknown constant")
 
     return examine
 
 
+@_needs(_convergence)
 def _clean_right(run: Trajectory) -> Finding:
     least = float(run.track["margin_clean_min"][-1])
     if np.isnan(least):
@@ -94,6 +105,7 @@ def _clean_right(run: Trajectory) -> Finding:
     return compare(least > 0, least, 0.0, reason)
 
 
+@_needs(_convergence, _coefficients)
 def _memorised_share(run: Trajectory) -> Finding:
     share = float(run.table["rho_leads_share"][-1])
     return constant_only(share, share, "the fraction is an unknown constant")
@@ -110,6 +122,7 @@ STAGE_TWO_ERRORS = {
 def _stage_two_error(kind: str) -> Examine:
     words = STAGE_TWO_ERRORS[kind]
 
+    @_needs(_convergence)
     def examine(run: Trajectory) -> Finding:
         rate = _smaller_class_rate(run.draw)
         if rate == 0:
@@ -122,13 +135,13 @@ def _stage_two_error(kind: str) -> Examine:
         if kind == "fresh":
             return premise_fails(reason, error, bound)
         if kind == "seen":
-            cases = 2 * run.draw.n
+            cases = run.draw.n_classes * run.draw.n
             reason += f"; {error * cases:.0f} of {cases} cases against {bound * cases:.1f}"
         elif abs(error - bound) <= 2 * spread:
             return not_measured(f"{reason}; undecided within two standard errors, raise test_draws", error, bound)
         return compare(error >= bound - 1e-12, error, bound, reason)
 
-    return _needs_convergence(examine)
+    return examine
 
 
 def _smaller_class_rate(draw: Draw) -> float:
@@ -150,6 +163,7 @@ def _test_error(row: Mapping[str, float], kind: str) -> tuple[float, float]:
 
 
 def _early_stopping(kind: str) -> Examine:
+    @_needs(_stage_one)
     def examine(run: Trajectory) -> Finding:
         draw = run.draw
         error, _ = _test_error(run.at_t1, kind)
@@ -158,15 +172,16 @@ def _early_stopping(kind: str) -> Examine:
         bound, source = error, "implied C from the error"
         if error == 0:
             if kind == "seen":
-                return constant_only(error, 0.0, "no mistake in all 2n cases, which any C > 0 allows")
+                return constant_only(error, 0.0, "no mistake in any case, which any C > 0 allows")
             bound = float(run.at_t1[f"test_error_{kind}_upper"])
             source = f"implied C at most this, from no error in {run.config.test_draws} draws (95 %)"
         constant = draw.problem.d / (draw.n * np.log(1 / bound)) if bound < 1 else float("inf")
         return constant_only(error, constant, f"the constant C is unknown; {source}")
 
-    return _needs_stage_one(examine)
+    return examine
 
 
+@_needs(_stage_one)
 def _selection(run: Trajectory) -> Finding:
     precision, recall, f1 = (run.at_t1[f"selection_{name}"] for name in ("precision", "recall", "f1"))
     reason = (
@@ -175,6 +190,7 @@ def _selection(run: Trajectory) -> Finding:
     return compare(f1 == 1, f1, 1.0, reason)
 
 
+@_needs(_clean_labels)
 def _without_noise(run: Trajectory) -> Finding:
     wrong = np.flatnonzero(~(run.track["margin_clean_min"] > 0))
     first = int(wrong[-1]) + 1 if wrong.size else 0
@@ -183,6 +199,7 @@ def _without_noise(run: Trajectory) -> Finding:
     return compare(True, first, np.nan, f"all samples are right from step {first} to the end")
 
 
+@_needs(_clean_labels)
 def _without_noise_error(run: Trajectory) -> Finding:
     draw, problem = run.draw, run.draw.problem
     last = {name: values[-1] for name, values in run.table.items()}
@@ -190,12 +207,14 @@ def _without_noise_error(run: Trajectory) -> Finding:
     if problem is None or np.isnan(error):
         return not_measured("it needs a problem and test_draws > 0")
     upper = float(last["test_error_fresh_upper"])
-    exponent = draw.n * problem.mu_norm**4 / (problem.noise_std**4 * problem.d)
+    with np.errstate(over="ignore"):
+        exponent = draw.n * np.float64(problem.mu_norm / problem.noise_std) ** 4 / problem.d
     constant = exponent / np.log(1 / upper) if upper < 1 else float("inf")
     reason = f"the constant C_D is unknown; implied C_D from the 95 % upper bound {upper:.2g} of the last error"
     return constant_only(error, constant, reason)
 
 
+@_needs(_coefficients)
 def _decomposition(run: Trajectory) -> Finding:
     if "margin" not in run.values or "margin_predicted" not in run.values:
         return not_measured('it needs record=("margin", "margin_predicted")')
@@ -203,7 +222,7 @@ def _decomposition(run: Trajectory) -> Finding:
     known = np.isfinite(actual) & np.isfinite(predicted)
     actual, predicted = actual[known], predicted[known]
     if actual.size < 2 or np.ptp(predicted) == 0:
-        return not_measured("it needs a record after step 0")
+        return not_measured("it needs predicted margins that differ, at records after step 0")
     with np.errstate(over="ignore", invalid="ignore"):
         covariance = np.cov(predicted, actual)
         slope = covariance[0, 1] / covariance[0, 0]
@@ -219,19 +238,15 @@ CLAIMS: list[tuple[str, str, Examine]] = [
         "at some step all clean samples are fitted and every noisy sample is classified by its true label",
         _window,
     ),
-    ("Thm 4.1, time", "T1 is of the order n m / (eta sigma_xi^2 d)", _needs_stage_one(_time)),
-    ("Thm 4.1, signal", "at T1 signal leads: min gamma > max rho-bar", _needs_stage_one(_signal_leads)),
-    ("Thm 4.1, size of gamma", "the mean gamma at T1 is of order one", _needs_stage_one(_order_one("gamma_mean"))),
-    (
-        "Thm 4.1, size of rho-bar",
-        "the mean of the positive rho-bar at T1 is of order one",
-        _needs_stage_one(_order_one("rho_bar_mean")),
-    ),
-    ("Thm 4.2, clean", "after convergence clean samples are still right", _needs_convergence(_clean_right)),
+    ("Thm 4.1, time", "T1 is of the order n m / (eta sigma_xi^2 d)", _time),
+    ("Thm 4.1, signal", "at T1 signal leads: min gamma > max rho-bar", _signal_leads),
+    ("Thm 4.1, size of gamma", "the mean gamma at T1 is of order one", _order_one("gamma_mean")),
+    ("Thm 4.1, size of rho-bar", "the mean of the positive rho-bar at T1 is of order one", _order_one("rho_bar_mean")),
+    ("Thm 4.2, clean", "after convergence clean samples are still right", _clean_right),
     (
         "Thm 4.2, memorisation",
         "after convergence rho-bar is above gamma for a constant fraction of the noisy samples",
-        _needs_convergence(_memorised_share),
+        _memorised_share,
     ),
     *(
         (
@@ -249,20 +264,12 @@ CLAIMS: list[tuple[str, str, Examine]] = [
         )
         for kind in TEST_ERRORS
     ),
-    (
-        "Prop 4.3, selection",
-        "at T1 the threshold log 2 on the loss separates clean from noisy samples",
-        _needs_stage_one(_selection),
-    ),
-    (
-        "Thm 4.4, accuracy",
-        "without label noise all samples stay right from some step on",
-        _needs_clean_labels(_without_noise),
-    ),
+    ("Prop 4.3, selection", "at T1 the threshold log 2 on the loss separates clean from noisy samples", _selection),
+    ("Thm 4.4, accuracy", "without label noise all samples stay right from some step on", _without_noise),
     (
         "Thm 4.4, test error",
         "without label noise the fresh-noise test error is at most exp(-n ||mu||^4 / (C_D sigma_xi^4 d))",
-        _needs_clean_labels(_without_noise_error),
+        _without_noise_error,
     ),
     ("Lemma 5.1", "the margin is, up to lower order, its signal and noise coefficients", _decomposition),
 ]

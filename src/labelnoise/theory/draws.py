@@ -190,8 +190,8 @@ class Draw:
         words = ["a bias per filter"] if self.bias0 is not None else []
         words += [f"{self.n_classes} classes"] if self.n_classes > 2 else []
         words += ["signal and noise in one patch"] if self.one_patch else []
-        dependence = self.problem.flip_dependence if self.problem else float(self.probe is not None)
-        return (*words, *(["flips that depend on the noise patch"] if dependence else []))
+        dependent = self.probe is not None or (self.problem is not None and self.problem.flip_dependence > 0)
+        return (*words, *(["flips that depend on the noise patch"] if dependent else []))
 
     @property
     def _filters(self) -> slice:

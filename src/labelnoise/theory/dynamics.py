@@ -86,7 +86,7 @@ PIECES: dict[str, Any] = {
 def _words(config: Any, plain: Any) -> Iterator[str]:
     for field in dataclasses.fields(config):
         value, usual = getattr(config, field.name), getattr(plain, field.name, None)
-        if value == usual and type(value) is type(usual):
+        if value == usual:
             continue
         if isinstance(value, Shown):
             yield from _words(value, usual)

@@ -70,12 +70,12 @@ class SimulateRun:
         summary = self._summary(runs)
         folder.begin()
         folder.write_history(runs.to_frame())
-        margin = runs.values["margin"].astype(np.float32)
+        one = 0 if len(runs) == 1 else slice(None)  # of one seed margin (records, n), labels (n,)
         folder.write_samples(
-            margin=margin if len(runs) > 1 else margin[0],  # one seed: margin (records, n), labels (n,)
+            margin=runs.values["margin"].astype(np.float32)[one],
             seeds=np.array(self.seeds),
-            y_true=np.squeeze([draw.y_true for draw in draws]).astype(np.int8),
-            y_given=np.squeeze([draw.y_given for draw in draws]).astype(np.int8),
+            y_true=np.stack([draw.y_true for draw in draws]).astype(np.int8)[one],
+            y_given=np.stack([draw.y_given for draw in draws]).astype(np.int8)[one],
         )
         folder.finish(summary)
 

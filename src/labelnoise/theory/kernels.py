@@ -25,7 +25,7 @@ ACTIVATIONS = {ReLU: 0, LeakyReLU: 1, PowerReLU: 2, Softplus: 3}
 LOSSES = {Logistic: 0, Exponential: 1, Squared: 2, Hinge: 3}
 """The code of each loss."""
 
-INLINED = "93e6928551fb8fc1"
+INLINED = "ccc64e2d3abc0c0f"
 """Digest of the other sources that are compiled in: Numba compiles a function anew when the content of its own file
 changes, and looks at no other. A test says what it must be."""
 

@@ -19,15 +19,12 @@ class Numbers(Protocol):
 
     def classes(self, name: str, size: int, n_classes: int) -> np.ndarray:
         """Return (R, size) `integers(n_classes, size=size)` of each stream."""
-        ...
 
     def uniforms(self, name: str, size: int) -> np.ndarray:
         """Return (R, size) `random(size)` of each stream."""
-        ...
 
     def normals(self, name: str, size: int) -> np.ndarray:
         """Return (R, size) `standard_normal(size)` of each stream."""
-        ...
 
     def fill_triangles(self, name: str, rests: np.ndarray, axes: int, start: int, out: np.ndarray) -> None:
         """Draw rows of the triangles of R Bartlett decompositions, see `sampling`.
@@ -39,7 +36,6 @@ class Numbers(Protocol):
             start: which of its rows comes first.
             out: (R, count, width) zeros, which are filled in.
         """
-        ...
 
 
 class CalledNumbers:

@@ -219,7 +219,7 @@ def _rho_leads_share(
     """Share of noisy samples with mean_r rho-bar_{y~,r,i} > mean_r gamma_{y,r} (Thm 4.2)."""
     noise = _pick(np, _by_class(np.mean, rho, n_classes), y_given)
     signal = _pick(np, _by_class(np.mean, gamma[..., None], n_classes), y_true)
-    return _mean_where(noise > signal, y_true != y_given)
+    return _mean_where(np.where(np.isnan(noise - signal), np.nan, noise > signal), y_true != y_given)
 
 
 def _mean_active(rho: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,5 +135,5 @@ Schedule = Constant | Cosine | StepDecay
 
 
 def _check_share(name: str, value: float) -> None:
-    if not is_number(value) or not math.isfinite(value) or not 0 < value < 1:
+    if not is_number(value) or not 0 < value < 1:
         raise InputError(f"`{name}` must lie between 0 and 1, got {value!r}; use for example {name}=0.9")

@@ -104,7 +104,7 @@ def _convergence(panel: Panel) -> Quote:
     steps = pd.Series([stage["convergence"] for stage in _stages_of(panel)], dtype=float)
     (step,), seeds = averages([steps], ".0f")
     value = NOTHING if step == NOTHING else f"step {step}"
-    return Quote("Convergence", value, f"loss at most {CONVERGED_LOSS}, every given label fitted; {seeds}")
+    return Quote("Convergence", value, f"loss at most {CONVERGED_LOSS} (hinge: 0), every given label fitted; {seeds}")
 
 
 def _held_out(panel: Panel) -> Quote:
@@ -198,7 +198,7 @@ def _verdict(check: Mapping[str, Any]) -> Cell:
         for name, label in NUMBERS.items()
         if check[name] is not None and not (name == "measured" and check[name] == check["constant"])
     ]
-    mark = check["verdict"] if check["verdict"] in ("holds", "fails") else "not"
+    mark = check["verdict"] if check["verdict"] in (HOLDS, FAILS) else "not"
     return Cell(check["verdict"], (", ".join(numbers), check["reason"]), mark)
 
 

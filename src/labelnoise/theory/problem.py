@@ -85,7 +85,7 @@ class SignalNoise:
 
     @property
     def axes(self) -> int:
-        """Coordinates that are told apart: of the signals, and of v where flips depend on the patch."""
+        """First coordinates with a meaning: one a signal, and one for v where flips depend on the patch."""
         return self.signals + (self.flip_dependence > 0)
 
     @property
@@ -95,8 +95,8 @@ class SignalNoise:
 
     @property
     def n_snr2(self) -> float:
-        """N SNR^2, of order one in the paper's regime."""
-        return self.n * self.snr**2
+        """The n SNR^2 that is of order one in the paper's regime."""
+        return self.n * (self.snr * self.snr)  # a power would raise where the product is infinite
 
     def sample(self, seed: int = 0, *, vectors: bool = False, n_holdout: int = 0) -> Draw:
         """Draw labels, noise patches and initial weights.

@@ -37,7 +37,8 @@ class Observer:
         seeds = self.evaluation if self.evaluation is not None else [draw.seed or 0 for draw in self.draws]
         if not self._wants(*SAMPLED):
             seeds = []
-        drawn = [EvaluationNoise.draw(seed, self.config.test_draws, self.draws[0]) for seed in seeds]
+        sizes = self.config.test_draws, self.draws[0].filters, self.draws[0].n
+        drawn = [EvaluationNoise.draw(seed, *sizes) for seed in seeds]
         object.__setattr__(self, "noise", drawn)
 
     def row(self, view: View) -> Columns:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 
@@ -140,7 +140,7 @@ def _folder(
     outputs = 1 if draws[0].n_classes == 2 else draws[0].n_classes
     sizes = {"output": outputs * n, "rho": filters * n, "gamma": filters, HELD_OUT: draws[0].n_holdout}
     kept = 8.0 * runs * records * sum(sizes.get(name, n) for name in record)
-    q = n + max(draws[0].n_classes, 2)
+    q = n + draws[0].n_classes
     batch = q**2 + 8 * filters * q + 3 * filters * config.test_draws
     table = 8.0 * runs * records * 30
     others = 8.0 * runs * (batch + 4 * config.steps) + table
@@ -163,9 +163,9 @@ def _check_classes(draw: Draw, dynamics: Dynamics) -> None:
 
 def _rates(lr: float | Sequence[float], runs: int) -> Sequence[float]:
     """A learning rate for each run."""
-    if not isinstance(lr, Sequence | np.ndarray):
-        return [lr] * runs
     rates = np.asarray(lr, dtype=object).tolist()
+    if not isinstance(rates, list):
+        return [rates] * runs
     if len(rates) != runs:
         raise InputError(f"`lr` must be a number or {runs} of them, one for each draw, got {len(rates)}; give one each")
     return rates
@@ -180,7 +180,7 @@ def _status(broken: int, lr: float) -> str:
     return f"diverged: an output is not finite at step {broken}{remedy}"
 
 
-def _check_names(argument: str, names: Sequence[str], options: Sequence[str] | Mapping[str, Any]) -> None:
+def _check_names(argument: str, names: Sequence[str], options: Sequence[str]) -> None:
     for name in names:
         if not isinstance(name, str) or name not in options:
             raise InputError(f"`{argument}` knows no {name!r}{did_you_mean(str(name), options)}")

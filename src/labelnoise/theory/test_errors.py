@@ -59,17 +59,12 @@ class EvaluationNoise:
     """(N,) normals for the products of fresh patches with v, where flips depend on the patch."""
 
     @classmethod
-    def draw(cls, seed: int, draws: int, draw: Draw) -> EvaluationNoise:
-        """Draw N = `draws` test patches for one run, from the streams `evaluation`, `patches`, `scores` of a seed."""
-        return _draw_noise(seed, draws, draw.filters, draw.n)
-
-
-@lru_cache(maxsize=16)
-def _draw_noise(seed: int, draws: int, filters: int, n: int) -> EvaluationNoise:
-    """Noise of one seed, which runs of a sweep share."""
-    normal = stream(seed, "evaluation").standard_normal((draws, filters)).T.copy()
-    patch, score = stream(seed, "patches").integers(n, size=draws), stream(seed, "scores").standard_normal(draws)
-    return EvaluationNoise(normal, patch, score)
+    @lru_cache(maxsize=16)
+    def draw(cls, seed: int, draws: int, filters: int, n: int) -> EvaluationNoise:
+        """Draw N = `draws` test patches from the streams of a seed; runs of a sweep share the noise of a seed."""
+        normal = stream(seed, "evaluation").standard_normal((draws, filters)).T.copy()
+        patch, score = stream(seed, "patches").integers(n, size=draws), stream(seed, "scores").standard_normal(draws)
+        return cls(normal, patch, score)
 
 
 def seen_errors(view: View) -> np.ndarray:
@@ -84,31 +79,34 @@ def sampled_errors(
     zeta_std: Sequence[float],
     kinds: Sequence[str] = KINDS,
 ) -> dict[str, np.ndarray]:
-    """Return the two sampled test errors against true labels, with standard error and 95 % upper bound, each (R,).
+    """Return the sampled test errors (R,), those against true labels with standard error and 95 % upper bound.
 
     *fresh*: a new patch, <W, xi> ~ N(0, sigma_xi^2 W W^T). *perturbed*: a training patch plus N(0, zeta_std^2 I), the
     paper's own test distribution. Both are sampled in R^(2m). *given_fresh* is the fresh error against flipped test
     labels, sum_y P(y) [(1 - tau_y) err_y + tau_y (1 - err_y)]; where flips depend on the patch, of the pairs (W xi,
-    <xi, v>), each flipped at its own rate. NaN where the distribution is not
-    known (fresh: without a problem; perturbed: without zeta_std) and for broken weights.
+    <xi, v>), each flipped at its own rate. NaN where the distribution is not known (fresh: without a problem;
+    perturbed: without zeta_std) and for broken weights.
     """
-    along = None if view.h_probe is None else to_numpy(view.h_probe())
-    gram = {off: to_numpy(view.weight_gram(off)) for off in {False, *map(_orthogonal, draws)}}
-    root = {off: _root(products) for off, products in gram.items()}
-    rest = root if along is None else {off: _root(gram[off] - along[:, :, None] * along[:, None]) for off in gram}
-    noise_std, off, taus = (_of_problems(fact, draws) for fact in (_noise_std, _orthogonal, _taus))
+    noise_std, orthogonal, taus = (_of_problems(fact, draws) for fact in (_noise_std, _orthogonal, _taus))
+    gram, along = to_numpy(view.weight_gram(False)), None if view.h_probe is None else to_numpy(view.h_probe())
+    of_fresh = gram
+    if orthogonal.any():
+        of_fresh = np.where(orthogonal[:, None, None], to_numpy(view.weight_gram(True)), gram)
+    if along is not None:  # the rest of <W, xi> is independent of <xi, v>
+        of_fresh = of_fresh - along[:, :, None] * along[:, None]
+    root = _root(gram)
+    rest = root if of_fresh is gram else _root(of_fresh)
     table: dict[str, np.ndarray] = {}
     for some in _parts(noise):
         normal, patch, score = _stacked([noise[run] for run in some])
         signals = to_numpy(view.h_signals)[some]
         columns: dict[str, np.ndarray] = {}
         if "perturbed" in kinds:
-            own = root[False][some] * np.asarray(zeta_std, dtype=float)[some, None, None]
+            own = root[some] * np.asarray(zeta_std, dtype=float)[some, None, None]
             perturbed = own @ normal + np.take_along_axis(to_numpy(view.h_xi)[some], patch[:, None], axis=2)
             columns |= _estimates("perturbed", _mistakes(_test_outputs(view, signals, perturbed)))
         if "fresh" in kinds or "given_fresh" in kinds:
-            own = np.where(off[some, None, None], rest[bool(off.any())][some], rest[bool(off.all())][some])
-            factors, patches = [own * noise_std[some, None, None]], [normal]
+            factors, patches = [rest[some] * noise_std[some, None, None]], [normal]
             if view.bias is not None:
                 factors.append(to_numpy(view.bias)[some, :, None])
                 patches.append(np.ones((len(normal), 1, normal.shape[2])))
@@ -203,10 +201,9 @@ def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], tau: np.nda
 def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
     """Mean error (R,), its standard error over pairs (y = +1, y = -1), 95 % upper bound; 3/N where all pairs agree."""
     pairs, draws = wrong.mean(1), wrong.shape[-1]
-    mean = pairs.mean(-1)
-    error = pairs.std(-1, ddof=1) / np.sqrt(draws) if draws > 1 else 0 * mean
-    upper = np.where(error == 0, mean + 3 / draws, np.maximum(mean + 1.645 * error, 3 / draws))
-    error = np.where(error == 0, np.nan, error)
+    mean, agree = pairs.mean(-1), np.ptp(pairs, axis=-1) == 0  # not by the deviation: that of thirds is no exact 0
+    error = np.where(agree, np.nan, pairs.std(-1, ddof=min(draws - 1, 1)) / np.sqrt(draws))
+    upper = np.where(agree, mean + 3 / draws, np.maximum(mean + 1.645 * error, 3 / draws))
     stem = f"test_error_{kind}"
     return {stem: mean, f"{stem}_se": error, f"{stem}_upper": np.minimum(1.0, upper)}
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from labelnoise.errors import InputError
-from labelnoise.theory.claims import CLAIMS
+from labelnoise.theory.claims import CLAIMS, Examine
 from labelnoise.theory.findings import (
-    CONSTANT_ONLY,
     FAILS,
     HOLDS,
     PREMISE_FAILS,
@@ -57,7 +55,7 @@ def checks(trajectory: Trajectory | TrajectoryBatch) -> list[Check]:
     return [_over_runs(runs, *claim) for claim in CLAIMS]
 
 
-def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Callable[[Trajectory], Finding]) -> Check:
+def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Examine) -> Check:
     findings = [_within_premise(run, examine(run)) if run.status == "ok" else not_measured(run.status) for run in runs]
     decided = [finding for finding in findings if finding.verdict in (HOLDS, FAILS)]
     holds = sum(finding.verdict == HOLDS for finding in decided)
@@ -81,12 +79,12 @@ def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     The conditions have unknown constants, so a learning rate fails them only where no constant would do: where Stage I
     would be over within a step.
     """
-    if finding.verdict not in (HOLDS, FAILS, CONSTANT_ONLY):
+    if finding.verdict == PREMISE_FAILS:
         return finding
     if departures := [*run.config.dynamics.departures, *run.draw.departures]:
         others = "; ".join(departures)
         proved = f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others}"
-    elif (scale := _stage_one_scale(run)) < 1:
+    elif run.draw.problem and (scale := stage_one_scale(run.draw.problem, run.config.lr)) < 1:
         proved = (
             f"proved for a small learning rate, not for one with which n m / (eta sigma_xi^2 d), the scale of T1, is "
             f"{scale:.2g} of a step: lower `lr`"
@@ -94,11 +92,6 @@ def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     else:
         return finding
     return replace(finding, verdict=PREMISE_FAILS, reason=f"{proved} ({finding.reason})")
-
-
-def _stage_one_scale(run: Trajectory) -> float:
-    """The scale of T1 in steps; NaN where the distribution is not known."""
-    return np.nan if run.draw.problem is None else stage_one_scale(run.draw.problem, run.config.lr)
 
 
 def _overall(findings: list[Finding]) -> Verdict:
