@@ -138,6 +138,7 @@ def _rates(part: pd.DataFrame) -> str:
     return _summary(part, "error", lambda group: {
         "records": len(group), "mean absolute error": group["error"].abs().mean(),
         "without subclass noise": group.loc[_elsewhere(group), "error"].abs().mean(),
+        "where folds are": group.loc[group["folds"], "error"].abs().mean(),
         "bias": group["error"].mean(), "worst": group["error"].abs().max(),
         "intervals that hold it": group["covers"].mean(),
         "the same without subclass noise": group.loc[_elsewhere(group), "covers"].mean(),
