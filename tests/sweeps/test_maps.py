@@ -221,6 +221,14 @@ def test_a_line_that_is_too_short_for_its_value_is_not_drawn():
     assert [len(path.vertices) > 0 for path in drawn.get_paths()] == [False, True, True]
 
 
+def test_a_value_that_only_the_edge_has_room_for_is_not_written():
+    """Two lines cut off the same corner: beside the value of the first, that of the second has room at its ends."""
+    product = SQUARE[0] * SQUARE[1]
+    first, second = lines_on_a_square((product, [5_000.0]), (product, [7_000.0]))
+    assert [text.get_text() for text in first.labelTexts] == ["5000"]
+    assert not second.labelTexts and not len(second.get_paths()[0].vertices)
+
+
 def test_a_value_stands_where_its_line_has_most_room():
     """On a square of two decades by two with a cross: in the middle of an arm; the second value is farther out, since
     half of its distance d from the first counts: 1 - d = sqrt(d^2 + 1/4) / 2."""

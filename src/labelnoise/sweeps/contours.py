@@ -23,7 +23,7 @@ DASHES: tuple[Literal["solid", "dashed"], ...] = ("solid", "dashed")
 FONT_SIZE = 7
 """Of the values on the lines, in points."""
 LONGEST = 3 * FONT_SIZE
-"""Of the values, in points; a line that is shorter, or whose value would stand nearer to another, is not drawn."""
+"""Of the values, in points; a line that is shorter, or whose value would cover another or the edge, is not drawn."""
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.4, foreground="w")]
 """Shows lines and values on any colour."""
 NO_LINE = Path(np.zeros((0, 2)), np.zeros(0, Path.code_type))
@@ -45,12 +45,13 @@ def draw_lines(
     families = [_contour(panel, x, y, *each, dash) for dash, each in zip(DASHES, lines, strict=False)]
     panel.autoscale_view()  # places are measured on it
     pieces = [(drawn, piece) for drawn in families for piece in _pieces(drawn)]
-    least, to_data = LONGEST * panel.figure.dpi / 72, panel.transData.inverted()
+    least, high = (points * panel.figure.dpi / 72 for points in (LONGEST, FONT_SIZE))  # in pixels
+    to_data = panel.transData.inverted()
     values: list[np.ndarray] = []
     places: dict[ContourSet, list[tuple[float, float]]] = {drawn: [] for drawn in families}
     for at, (drawn, piece) in enumerate(pieces):
         others = [other for number, (_, other) in enumerate(pieces) if number != at]
-        free = piece[_distance(piece, values) > least]
+        free = piece[(_distance(piece, values) > least) & (_to_edge(piece, panel) > high)]
         if len(free) and np.ptp(piece, axis=0).max() > least:
             values.append(_roomiest(panel, free, others, values))
             places[drawn].append(tuple(to_data.transform(values[-1])))
@@ -86,10 +87,15 @@ def _pieces(drawn: ContourSet) -> list[Points]:
 
 def _roomiest(panel: Axes, points: Points, others: Sequence[Points], values: Sequence[np.ndarray]) -> np.ndarray:
     """The point that is farthest from other lines, from the edge of the panel and, twice as far, from other values."""
-    room = np.abs(points[:, None] - np.reshape(panel.bbox.extents, (2, 2))).min(axis=(1, 2))
+    room = _to_edge(points, panel)
     for other in others:
         room = np.minimum(room, _distance(points, other))
     return points[np.minimum(room, _distance(points, values) / 2).argmax()]
+
+
+def _to_edge(points: Points, panel: Axes) -> Float[np.ndarray, " points"]:
+    """From each point to the nearest edge of the panel."""
+    return np.abs(points[:, None] - np.reshape(panel.bbox.extents, (2, 2))).min(axis=(1, 2))
 
 
 def _distance(points: Points, others: Points | Sequence[np.ndarray]) -> Float[np.ndarray, " points"]:
