@@ -577,7 +577,7 @@ def test_a_sample_whose_logits_are_masked_is_neither_lost_nor_hides_the_stop(his
     frame = ln.suspects(recorder).set_index("index")
     assert len(frame) == 400 and np.isfinite(frame[["score", "confidence"]]).all(axis=None)
     assert frame["flagged"][[7, 10]].all() and not frame["flagged"][13]
-    assert not np.isinf(judge([read_training(recorder) if history else read_sums(recorder)]).margin).any()
+    assert not np.isinf((read_training(recorder) if history else read_sums(recorder)).margin).any()
     if history:
         assert {*frame.index[:2]} == {7, 10} and frame.index[-1] == 13
         assert "where the loss of 80 held-out samples was least" in frame.attrs["reason"]
@@ -797,8 +797,9 @@ def test_running_sums_serve_where_no_history_is_kept():
     training, upto = read_sums(sums), 2 * (sums.sums.stop + 1)
     chance = np.exp(-np.asarray(with_mask.loss)[:upto]).mean(axis=0)
     assert_close(np.exp(-training.loss[0].astype(float)), chance.astype(float), rtol=1e-4, atol=2e-6)
-    with pytest.raises(ln.InputError, match="need a history"):
-        ln.suspects(sums, stop=3)
+    for name, value in (("stop", 3), ("held_out", held_out), ("score", "aum")):
+        with pytest.raises(ln.InputError, match=f"`{name}` needs a history, got .* running sums; make it with"):
+            ln.suspects(sums, **{name: value})
     with pytest.raises(ln.InputError, match="all with a history or all without"):
         ln.suspects([sums, with_mask])
 

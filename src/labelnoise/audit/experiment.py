@@ -198,7 +198,8 @@ def margin_table(verdict: Verdict) -> pd.DataFrame:
         values = verdict.margin[:, members & (verdict.given >= 0)]
         seen = (row[np.isfinite(row)] for row in values)
         rows = [np.quantile(row, tuple(QUANTILES.values())) if row.size else np.full(3, np.nan) for row in seen]
-        table.update({f"{name}_{word}": column for word, column in zip(QUANTILES, np.transpose(rows), strict=True)})
+        columns = np.reshape(rows, (-1, 3)).T
+        table.update({f"{name}_{word}": column for word, column in zip(QUANTILES, columns, strict=True)})
     return pd.DataFrame(table)
 
 

@@ -80,18 +80,21 @@ def _tested(test: dict[str, Any] | None) -> list[Quote]:
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
-    return [_margins(panels, "Suspects along training", MARGINS)]
+    return _margins(panels, "Suspects along training", MARGINS)
 
 
 def _undecided_pictures(panels: Sequence[Panel]) -> list[Picture]:
-    return [_margins(panels, "Margins along training", UNDECIDED_MARGINS)]
+    return _margins(panels, "Margins along training", UNDECIDED_MARGINS)
 
 
-def _margins(panels: Sequence[Panel], title: str, look: str) -> Picture:
+def _margins(panels: Sequence[Panel], title: str, look: str) -> list[Picture]:
+    """The margins along training; of running sums there are none."""
+    if panels[0].history.empty:
+        return []
     summary = panels[0].runs[0].summary
     which = "The stop of the first training: " if len(summary["stop_epochs"]) > 1 else "The stop: "
     text = f"{look}{which}{summary['stop_reason']}."
-    return Picture("margins", partial(suspects_figure, panels), title, text, below=True)
+    return [Picture("margins", partial(suspects_figure, panels), title, text, below=True)]
 
 
 def _tables(panels: Sequence[Panel]) -> list[Table]:

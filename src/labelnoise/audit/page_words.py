@@ -55,7 +55,7 @@ SUSPECTS = {
     "_in_data behind it where a column above has this name)",
 }
 HISTORY = {
-    "": "a row an epoch, pass or stage",
+    "": "a row an epoch, pass or stage; none of a recorder without history",
     "suspects_low, suspects_median, suspects_high": "5 %, 50 % and 95 % quantile of the suspects' margins",
     "rest_low, rest_median, rest_high": "the same of all others",
 }

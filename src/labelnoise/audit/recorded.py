@@ -40,6 +40,18 @@ class RecordedTraining:
     """What the stop is based on, in words."""
     sureness: Float[np.ndarray, " n"] | None = None
     """How sure the prediction is, where that is not in the record: of running sums."""
+    stop_of_sums: int | None = None
+    """Epochs of Stage I where the record is of running sums, whose one epoch stands for all, and the stop is known."""
+
+    @property
+    def of_sums(self) -> bool:
+        """Whether this is a record of running sums."""
+        return self.sureness is not None
+
+    @property
+    def known_stop(self) -> int | None:
+        """Epochs of Stage I of the training, counted from 1; None where no stop is known."""
+        return (self.stop_of_sums or self.stop) if self.stop_known else None
 
     @property
     def near(self) -> slice:
@@ -101,7 +113,7 @@ class RecordedTraining:
 
 
 def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) -> RecordedTraining:
-    """Read a recorder that holds its history.
+    """Read a recorder that holds its history; `read_sums` reads one that does not.
 
     Args:
         recorder: one `Recorder` with at least one ended epoch.
