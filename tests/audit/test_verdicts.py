@@ -54,16 +54,16 @@ def test_the_stop_is_the_least_held_out_loss(case):
     assert f"epoch {training.stop} of 20" in training.reason
     assert read_training(recorder, held_out, stop=4).stop == 4
     loss = np.array([[5.0], [1.0], [4.0], [2.0], [2.0], [2.0], [6.0]])  # the least single one is the second
-    assert end_of_stage_one(loss, np.array([True]))[0] == 5
+    assert end_of_stage_one(loss)[0] == 5
 
 
 def test_epochs_without_held_out_samples_are_no_stop():
     """Held-out samples are looked at every second epoch: the least of what is known is the stop."""
     loss = np.full((9, 4), np.nan)
     loss[1::2] = np.array([0.9, 0.5, 0.2, 0.6])[:, None]
-    stop, known, reason = end_of_stage_one(loss, np.ones(4, bool))
+    stop, known, reason = end_of_stage_one(loss)
     assert (stop, known) == (6, True) and "least (0.200, 0.600 at epoch 8, the last that is finite)" in reason
-    assert end_of_stage_one(loss[:5], np.ones(4, bool))[2] == "all 5 epochs, too few to choose among"
+    assert end_of_stage_one(loss[:5])[2] == "all 5 epochs, too few to choose among"
 
 
 def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):
