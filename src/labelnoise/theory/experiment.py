@@ -88,7 +88,7 @@ class SimulateRun:
             "zeta_std": zeta_std(runs.draws[0], self.simulation),
             "stage_one_scale": stage_one_scale(self.problem, lr),
             "conditions": conditions(self.problem, lr),
-            "departures": [*self.simulation.dynamics.departures, *runs.draws[0].departures],
+            "departures": runs[0].departures,
             "noise": [_noise(draw) for draw in runs.draws],
             "stages": [{"seed": run.seed, **asdict(run.stages)} for run in runs],
             "checks": [asdict(check) for check in checks(runs)],

@@ -81,8 +81,8 @@ def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     """
     if finding.verdict == PREMISE_FAILS:
         return finding
-    if departures := [*run.config.dynamics.departures, *run.draw.departures]:
-        others = "; ".join(departures)
+    if run.departures:
+        others = "; ".join(run.departures)
         proved = f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others}"
     elif run.draw.problem and (scale := stage_one_scale(run.draw.problem, run.config.lr)) < 1:
         proved = (
