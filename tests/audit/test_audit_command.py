@@ -205,7 +205,7 @@ def test_a_finished_training_is_audited_without_training(here, monkeypatch):
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("", "needs data first: labelnoise audit PATH"),
+        ("", "needs data first: labelnoise audit DATA"),
         ("peple.csv --label label", "did you mean 'people.csv'"),
         ("people.csv", "`label` must name the column of the labels; people.csv has age, job"),
         ("people.csv --label lable", "got 'lable'; did you mean 'label'"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AuditRun:
-    """Find wrong labels in data of your own: labelnoise audit PATH --label COLUMN."""
+    """Find wrong labels in data of your own: labelnoise audit DATA --label COLUMN."""
 
     command: ClassVar[str] = "audit"
 

@@ -68,7 +68,7 @@ def read_source(config: AuditRun) -> AuditSource:
     """
     if not config.data:
         raise InputError(
-            "`audit` needs data first: labelnoise audit PATH --label COLUMN; PATH is a table, a folder of images, "
+            "`audit` needs data first: labelnoise audit DATA --label COLUMN; DATA is a table, a folder of images, "
             "arrays or a training run"
         )
     path = Path(config.data)
