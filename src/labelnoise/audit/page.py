@@ -1,4 +1,8 @@
-"""What the page shows of an audit: how many labels are wrong, what to review first, and what it cannot see."""
+"""What the page shows of an audit, of one that decides and of one that does not: numbers, pictures and tables.
+
+The list of samples and its cells are those of `page_list`, words that are the same for every audit those of
+`page_words`; a caption stands beside its table.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,14 @@ from labelnoise.audit.page_words import (
     CANNOT,
     HELD,
     HISTORY,
+    LOOK,
     MARGINS,
     SUSPECTS,
-    UNDECIDED,
+    TITLE,
     UNDECIDED_LOOK,
     UNDECIDED_MARGINS,
     UNDECIDED_SUSPECTS,
+    UNDECIDED_TITLE,
     UNDECIDED_WORDS,
     WORDS,
 )
@@ -181,8 +187,8 @@ def _basis(run: Run) -> Table:
 
 
 DECIDED = Page(
-    title="Which labels are probably wrong",
-    look="Labels that a model rejects before it memorises them are probably wrong.",
+    title=TITLE,
+    look=LOOK,
     pictures=_pictures,
     quotes=_quotes,
     section_tables=_tables,
@@ -191,7 +197,7 @@ DECIDED = Page(
     files={"suspects.csv": SUSPECTS, "history.csv": HISTORY},
 )
 NOT_DECIDED = Page(
-    title=UNDECIDED,
+    title=UNDECIDED_TITLE,
     look=UNDECIDED_LOOK,
     pictures=_undecided_pictures,
     quotes=_undecided_quotes,
