@@ -135,7 +135,7 @@ def test_the_mean_rank_is_that_of_margin_and_corrected_probability(bench):
     rows = margin + noise
     prediction = np.where(rows > 0, given, 1 - given)
     loss = np.logaddexp(0, -rows)
-    stop = bench["records"].stage_one(loss, np.arange(300) % 10 == 0)
+    stop = bench["records"].stage_one(loss, prediction, np.arange(300) % 10 == 0)
     seen = seen_of(bench, rows, loss, prediction, given, stop)
     frame = ln.suspects(seen.recorder, held_out=seen.held_out).set_index("index")
     audited = frame["score"].sort_index().to_numpy()
@@ -320,7 +320,7 @@ def test_rates_that_differ_between_the_classes_have_the_stated_mean(bench):
 def test_a_stop_is_the_least_smooth_loss(bench):
     held_out = np.array([True, False])
     loss = np.array([[9, 0], [5, 0], [1, 0], [6, 0], [3, 0], [2, 0], [3, 0]], float)
-    assert bench["records"].stage_one(loss, held_out) == 5
+    assert bench["records"].stage_one(loss, np.zeros((7, 2), int), held_out) == 5
 
 
 # ------------------------------------------------------------------------------------------------------- all of it

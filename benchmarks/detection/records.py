@@ -20,6 +20,7 @@ from labelnoise.audit.recorded import end_of_stage_one
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import ClassConditional, Matrix
 from labelnoise.noise.words import parse_noise
+from labelnoise.record.means import bounded_loss
 
 FOLDS = 5
 
@@ -118,9 +119,9 @@ def _uneven(rate: float, n_classes: int) -> ClassConditional | Matrix:
     return Matrix((1 - rates)[:, None] * eye + rates[:, None] * others)
 
 
-def stage_one(loss: np.ndarray, held_out: np.ndarray) -> int:
+def stage_one(loss: np.ndarray, prediction: np.ndarray, held_out: np.ndarray) -> int:
     """The epoch (from 0) at which Stage I ends: the least mean over three of the held-out loss of given labels."""
-    return end_of_stage_one(loss, held_out)[0] - 1
+    return end_of_stage_one(bounded_loss(loss[:, held_out], prediction[:, held_out]))[0] - 1
 
 
 def _train(setting: Setting, root: Path) -> dict[str, np.ndarray]:
@@ -165,7 +166,7 @@ def _train_folds(setting: Setting, root: Path) -> dict[str, np.ndarray]:
     for k in range(FOLDS):
         part = replace(source, x=source.x[fold != k], y=source.y[fold != k])
         outputs, trained = _fold(learner, part, given[fold != k], source.x[fold == k], setting)
-        stop = stage_one(trained.loss, trained.held_out)
+        stop = stage_one(trained.loss, trained.prediction, trained.held_out)
         spent += trained.seconds, trained.watching
         probabilities["end"][fold == k] = outputs[-1]
         probabilities["stop"][fold == k] = outputs[stop]
