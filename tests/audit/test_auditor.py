@@ -301,11 +301,13 @@ def test_a_model_that_fails_is_named():
 
 def test_what_leaks_or_says_nothing_is_noted():
     frame, true = table(60)
-    frame = pd.concat([frame, frame.head(3)], ignore_index=True).assign(same=1)
-    given = np.concatenate([true, true[:2], 1 - true[2:3]])
+    frame = pd.concat([frame, frame.head(3), frame.head(9)], ignore_index=True).assign(same=1)
+    given = np.concatenate([true, true[:2], 1 - true[2:3], true[:8], 1 - true[8:9]])
     given[5] = 2  # a class of one
     notes = " | ".join(ln.LabelAuditor(folds=2).fit(frame, given).notes_)
-    assert "repeat another one: 3;" in notes and "groups of equal samples with different labels: 1" in notes
+    assert "repeat another one: 12;" in notes
+    named = f"2 ({given[2]}) and 62 ({given[62]}); 5 (2) and 68 ({true[5]}); 8 ({given[8]}) and 71 ({given[71]})"
+    assert f"groups of equal samples with different labels: 3, of each label one: {named} |" in notes
     assert "constant columns, which say nothing (1 of 5): same" in notes
     assert "classes of one sample, whose label cannot be checked (1): 2" in notes
 

@@ -125,6 +125,8 @@ def test_a_pipe_among_the_images_is_listed_as_one_that_cannot_be_read(here, monk
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{at}.png")
     os.mkfifo("photos/a/x.png")
+    (here / "photos/c").mkdir()
+    (here / "photos/c/x.heic").write_bytes(b"of a telephone")
     (here / "photos/b/y.png").symlink_to("y.png")
     opened = []
 
@@ -134,7 +136,10 @@ def test_a_pipe_among_the_images_is_listed_as_one_that_cannot_be_read(here, monk
 
     monkeypatch.setattr("PIL.Image.open", look)
     source = read_source(AuditRun(data="photos"))
-    assert source.notes == ("2 of 42 images could not be read and were skipped: a/x.png, b/y.png",)
+    assert source.notes == (
+        "folders without an image, which are left out (1): c",
+        "2 of 42 images could not be read and were skipped: a/x.png, b/y.png",
+    )
     assert len(source.images) == N and "x.png" not in opened and "0.png" in opened
 
 

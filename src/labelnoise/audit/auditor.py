@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def audit_samples(
     progress: Progress | None = None,
     self_test: bool = False,
     kept: KeptTrainings | None = None,
+    names: Sequence[object] | None = None,
 ) -> Audit:
     """Train on samples with given labels, and judge every label.
 
@@ -68,6 +70,7 @@ def audit_samples(
         self_test: flip a twentieth of the labels at random and audit again, with as many trainings, to see how many of
             them are flagged.
         kept: where the records of trainings lie that an interrupted run had finished; None keeps none.
+        names: what notes call the samples; None for their positions.
 
     Raises:
         InputError: samples, labels or settings that are refused.
@@ -89,7 +92,7 @@ def audit_samples(
         again, _ = train(planted, folds=folds, progress=_part(progress, 1, 2), name="self-test")
         moved = planted.positions != labels.positions
         tested = compare_verdicts(verdict, judge(again, score, decision, seed), moved)
-    notes = [*material.notes, *duplicate_notes(material, labels.positions)]
+    notes = [*material.notes, *duplicate_notes(material, labels, names)]
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     notes += _single_notes(labels)

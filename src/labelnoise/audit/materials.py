@@ -11,7 +11,7 @@ import pandas as pd
 
 from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
-from labelnoise.audit.labels import check_size
+from labelnoise.audit.labels import GivenLabels, check_size
 from labelnoise.audit.pictures import are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
 
@@ -229,22 +229,43 @@ def _dense(array: np.ndarray) -> Material:
     return Material("dense", values, notes)
 
 
-def duplicate_notes(material: Material, given: np.ndarray) -> list[str]:
-    """Return what equal samples mean: they leak from the training into the held-out part, and may contradict."""
+def duplicate_notes(material: Material, labels: GivenLabels, names: Sequence[object] | None = None) -> list[str]:
+    """Return what equal samples mean: they leak from the training into the held-out part, and may contradict.
+
+    Args:
+        material: the samples.
+        labels: their given labels.
+        names: what the samples are called; None for their positions.
+    """
     keys = _keys(material)
     _, group, count = np.unique(keys, return_inverse=True, return_counts=True)
     extra = len(keys) - len(count)
     if not extra:
         return []
-    of_each_label = np.unique(np.stack([group, given]), axis=1)[0]  # each group, once for each label in it
-    contradicting = int((np.bincount(of_each_label) > 1).sum())
+    pairs, first = np.unique(np.stack([group, labels.positions]), axis=1, return_index=True)
+    earliest = np.full(len(count), material.n)
+    np.minimum.at(earliest, pairs[0], first)
+    contradicting = np.flatnonzero(np.bincount(pairs[0]) > 1)
+    contradicting = contradicting[np.argsort(earliest[contradicting])]  # keys of bytes differ from run to run
     words = (
         f"samples that repeat another one: {extra}; copies of a held-out sample are trained on, so that the model "
         "seems surer of it than it is (they leak); remove them for sharper results"
     )
-    if contradicting:
-        words += f"; groups of equal samples with different labels: {contradicting}"
+    if contradicting.size:
+        called = range(material.n) if names is None else names
+        groups = []
+        for one in contradicting[: MOST_GROUPS + 1]:
+            members = [f"{called[at]} ({labels.names[labels.positions[at]]})" for at in np.sort(first[pairs[0] == one])]
+            groups.append(first_few(members, between=" and "))
+        words += (
+            f"; groups of equal samples with different labels: {contradicting.size}, of each label one: "
+            f"{first_few(groups, most=MOST_GROUPS, between='; ')}"
+        )
     return [words]
+
+
+MOST_GROUPS = 3
+"""Groups of equal samples that a note names."""
 
 
 def _keys(material: Material) -> np.ndarray:
