@@ -272,6 +272,7 @@ X = np.random.default_rng(0).normal(size=(40, 3)) + 2.0 * Y[:, None]
         (lambda a: a.fit(np.ones((40, 80)), Y), "a column that is not constant"),
         (lambda a: a.fit(np.full((40, 80), np.nan), Y), "NaN or infinity in row 0"),
         (lambda a: a.fit(np.where(X > 0, np.inf, X), Y), "no infinity"),
+        (lambda a: a.fit(pd.DataFrame({"x": np.where(Y, np.inf, 1)}), Y), "no infinity, got one in column 'x'"),
         (lambda a: a.fit(X), "requires y to be passed"),
         (lambda a: a.fit([""] * 40, Y), "none that is not empty"),
         (lambda a: a.set_params(folds=0).fit(X, Y), "`folds` must be an integer >= 1"),

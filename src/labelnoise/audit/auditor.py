@@ -16,7 +16,15 @@ from sklearn.utils.validation import check_is_fitted
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
 from labelnoise.audit.judging import Verdict, check_name, judge
-from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels, shown, spelling_notes
+from labelnoise.audit.labels import (
+    GivenLabels,
+    amount_notes,
+    check_lengths,
+    order_notes,
+    read_labels,
+    shown,
+    spelling_notes,
+)
 from labelnoise.audit.materials import Material, duplicate_notes, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
@@ -96,8 +104,8 @@ def audit_samples(
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     notes += _single_notes(labels)
-    telling = telling_notes(material, labels, seed)  # first of all, as spellings: they may undo the rest
-    first = (*spelling_notes(labels), *telling)
+    telling = telling_notes(material, labels, seed)  # first of all, as what stands before it: they may undo the rest
+    first = (*order_notes(X, y), *amount_notes(labels), *spelling_notes(labels), *telling)
     return Audit(replace(verdict, notes=(*first, *verdict.notes, *notes)), material, labels, words, tested)
 
 
