@@ -439,3 +439,37 @@ def test_a_path_that_is_not_there_suggests_only_what_can_be_read(here):
         (here / name).write_text("")
     with pytest.raises(ln.InputError, match=r"there is no qqq; choose one of 'data.csv', 'x.npz'$"):
         read_source(AuditRun(data="qqq"))
+
+
+class Polars:
+    """A data frame of another library: as an array it has no names."""
+
+    def __init__(self, frame, absent=False):
+        self.frame, self.columns, self.shape, self.absent = frame, list(frame), frame.shape, absent
+
+    def __array__(self, dtype=None, copy=None):
+        return self.frame.to_numpy(dtype=dtype)
+
+    def to_pandas(self):
+        if self.absent:
+            raise ModuleNotFoundError("pyarrow is required")
+        return self.frame
+
+
+def test_a_data_frame_of_another_library_is_read_as_one_of_pandas():
+    frame = pd.DataFrame({"id": [f"r{at}" for at in range(N)], "x": CLASS + np.arange(N) / 99})
+    one, other = (ln.LabelAuditor(folds=2).fit(X, CLASS) for X in (frame, Polars(frame)))
+    assert one.suspects_.equals(other.suspects_) and one.notes_ == other.notes_
+    assert list(other.feature_names_in_) == ["id", "x"]
+    with pytest.raises(ln.InputError, match=r"`to_pandas` fails \(pyarrow is required\); install it"):
+        ln.LabelAuditor().fit(Polars(frame, absent=True), CLASS)
+
+
+def test_names_of_images_are_not_taken_for_texts(here, capsys):
+    names = [f"photos/{'ab'[k]}/{at}.JPG" for at, k in enumerate(CLASS)]
+    with pytest.raises(ln.InputError, match="got names of images such as photos/a/0.JPG; sort these into a folder a"):
+        ln.LabelAuditor().fit(names, CLASS)
+    pd.DataFrame({"file": names, "class": CLASS}).to_csv("t.csv", index=False)
+    assert main("audit t.csv --label class --text file --out out".split()) == 2
+    assert "the columns of t.csv must hold texts, got names of images" in capsys.readouterr().err
+    assert read_material([*names[1:], "a text"]).kind == "text"

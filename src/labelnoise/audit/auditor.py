@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.duplicates import duplicate_notes
 from labelnoise.audit.judging import Verdict, check_name, judge
 from labelnoise.audit.labels import (
     GivenLabels,
@@ -25,7 +26,7 @@ from labelnoise.audit.labels import (
     shown,
     spelling_notes,
 )
-from labelnoise.audit.materials import Material, duplicate_notes, read_material
+from labelnoise.audit.materials import Material, as_pandas, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.self_test import SelfTest, compare_verdicts, plant_flips
@@ -202,7 +203,7 @@ class LabelAuditor(BaseEstimator):
         """Audit the labels `y` of the samples `X`.
 
         Args:
-            X: a DataFrame, texts, numbers (n, d) or images.
+            X: a DataFrame (of pandas, polars or Arrow), texts, numbers (n, d) or images.
             y: (n,) given labels, integers or texts.
 
         Raises:
@@ -213,6 +214,7 @@ class LabelAuditor(BaseEstimator):
                 "`y` must hold the given labels, got None (requires y to be passed, but the target y is None); "
                 "give one a sample"
             )
+        X = as_pandas(X)
         seed = 0 if self.random_state is None else self.random_state
         audit = audit_samples(
             X, y, self.model, self.folds, self.score, self.decision, seed, self_test=self.self_test

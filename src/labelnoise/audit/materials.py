@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -11,8 +12,8 @@ import pandas as pd
 
 from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
-from labelnoise.audit.labels import GivenLabels, check_size
-from labelnoise.audit.pictures import are_pictures, read_picture_array
+from labelnoise.audit.labels import check_size
+from labelnoise.audit.pictures import IMAGE_FILES, are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
@@ -56,6 +57,24 @@ class Material:
     def n(self) -> int:
         """Number of samples."""
         return len(self.samples)
+
+
+def as_pandas(X: Any) -> Any:
+    """Return a data frame of polars, Arrow or cuDF as one of pandas: as an array it would lose names and types.
+
+    Raises:
+        InputError: what this needs is not installed.
+    """
+    if isinstance(X, pd.DataFrame) or not hasattr(X, "to_pandas"):
+        return X
+    if not (hasattr(X, "columns") or hasattr(X, "column_names")):
+        return X
+    try:
+        return X.to_pandas()
+    except ImportError as absent:
+        raise InputError(
+            f"`X` must become a pandas DataFrame, but its `to_pandas` fails ({absent}); install it"
+        ) from None
 
 
 def read_material(X: Any) -> Material:
@@ -203,12 +222,21 @@ def _as_numbers(times: pd.Series[Any]) -> np.ndarray:
     return np.where(times.isna(), np.nan, times.astype("int64").to_numpy(dtype=float))
 
 
+PICTURE = re.compile(rf"(?i:\s*\S.*({'|'.join(map(re.escape, IMAGE_FILES))})\s*)")
+"""A text that names an image."""
+
+
 def _texts(texts: Sequence[Any]) -> Material:
     check_size(len(texts))
     missing = sum(not isinstance(text, str) for text in texts)
     texts = [text if isinstance(text, str) else "" for text in texts]
     if not any(text.strip() for text in texts):
         raise InputError("`X` must hold texts, got none that is not empty; give the column of the texts")
+    if all(PICTURE.fullmatch(text) for text in texts):
+        raise InputError(
+            f"`X` must hold texts, got names of images such as {texts[0]}; sort these into a folder a class and audit "
+            "that folder, or give an array of the images"
+        )
     notes = (f"samples without a text, judged by nothing but their class: {missing}",) if missing else ()
     return Material("text", texts, notes)
 
@@ -227,52 +255,3 @@ def _dense(array: np.ndarray) -> Material:
     if constant == values.shape[1]:
         raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
     return Material("dense", values, notes)
-
-
-def duplicate_notes(material: Material, labels: GivenLabels, names: Sequence[object] | None = None) -> list[str]:
-    """Return what equal samples mean: they leak from the training into the held-out part, and may contradict.
-
-    Args:
-        material: the samples.
-        labels: their given labels.
-        names: what the samples are called; None for their positions.
-    """
-    keys = _keys(material)
-    _, group, count = np.unique(keys, return_inverse=True, return_counts=True)
-    extra = len(keys) - len(count)
-    if not extra:
-        return []
-    pairs, first = np.unique(np.stack([group, labels.positions]), axis=1, return_index=True)
-    earliest = np.full(len(count), material.n)
-    np.minimum.at(earliest, pairs[0], first)
-    contradicting = np.flatnonzero(np.bincount(pairs[0]) > 1)
-    contradicting = contradicting[np.argsort(earliest[contradicting])]  # keys of bytes differ from run to run
-    words = (
-        f"samples that repeat another one: {extra}; copies of a held-out sample are trained on, so that the model "
-        "seems surer of it than it is (they leak); remove them for sharper results"
-    )
-    if contradicting.size:
-        called = range(material.n) if names is None else names
-        groups = []
-        for one in contradicting[: MOST_GROUPS + 1]:
-            members = [f"{called[at]} ({labels.names[labels.positions[at]]})" for at in np.sort(first[pairs[0] == one])]
-            groups.append(first_few(members, between=" and "))
-        words += (
-            f"; groups of equal samples with different labels: {contradicting.size}, of each label one: "
-            f"{first_few(groups, most=MOST_GROUPS, between='; ')}"
-        )
-    return [words]
-
-
-MOST_GROUPS = 3
-"""Groups of equal samples that a note names."""
-
-
-def _keys(material: Material) -> np.ndarray:
-    """A number for each sample, equal for equal ones."""
-    if material.kind == "table":
-        return pd.util.hash_pandas_object(material.samples, index=False).to_numpy()
-    if material.kind == "text":
-        return pd.util.hash_array(np.array(material.samples, dtype=object))
-    rows = material.samples.reshape(material.n, -1)
-    return np.array([hash(row.tobytes()) for row in rows])
