@@ -461,7 +461,7 @@ def test_it_is_said_where_trainings_have_memorised_the_labels_of_suspects(memori
     said = (
         "; for 61 of them the training that held the sample out predicts another class, and the others have memorised"
     )
-    assert (said in note) == bool(memorised) and (true != given).sum() == 61
+    assert (said in note) == ("memorised" in note) == bool(memorised) and (true != given).sum() == 61
 
 
 def test_the_margins_of_trainings_are_averaged_over_those_that_saw_the_sample():
