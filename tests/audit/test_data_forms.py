@@ -425,6 +425,9 @@ def test_probabilities_that_were_taken_for_vectors_are_noted(here, capsys):
     assert main("audit p.npy --labels y.npy --folds 2 --out out".split()) == 0
     assert "note: p.npy has a column a class, and each row adds up to 1" in capsys.readouterr().out.splitlines()[1]
     assert read_source(AuditRun(data="p.npy", labels="y.npy", outputs="probabilities")).first == ()
+    np.save("y.npy", np.eye(2)[CLASS])
+    assert main("audit p.npy --labels y.npy --out rows".split()) == 2
+    assert "y.npy must hold one label a sample, got float64 (40, 2); give a vector" in capsys.readouterr().err
 
 
 def test_labels_without_a_line_of_names_are_refused(here):

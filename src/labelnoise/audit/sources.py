@@ -189,9 +189,11 @@ def _npy(path: Path, config: AuditRun) -> AuditSource:
 
 def _outputs_doubt(path: Path, values: np.ndarray, labels: Any) -> tuple[str, ...]:
     """A sentence where vectors look like probabilities of the classes: a column each, and rows that add up to 1."""
-    if values.ndim != 2 or values.dtype.kind != "f" or values.shape[1] != pd.Series(labels).nunique():
+    if values.ndim != 2 or values.dtype.kind != "f" or np.ndim(labels) != 1:
         return ()
-    if not (values >= 0).all() or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+    if values.shape[1] != pd.Series(labels).nunique() or not (values >= 0).all():
+        return ()
+    if not np.allclose(values.sum(axis=1), 1, atol=1e-3):
         return ()
     return (
         f"{path.name} has a column a class, and each row adds up to 1: if these are probabilities that a model of your "
