@@ -159,7 +159,8 @@ KINDS = {
     "gaps": "columns of dates, whose few other values count as empty ({count} of {all}): {which}",
     "numbers": "columns of numbers, whose few other values count as empty ({count} of {all}): {which}",
     "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
-    "alphabetical order alone: {which}; give such a column as texts, or leave it out",
+    "alphabetical order alone: {which}; if these are numbers or dates, write them plainly (1234.5, 2024-12-31), else "
+    "leave such a column out or give it alone as texts",
 }
 """What is said of columns that are not simply numbers or categories."""
 
@@ -213,7 +214,9 @@ def _column(name: str, column: pd.Series[Any]) -> _Column:
         return _Column(name, numbers[0], "numbers", f"{name} ({numbers[1]})")
     codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
     if len(words) > MOST_CATEGORIES:
-        return _Column(name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks")
+        return _Column(
+            name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks", f"{name} ({described(words[0])})"
+        )
     return _Column(name, pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(words, dtype=object))))
 
 
