@@ -476,3 +476,9 @@ def test_names_of_images_are_not_taken_for_texts(here, capsys):
     assert main("audit t.csv --label class --text file --out out".split()) == 2
     assert "the columns of t.csv must hold texts, got names of images" in capsys.readouterr().err
     assert read_material([*names[1:], "a text"]).kind == "text"
+
+
+def test_outputs_of_a_training_that_held_nothing_out_say_so(here, capsys):
+    np.savez("o.npz", logits=np.random.default_rng(0).normal(size=(3, N, 2)), labels=CLASS)
+    assert main("audit o.npz --out out".split()) == 0
+    assert "how many are is not estimated: no samples were held out." in capsys.readouterr().out.splitlines()[0]
