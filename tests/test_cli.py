@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from labelnoise.cli import Output, main
+from labelnoise.cli import Output, _lines, main
 from labelnoise.reproduce.experiment import Reproduce
 from labelnoise.runs.flags import parse_flags
 from labelnoise.runs.reading import read_run
@@ -200,3 +200,14 @@ def test_a_reader_that_leaves_in_the_middle_ends_the_command_without_a_traceback
     command = f"{shlex.join(words)} 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout.startswith("[1/30]") and done.stdout.endswith("\n141\n") and done.stderr == ""
+
+
+def test_work_without_a_name_says_in_a_file_how_far_it_is(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("labelnoise.cli.time.monotonic", lambda: now[0])
+    progress = _lines("audit")
+    for second, epoch in ((5, 1), (40, 4), (60, 6), (71, 7), (80, 8)):
+        now[0] = second
+        progress(epoch, 30)
+    progress(1, 1, "training 1 of 1")
+    assert capsys.readouterr().err.splitlines() == ["audit: 13%", "audit: 23%", "[1/1] training 1 of 1"]

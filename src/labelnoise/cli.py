@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,13 +221,13 @@ def _maker(path: Path) -> str:
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Progress]:
-    """A progress bar on a terminal, else one line for each named piece of work that ends; both on stderr."""
+    """A progress bar on a terminal, else a line for each named piece of work that ends, or a share; all on stderr."""
     import rich.console
     import rich.progress
 
     console = rich.console.Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total, name="": print(f"[{done}/{total}] {name}", file=sys.stderr) if name else None
+        yield _lines(what)
         return
     columns = (*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn())
     with rich.progress.Progress(*columns, console=console) as bar:
@@ -238,6 +239,25 @@ def _progress(what: str) -> Iterator[Progress]:
                 bar.console.print(f"[{done}/{total}] {name}", markup=False)
 
         yield progress
+
+
+SILENCE = 30.0
+"""Seconds after which work without a name gets a line in a file, too: nobody is to wonder whether it hangs."""
+
+
+def _lines(what: str) -> Progress:
+    """Progress as lines on stderr: one for each named piece of work, and the share that is done after a silence."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int, name: str = "") -> None:
+        nonlocal last
+        if not name and time.monotonic() - last < SILENCE:
+            return
+        last = time.monotonic()
+        share = f"{what}: {done / total:.0%}" if total else f"{what}: {done:,}"
+        print(f"[{done}/{total}] {name}" if name else share, file=sys.stderr, flush=True)
+
+    return progress
 
 
 if __name__ == "__main__":

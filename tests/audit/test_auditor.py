@@ -272,6 +272,7 @@ X = np.random.default_rng(0).normal(size=(40, 3)) + 2.0 * Y[:, None]
         (lambda a: a.fit(np.ones((40, 80)), Y), "a column that is not constant"),
         (lambda a: a.fit(np.full((40, 80), np.nan), Y), "NaN or infinity in row 0"),
         (lambda a: a.fit(np.where(X > 0, np.inf, X), Y), "no infinity"),
+        (lambda a: a.fit(pd.DataFrame({"x": np.where(Y, np.inf, 1)}), Y), "no infinity, got one in column 'x'"),
         (lambda a: a.fit(X), "requires y to be passed"),
         (lambda a: a.fit([""] * 40, Y), "none that is not empty"),
         (lambda a: a.set_params(folds=0).fit(X, Y), "`folds` must be an integer >= 1"),
@@ -301,11 +302,13 @@ def test_a_model_that_fails_is_named():
 
 def test_what_leaks_or_says_nothing_is_noted():
     frame, true = table(60)
-    frame = pd.concat([frame, frame.head(3)], ignore_index=True).assign(same=1)
-    given = np.concatenate([true, true[:2], 1 - true[2:3]])
+    frame = pd.concat([frame, frame.head(3), frame.head(9)], ignore_index=True).assign(same=1)
+    given = np.concatenate([true, true[:2], 1 - true[2:3], true[:8], 1 - true[8:9]])
     given[5] = 2  # a class of one
     notes = " | ".join(ln.LabelAuditor(folds=2).fit(frame, given).notes_)
-    assert "repeat another one: 3;" in notes and "groups of equal samples with different labels: 1" in notes
+    assert "repeat another one: 12;" in notes
+    named = f"2 ({given[2]}) and 62 ({given[62]}); 5 (2) and 68 ({true[5]}); 8 ({given[8]}) and 71 ({given[71]})"
+    assert f"groups of equal samples with different labels: 3, of each label one: {named} |" in notes
     assert "constant columns, which say nothing (1 of 5): same" in notes
     assert "classes of one sample, whose label cannot be checked (1): 2" in notes
 

@@ -14,6 +14,7 @@ import labelnoise as ln
 from labelnoise.audit.contradiction import wilson
 from labelnoise.audit.experiment import AuditRun, _cleaned
 from labelnoise.audit.judging import judge
+from labelnoise.audit.labels import amount_notes, order_notes, read_labels
 from labelnoise.audit.materials import read_material
 from labelnoise.audit.pictures import read_picture_array, read_picture_folder
 from labelnoise.audit.recorded import read_training
@@ -125,6 +126,8 @@ def test_a_pipe_among_the_images_is_listed_as_one_that_cannot_be_read(here, monk
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{at}.png")
     os.mkfifo("photos/a/x.png")
+    (here / "photos/c").mkdir()
+    (here / "photos/c/x.heic").write_bytes(b"of a telephone")
     (here / "photos/b/y.png").symlink_to("y.png")
     opened = []
 
@@ -134,7 +137,10 @@ def test_a_pipe_among_the_images_is_listed_as_one_that_cannot_be_read(here, monk
 
     monkeypatch.setattr("PIL.Image.open", look)
     source = read_source(AuditRun(data="photos"))
-    assert source.notes == ("2 of 42 images could not be read and were skipped: a/x.png, b/y.png",)
+    assert source.notes == (
+        "folders without an image, which are left out (1): c",
+        "2 of 42 images could not be read and were skipped: a/x.png, b/y.png",
+    )
     assert len(source.images) == N and "x.png" not in opened and "0.png" in opened
 
 
@@ -376,3 +382,103 @@ def test_cleaning_keeps_a_label_that_the_model_accepts(here):
     assert accepted.any() and (auditor.clean_labels()[accepted] == frame["label"][accepted]).all()
     cleaned = _cleaned(AuditRun(data="t.csv", label="label"), auditor.audit_.verdict, ["no", "yes"], None)
     assert list(cleaned["label"]) == list(auditor.clean_labels())
+
+
+def test_labels_whose_index_is_that_of_the_samples_in_another_order_are_noted():
+    frame = pd.DataFrame({"x": CLASS + np.arange(N) / 99}, index=[f"r{at}" for at in range(N)])
+    labels = pd.Series(CLASS, frame.index)
+    mixed = labels.sample(frac=1, random_state=0)
+    for y in (labels, labels.to_numpy(), labels.reset_index(drop=True), labels.rename(lambda name: f"{name}'")):
+        assert order_notes(frame, y) == []
+    assert order_notes(frame.to_numpy(), mixed) == []
+    first = {name: name[:2] for name in frame.index}  # names that repeat
+    assert order_notes(frame.rename(first), mixed.rename(first)) == []
+    assert "every label is that of another sample" in ln.LabelAuditor(folds=2).fit(frame, mixed).notes_[0]
+    assert not any("another order" in note for note in ln.LabelAuditor(folds=2).fit(frame, labels).notes_)
+
+
+def test_labels_that_may_be_amounts_are_noted_and_bring_no_warnings():
+    rng = np.random.default_rng(0)
+    x, amounts = rng.normal(size=(90, 3)), np.repeat(np.arange(30) * 10, 3)
+    for values, expected in (
+        (amounts, True), (amounts.astype(str), True), (np.arange(90) % 20, False), (np.repeat(amounts, 10), False),
+        ([f"a{amount}" for amount in amounts], False),
+    ):  # fmt: skip
+        assert bool(amount_notes(read_labels("y", values))) is expected
+    many = np.concatenate([np.arange(40), np.arange(40), np.arange(10)])  # scikit-learn warns of more than half
+    assert ln.LabelAuditor(folds=2).fit(x, many).notes_[0].startswith("the 90 labels are 40 different numbers: if")
+
+
+def test_probabilities_that_were_taken_for_vectors_are_noted(here, capsys):
+    rng = np.random.default_rng(0)
+    chances = rng.dirichlet([1, 1], N)
+    np.save("y.npy", CLASS)
+    for values, expected in (
+        (chances, True),
+        (chances * 1.1, False),
+        (3 * chances - 1, False),
+        (chances[:, :1], False),
+    ):
+        np.save("p.npy", values)
+        assert bool(read_source(AuditRun(data="p.npy", labels="y.npy")).first) is expected
+    np.save("p.npy", chances)
+    assert main("audit p.npy --labels y.npy --folds 2 --out out".split()) == 0
+    assert "note: p.npy has a column a class, and each row adds up to 1" in capsys.readouterr().out.splitlines()[1]
+    assert read_source(AuditRun(data="p.npy", labels="y.npy", outputs="probabilities")).first == ()
+    np.save("y.npy", np.eye(2)[CLASS])
+    assert main("audit p.npy --labels y.npy --out rows".split()) == 2
+    assert "y.npy must hold one label a sample, got float64 (40, 2); give a vector" in capsys.readouterr().err
+
+
+def test_labels_without_a_line_of_names_are_refused(here):
+    np.save("v.npy", np.eye(N))
+    pd.Series(CLASS).to_csv("y.csv", index=False, header=False)
+    with pytest.raises(ln.InputError, match=r"got 39 labels below the column '0' of y.csv; put a line of names above"):
+        read_source(AuditRun(data="v.npy", labels="y.csv"))
+
+
+def test_a_path_that_is_not_there_suggests_only_what_can_be_read(here):
+    for name in ("notes.md", "data.csv", "x.npz"):
+        (here / name).write_text("")
+    with pytest.raises(ln.InputError, match=r"there is no qqq; choose one of 'data.csv', 'x.npz'$"):
+        read_source(AuditRun(data="qqq"))
+
+
+class Polars:
+    """A data frame of another library: as an array it has no names."""
+
+    def __init__(self, frame, absent=False):
+        self.frame, self.columns, self.shape, self.absent = frame, list(frame), frame.shape, absent
+
+    def __array__(self, dtype=None, copy=None):
+        return self.frame.to_numpy(dtype=dtype)
+
+    def to_pandas(self):
+        if self.absent:
+            raise ModuleNotFoundError("pyarrow is required")
+        return self.frame
+
+
+def test_a_data_frame_of_another_library_is_read_as_one_of_pandas():
+    frame = pd.DataFrame({"id": [f"r{at}" for at in range(N)], "x": CLASS + np.arange(N) / 99})
+    one, other = (ln.LabelAuditor(folds=2).fit(X, CLASS) for X in (frame, Polars(frame)))
+    assert one.suspects_.equals(other.suspects_) and one.notes_ == other.notes_
+    assert list(other.feature_names_in_) == ["id", "x"]
+    with pytest.raises(ln.InputError, match=r"`to_pandas` fails \(pyarrow is required\); install it"):
+        ln.LabelAuditor().fit(Polars(frame, absent=True), CLASS)
+
+
+def test_names_of_images_are_not_taken_for_texts(here, capsys):
+    names = [f"photos/{'ab'[k]}/{at}.JPG" for at, k in enumerate(CLASS)]
+    with pytest.raises(ln.InputError, match="got names of images such as photos/a/0.JPG; sort these into a folder a"):
+        ln.LabelAuditor().fit(names, CLASS)
+    pd.DataFrame({"file": names, "class": CLASS}).to_csv("t.csv", index=False)
+    assert main("audit t.csv --label class --text file --out out".split()) == 2
+    assert "the columns of t.csv must hold texts, got names of images" in capsys.readouterr().err
+    assert read_material([*names[1:], "a text"]).kind == "text"
+
+
+def test_outputs_of_a_training_that_held_nothing_out_say_so(here, capsys):
+    np.savez("o.npz", logits=np.random.default_rng(0).normal(size=(3, N, 2)), labels=CLASS)
+    assert main("audit o.npz --out out".split()) == 0
+    assert "how many are is not estimated: no samples were held out." in capsys.readouterr().out.splitlines()[0]

@@ -54,6 +54,8 @@ def test_two_columns_that_changed_places_are_told_where_much_is_decided(here):
     values = outputs(true, 7)[:, [0, 1, 2, 4, 3, 5, 6]]
     summary = audit(values, np.char.add("c", true.astype(str)))
     assert summary["rate"] > 0.2  # nothing is wrong, and much looks so
+    said = " Note that the columns of the outputs seem to stand in another order than the classes; see the notes."
+    assert summary["text"].endswith(f"; flagged as suspects: {summary['flagged']}.{said}")
     assert (
         "taken for 'c0', 'c1', 'c2', 'c4', 'c3', ... they fit 100.0% of the labels, and 0.0% as given"
         in (summary["notes"][0])

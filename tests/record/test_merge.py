@@ -139,6 +139,7 @@ OUT4 = [False, False, False, True]
         (make(), off(make(seen=(2,))), None, "`merge` needs ended epochs, got one under way"),
         (off(make()), make(seen=(2,)), None, "`merge` needs ended epochs, got one under way"),
         (make(), make(held_out=OUT4, seen=(2,)), None, "the same samples out, got other ones"),
+        (make(held_out=OUT4), make(n=2, seen=(0, 1)), [2, 3], r"a part its entries: held_out=mask\[index\]"),
         (make(held_out=OUT4), make(n=2, seen=(0, 1), held_out=[True, False]), [3, 3], "different positions in 0..3"),
         (make(), make(n=2), [0, 4], "different positions in 0..3"),
         (make(), make(n=2), [0.0, 1.0], "`index` must hold a position for each of the 2 samples"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from labelnoise.arrays import stream
 from labelnoise.audit.decisions import DECISIONS
+from labelnoise.audit.duplicates import duplicate_notes
 from labelnoise.audit.judging import Verdict, check_name, judge
-from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels, shown, spelling_notes
-from labelnoise.audit.materials import Material, duplicate_notes, read_material
+from labelnoise.audit.labels import (
+    GivenLabels,
+    amount_notes,
+    check_lengths,
+    order_notes,
+    read_labels,
+    shown,
+    spelling_notes,
+)
+from labelnoise.audit.materials import Material, as_pandas, read_material
 from labelnoise.audit.recording import record_trainings
 from labelnoise.audit.scores import SCORES
 from labelnoise.audit.self_test import SelfTest, compare_verdicts, plant_flips
@@ -53,6 +63,7 @@ def audit_samples(
     progress: Progress | None = None,
     self_test: bool = False,
     kept: KeptTrainings | None = None,
+    names: Sequence[object] | None = None,
 ) -> Audit:
     """Train on samples with given labels, and judge every label.
 
@@ -68,6 +79,7 @@ def audit_samples(
         self_test: flip a twentieth of the labels at random and audit again, with as many trainings, to see how many of
             them are flagged.
         kept: where the records of trainings lie that an interrupted run had finished; None keeps none.
+        names: what notes call the samples; None for their positions.
 
     Raises:
         InputError: samples, labels or settings that are refused.
@@ -89,12 +101,12 @@ def audit_samples(
         again, _ = train(planted, folds=folds, progress=_part(progress, 1, 2), name="self-test")
         moved = planted.positions != labels.positions
         tested = compare_verdicts(verdict, judge(again, score, decision, seed), moved)
-    notes = [*material.notes, *duplicate_notes(material, labels.positions)]
+    notes = [*material.notes, *duplicate_notes(material, labels, names)]
     if self_test and not tested:
         notes.append("the self-test was left out: where nothing is decided, nothing is flagged")
     notes += _single_notes(labels)
-    telling = telling_notes(material, labels, seed)  # first of all, as spellings: they may undo the rest
-    first = (*spelling_notes(labels), *telling)
+    telling = telling_notes(material, labels, seed)  # first of all, as what stands before it: they may undo the rest
+    first = (*order_notes(X, y), *amount_notes(labels), *spelling_notes(labels), *telling)
     return Audit(replace(verdict, notes=(*first, *verdict.notes, *notes)), material, labels, words, tested)
 
 
@@ -191,7 +203,7 @@ class LabelAuditor(BaseEstimator):
         """Audit the labels `y` of the samples `X`.
 
         Args:
-            X: a DataFrame, texts, numbers (n, d) or images.
+            X: a DataFrame (of pandas, polars or Arrow), texts, numbers (n, d) or images.
             y: (n,) given labels, integers or texts.
 
         Raises:
@@ -202,6 +214,7 @@ class LabelAuditor(BaseEstimator):
                 "`y` must hold the given labels, got None (requires y to be passed, but the target y is None); "
                 "give one a sample"
             )
+        X = as_pandas(X)
         seed = 0 if self.random_state is None else self.random_state
         audit = audit_samples(
             X, y, self.model, self.folds, self.score, self.decision, seed, self_test=self.self_test

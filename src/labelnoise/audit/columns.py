@@ -84,7 +84,9 @@ def _may_be_key(column: pd.Series[Any]) -> bool:
         values = numbers[0][np.isfinite(numbers[0])]
     else:
         return False
-    if values.size < FEWEST_SAMPLES or values.dtype.kind not in "iuf" or (values % 1 != 0).any():
+    if values.size < FEWEST_SAMPLES or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return False  # infinities are refused later
+    if (values % 1 != 0).any():
         return False
     distinct = np.unique(values).astype(float)
     if values.size - distinct.size > max(REPEATED * values.size, 1):

@@ -123,8 +123,9 @@ def _judge(config: AuditRun, source: AuditSource, progress: Progress | None, kep
         verdict = _doubted(judge(source.trainings, score, config.decision, config.seed), source.first)
         return _Judged(verdict, list(source.class_names), source.model)
     how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
+    names = next((list(named) for named in (source.files, source.ids, source.index) if named is not None), None)
     with in_words(source.arguments):
-        audit = audit_samples(source.samples, source.labels, *how)
+        audit = audit_samples(source.samples, source.labels, *how, names=names)
     verdict = replace(audit.verdict, notes=(*source.first, *audit.verdict.notes))
     return _Judged(verdict, audit.labels.names, audit.model, audit.self_test, audit.material)
 

@@ -112,7 +112,7 @@ def judge(
         reason=trainings[0].reason,
         notes=(
             *caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt(rates.rate)),
-            *_accepted(flagged, basis.suggested == given),
+            *_accepted(flagged, basis, given),
         ),
     )
 
@@ -213,13 +213,25 @@ SHARES = ("given-probability", "share-rejected")
 """Scores that are 1 minus a probability, whose odds are corrected by class."""
 
 
-def _accepted(flagged: np.ndarray, same: np.ndarray) -> list[str]:
+MEMORISED = 0.1
+"""Share of the suspects from which on those are named whose label trainings have memorised."""
+
+
+def _accepted(flagged: np.ndarray, basis: Basis, given: np.ndarray) -> list[str]:
     """What is to be said of suspects for which no other class is suggested."""
-    count = int((flagged & same).sum())
+    same = flagged & (basis.suggested == given)
+    count = int(same.sum())
+    memorised = int((same & basis.held_out & (basis.predicted >= 0) & (basis.predicted != given)).sum())
     words = (
         f"suspects whose label the model accepts, though it is suspicious: {count:,} of {flagged.sum():,}; no other "
         "class is suggested for these (`suggested` is the given label, which cleaning keeps): look, and decide yourself"
     )
+    if memorised > MEMORISED * flagged.sum():
+        words += (
+            f"; for {memorised:,} of them the training that held the sample out predicts another class, and the others "
+            "have memorised its label: a model that memorises less (smaller trees, more regularisation, fewer epochs) "
+            "suggests more"
+        )
     return [words] * bool(count)
 
 

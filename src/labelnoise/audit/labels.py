@@ -114,6 +114,29 @@ def spelling_notes(labels: GivenLabels) -> list[str]:
     ]
 
 
+def amount_notes(labels: GivenLabels) -> list[str]:
+    """Return a note on labels that are many different numbers, each of few samples: perhaps no classes."""
+    k, n = len(labels.classes), labels.positions.size
+    if k <= MOST_CLASSES_OF_NUMBERS or n >= FEW_A_CLASS * k or not all(map(_is_number, labels.names)):
+        return []
+    return [
+        f"the {n:,} labels are {k:,} different numbers: if these are amounts, such as prices or ages, and no classes, "
+        "no label can be judged; sort them into a few ranges and audit these"
+    ]
+
+
+MOST_CLASSES_OF_NUMBERS, FEW_A_CLASS = 20, 10
+"""Different numbers up to which labels are classes, and samples of each in the mean from which on they are."""
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
 def check_lengths(samples: Any, labels: Any) -> None:
     """Refuse labels that are not as many as the samples, before either is looked at: that says more than what follows.
 
@@ -123,6 +146,22 @@ def check_lengths(samples: Any, labels: Any) -> None:
     n, given = (np.shape(values)[:1] if hasattr(values, "shape") else _length(values) for values in (samples, labels))
     if n and given and n != given:
         raise InputError(f"`y` must hold one label a sample of `X` ({n[0]}), got {given[0]}; match them")
+
+
+def order_notes(samples: Any, labels: Any) -> list[str]:
+    """Return a note where the pandas index of the labels is that of the samples in another order.
+
+    Rows are matched by place, as everywhere in scikit-learn; either index may be no more than a count of the rows.
+    """
+    if not all(isinstance(values, pd.DataFrame | pd.Series) for values in (samples, labels)):
+        return []
+    rows, names = samples.index, labels.index
+    if rows.equals(names) or not (rows.is_unique and names.is_unique and rows.isin(names).all()):
+        return []
+    return [
+        "the index of `y` is that of `X` in another order, and rows were matched by their place: where the index is "
+        "what belongs together, every label is that of another sample; give `y.loc[X.index]` and audit again"
+    ]
 
 
 def _length(values: Any) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
 from labelnoise.audit.encoding import tfidf
 from labelnoise.audit.labels import check_size
-from labelnoise.audit.pictures import are_pictures, read_picture_array
+from labelnoise.audit.pictures import IMAGE_FILES, are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
 
 if TYPE_CHECKING:
@@ -63,6 +64,24 @@ class Material:
     def tfidf(self) -> Any:
         """TF-IDF matrix (n, words) of texts: made once for all trainings and for the neighbours."""
         return tfidf(self.samples)
+
+
+def as_pandas(X: Any) -> Any:
+    """Return a data frame of polars, Arrow or cuDF as one of pandas: as an array it would lose names and types.
+
+    Raises:
+        InputError: what this needs is not installed.
+    """
+    if isinstance(X, pd.DataFrame) or not hasattr(X, "to_pandas"):
+        return X
+    if not (hasattr(X, "columns") or hasattr(X, "column_names")):
+        return X
+    try:
+        return X.to_pandas()
+    except ImportError as absent:
+        raise InputError(
+            f"`X` must become a pandas DataFrame, but its `to_pandas` fails ({absent}); install it"
+        ) from None
 
 
 def read_material(X: Any) -> Material:
@@ -147,7 +166,8 @@ KINDS = {
     "gaps": "columns of dates, whose few other values count as empty ({count} of {all}): {which}",
     "numbers": "columns of numbers, whose few other values count as empty ({count} of {all}): {which}",
     "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
-    "alphabetical order alone: {which}; give such a column as texts, or leave it out",
+    "alphabetical order alone: {which}; if these are numbers or dates, write them plainly (1234.5, 2024-12-31), else "
+    "leave such a column out or give it alone as texts",
 }
 """What is said of columns that are not simply numbers or categories."""
 
@@ -201,7 +221,9 @@ def _column(name: str, column: pd.Series[Any]) -> _Column:
         return _Column(name, numbers[0], "numbers", f"{name} ({numbers[1]})")
     codes, words = pd.factorize(column.astype(object).map(str, na_action="ignore"), sort=True)
     if len(words) > MOST_CATEGORIES:
-        return _Column(name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks")
+        return _Column(
+            name, np.where(codes < 0, np.nan, codes.astype(float)), "ranks", f"{name} ({described(words[0])})"
+        )
     return _Column(name, pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(words, dtype=object))))
 
 
@@ -210,12 +232,21 @@ def _as_numbers(times: pd.Series[Any]) -> np.ndarray:
     return np.where(times.isna(), np.nan, times.astype("int64").to_numpy(dtype=float))
 
 
+PICTURE = re.compile(rf"(?i:\s*\S.*({'|'.join(map(re.escape, IMAGE_FILES))})\s*)")
+"""A text that names an image."""
+
+
 def _texts(texts: Sequence[Any]) -> Material:
     check_size(len(texts))
     missing = sum(not isinstance(text, str) for text in texts)
     texts = [text if isinstance(text, str) else "" for text in texts]
     if not any(text.strip() for text in texts):
         raise InputError("`X` must hold texts, got none that is not empty; give the column of the texts")
+    if all(PICTURE.fullmatch(text) for text in texts):
+        raise InputError(
+            f"`X` must hold texts, got names of images such as {texts[0]}; sort these into a folder a class and audit "
+            "that folder, or give an array of the images"
+        )
     notes = (f"samples without a text, judged by nothing but their class: {missing}",) if missing else ()
     return Material("text", texts, notes)
 
@@ -234,31 +265,3 @@ def _dense(array: np.ndarray) -> Material:
     if constant == values.shape[1]:
         raise InputError("`X` must have a column that is not constant, got none; no label can be told from such data")
     return Material("dense", values, notes)
-
-
-def duplicate_notes(material: Material, given: np.ndarray) -> list[str]:
-    """Return what equal samples mean: they leak from the training into the held-out part, and may contradict."""
-    keys = _keys(material)
-    _, group, count = np.unique(keys, return_inverse=True, return_counts=True)
-    extra = len(keys) - len(count)
-    if not extra:
-        return []
-    of_each_label = np.unique(np.stack([group, given]), axis=1)[0]  # each group, once for each label in it
-    contradicting = int((np.bincount(of_each_label) > 1).sum())
-    words = (
-        f"samples that repeat another one: {extra}; copies of a held-out sample are trained on, so that the model "
-        "seems surer of it than it is (they leak); remove them for sharper results"
-    )
-    if contradicting:
-        words += f"; groups of equal samples with different labels: {contradicting}"
-    return [words]
-
-
-def _keys(material: Material) -> np.ndarray:
-    """A number for each sample, equal for equal ones."""
-    if material.kind == "table":
-        return pd.util.hash_pandas_object(material.samples, index=False).to_numpy()
-    if material.kind == "text":
-        return pd.util.hash_array(np.array(material.samples, dtype=object))
-    rows = material.samples.reshape(material.n, -1)
-    return np.array([hash(row.tobytes()) for row in rows])

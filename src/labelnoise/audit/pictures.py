@@ -105,6 +105,8 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     if not pictures:
         raise InputError(f"{folder} holds no image that can be read, {len(damaged)} are damaged; check the files")
     notes = []
+    if without := sorted({inner.name for inner in classes} - {file.parent.name for file in files}):
+        notes.append(f"folders without an image, which are left out ({len(without)}): {first_few(without)}")
     if damaged:
         words = first_few(damaged, most=20)
         notes.append(f"{len(damaged)} of {len(files)} images could not be read and were skipped: {words}")

@@ -75,7 +75,8 @@ def read_source(config: AuditRun) -> AuditSource:
     if not path.exists():
         if path.is_symlink():
             check_regular(path)  # a link to nothing, or to itself
-        near = sorted(str(other) for other in path.parent.glob("*")) if path.parent.is_dir() else []
+        others = path.parent.glob("*") if path.parent.is_dir() else ()
+        near = sorted(str(other) for other in others if other.is_dir() or form_of(other) in READERS)
         raise InputError(f"there is no {path}{did_you_mean(str(path), near[:1000]) if near else '; check the path'}")
     if path.is_dir():
         reader = RUN if (path / "config.json").exists() else FOLDER
@@ -177,10 +178,29 @@ def _npy(path: Path, config: AuditRun) -> AuditSource:
     labels, name = read_label_file(Path(config.labels), config.label)
     words = {"`X`": path.name, "`y`": name}
     values = load_array(path)
+    if form_of(Path(config.labels)) == ".csv" and len(labels) + 1 == len(values):
+        raise InputError(
+            f"{config.labels} must hold a line of names and one label a sample of {path} ({len(values)}), got "
+            f"{len(labels)} labels below {name}; put a line of names above them"
+        )
     if config.outputs == "none":
-        return _arrays(values, labels, words)
+        return replace(_arrays(values, labels, words), first=_outputs_doubt(path, values, labels))
     with in_words(words):
         return _outputs(values, labels, config.outputs == "logits", None)
+
+
+def _outputs_doubt(path: Path, values: np.ndarray, labels: Any) -> tuple[str, ...]:
+    """A sentence where vectors look like probabilities of the classes: a column each, and rows that add up to 1."""
+    if values.ndim != 2 or values.dtype.kind != "f" or np.ndim(labels) != 1:
+        return ()
+    if values.shape[1] != pd.Series(labels).nunique() or not (values >= 0).all():
+        return ()
+    if not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+        return ()
+    return (
+        f"{path.name} has a column a class, and each row adds up to 1: if these are probabilities that a model of your "
+        "own gave out of sample, they were taken for features; say so and audit again (--outputs probabilities)",
+    )
 
 
 def _arrays(values: np.ndarray, labels: Any, words: Mapping[str, str]) -> AuditSource:

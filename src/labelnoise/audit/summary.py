@@ -27,7 +27,7 @@ def summarise(verdict: Verdict, names: list[str], model: str, notes: tuple[str, 
     ranked = np.sort(verdict.confidence[seen])[::-1]
     return {
         "status": "ok",
-        "text": _lead(rates, n, int(flagged.sum()), not verdict.decided) + _spelt(notes),
+        "text": _lead(rates, n, int(flagged.sum()), not verdict.decided) + _undoing(notes) * verdict.decided,
         "samples": n,
         "flagged": int(flagged.sum()),
         "rate": rates.rate,
@@ -73,16 +73,19 @@ def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     return f"{lead}; flagged as suspects: {flagged:,}."
 
 
-def _spelt(notes: Sequence[str]) -> str:
-    """A sentence on classes that differ only in how they are spelt, where a note names such: it may undo the rest."""
-    named = (note.partition("; where they mean the same")[0] for note in notes if note.startswith(SPELLINGS))
+def _undoing(notes: Sequence[str]) -> str:
+    """A sentence for each note that may undo the estimate: classes spelt in two ways, columns in another order."""
+    named = (note.partition(end)[0] for note in notes for start, end in UNDOING.items() if note.startswith(start))
     return "".join(f" Note that {what}; see the notes." for what in named)
 
 
 OPEN = 0.1
 """An upper end of the interval from which on an estimate of none says little."""
-SPELLINGS = "classes that differ only in spaces or case"
-"""How the note on these begins."""
+UNDOING = {
+    "classes that differ only in spaces or case": "; where they mean the same",
+    "the columns of the outputs seem to stand in another order": ": taken for",
+}
+"""How notes begin that may undo the estimate, and where what they say ends."""
 
 
 def is_undecided(summary: Mapping[str, Any]) -> bool:

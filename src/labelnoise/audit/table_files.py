@@ -41,7 +41,7 @@ class Spelling:
         if self.mark == ",":
             return ()
         comma = ", with decimal commas" * (self.decimal == ",")
-        return (f"its values were read as separated by {self.mark!r}{comma}",)
+        return (f"the values of the file were read as separated by {self.mark!r}{comma}",)
 
 
 def form_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,9 @@ def _telling_shares(material: Material, given: np.ndarray, seed: int) -> dict[st
     shares = {}
     for name, column in _columns(material):
         tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES * int(given.max() + 1), random_state=0)
-        tree.fit(column[made, None], given[made])
+        with warnings.catch_warnings():  # of many classes, which a note may name
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            tree.fit(column[made, None], given[made])
         share = float((tree.predict(column[tested, None]) == given[tested]).mean())
         if share >= least:
             shares[name] = share

@@ -78,7 +78,8 @@ def check_masks(own: np.ndarray | None, other: np.ndarray | None, at: np.ndarray
     mine = np.zeros(n_other, bool) if own is None else own[at]
     if not np.array_equal(mine, np.zeros(n_other, bool) if other is None else other):
         raise InputError(
-            "`other` must hold the same samples out, got other ones; give each Recorder the same `held_out`"
+            "`other` must hold the same samples out, got other ones; give each Recorder the same `held_out`, one of a "
+            "part its entries: held_out=mask[index]"
         )
 
 
