@@ -126,6 +126,11 @@ def digest_input(path: Path) -> str | None:
     return digest(b"".join(os.fsencode(f"{name} {digest_file(path / name)}\n") for name in shown))
 
 
+def shown_name(path: Path) -> str:
+    """Return the name of a file or folder as any page can hold it: that of `.` is the folder's own, all is UTF-8."""
+    return os.fsencode(os.path.basename(os.path.abspath(path))).decode(errors="replace")
+
+
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
     """Write a table with its checksum, whole or not at all."""
     write_bytes(path, sealed_json(table))

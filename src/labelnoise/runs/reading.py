@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError, check_path, first_few
-from labelnoise.runs.files import digest_file, read_arrays, read_json
+from labelnoise.runs.files import digest_file, read_arrays, read_json, shown_name
 from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
 
@@ -34,6 +34,11 @@ class Run:
     """Of the packages that made it."""
     git_commit: str | None
     summary: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of its folder, as pages and figures show it."""
+        return shown_name(self.path)
 
     @cached_property
     def history(self) -> pd.DataFrame:

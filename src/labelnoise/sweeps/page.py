@@ -68,7 +68,7 @@ def _sections(run: Run) -> Sequence[Section]:
         words=WORDS,
         files={FILE: _contents(kept)},
     )
-    return [Section("", run.path.name, _summary(run), page, (panel_of(run.path.name, [run]),))]
+    return [Section("", run.name, _summary(run), page, (panel_of(run.name, [run]),))]
 
 
 def pictures_of(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
