@@ -81,6 +81,11 @@ def described(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: 1 run, 2,000 runs."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def first_few(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
     """Names for a sentence: the first of them, and dots where there are more."""
     return between.join([*names[:most], *["..."] * (len(names) > most)])

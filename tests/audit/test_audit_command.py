@@ -139,7 +139,7 @@ def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
     (here / "images/dark/00.png").rename("images/light/wrong.png")
     Image.fromarray(np.zeros((90, 40), np.uint8)).save("images/dark/large.png")
     ln.run_experiment(AuditRun(data="images", folds=1), "out")
-    assert "1 of 62 images could not be read and were skipped: light/broken.jpg" in notes("out")
+    assert "images that could not be read and are left out (1 of 62): light/broken.jpg" in notes("out")
     assert "images of 2 sizes were brought to 8 x 8" in notes("out")
     suspects = pd.read_csv("out/suspects.csv")
     assert list(suspects) == [*COLUMNS, "file"] and len(suspects) == 61

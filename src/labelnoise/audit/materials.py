@@ -139,8 +139,8 @@ KINDS = {
     "dates": "columns read as dates ({count} of {all}): {which}",
     "gaps": "columns of dates, whose few other values count as empty ({count} of {all}): {which}",
     "numbers": "columns of numbers, whose few other values count as empty ({count} of {all}): {which}",
-    "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
-    "alphabetical order alone: {which}; give such a column as texts, or leave it out",
+    "ranks": f"columns of more than {MOST_CATEGORIES} different words, which count by their alphabetical order alone "
+    "({count} of {all}): {which}; give such a column as texts, or leave it out",
 }
 """What is said of columns that are not simply numbers or categories."""
 

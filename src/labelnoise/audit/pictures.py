@@ -107,9 +107,9 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     notes = []
     if damaged:
         words = first_few(damaged, most=20)
-        notes.append(f"{len(damaged)} of {len(files)} images could not be read and were skipped: {words}")
+        notes.append(f"images that could not be read and are left out ({len(damaged)} of {len(files)}): {words}")
     if deep:
-        notes.append(f"{deep} grey images of 16 bits were brought to bytes, by their upper 8 bits")
+        notes.append(f"grey images of 16 bits, of which the upper 8 are used: {deep}")
     if len(sizes) > 1 or max(max(size) for size in sizes) > 2 * SIDE:
         size = f"{len(sizes)} sizes" if len(sizes) > 1 else "one size"
         notes.append(f"images of {size} were brought to {SIDE} x {SIDE} for the network")
