@@ -1,5 +1,6 @@
 """The commands as a person types them: results, exit codes, what an interruption leaves."""
 
+import io
 import re
 import shlex
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from labelnoise import cli
 from labelnoise.cli import Output, main
 from labelnoise.reproduce.experiment import Reproduce
 from labelnoise.runs.flags import parse_flags
@@ -182,8 +184,10 @@ def test_help_loads_neither_numpy_nor_a_room():
     assert "simulate   Train the paper's" in done.stdout and done.stdout.endswith("[]\n")
 
 
-def test_a_reader_that_left_ends_the_command_without_a_traceback():
-    words = f"(sleep 0.3; {shlex.quote(sys.executable)} -m labelnoise.cli --help) | true; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize("command", ["", "report"])
+def test_a_reader_that_left_ends_the_command_without_a_traceback(command):
+    python = f"env -u PYTHONUNBUFFERED {shlex.quote(sys.executable)}"
+    words = f"(sleep 0.3; {python} -m labelnoise.cli {command} --help) | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("141\n", "")
 
@@ -200,3 +204,11 @@ def test_a_reader_that_leaves_in_the_middle_ends_the_command_without_a_traceback
     command = f"{shlex.join(words)} 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout.startswith("[1/30]") and done.stdout.endswith("\n141\n") and done.stderr == ""
+
+
+def test_letters_that_the_terminal_lacks_are_written_by_their_numbers(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setitem(cli.ON_A_RUN, "report", lambda words: print(f"report: {words[0]}") or 0)
+    assert main(["report", "\u5b9f/\udcff"]) == 0
+    assert terminal.buffer.getvalue() == b"report: \\u5b9f/\\udcff\n"

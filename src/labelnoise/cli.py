@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,15 +127,18 @@ EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold letters that the terminal has not
     with _only_the_first_speaks():
         return _main(arguments)
 
 
 def _main(arguments: Sequence[str]) -> int:
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
+        try:
+            return _dispatch(arguments)
+        finally:  # --help ends in SystemExit
+            sys.stdout.flush()
     except InputError as refusal:
         return _say(2, str(refusal))
     except ModuleNotFoundError as absent:

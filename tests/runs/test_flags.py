@@ -75,7 +75,7 @@ def test_the_help_says_what_a_flag_is_and_its_default(capsys):
         (["--rate"], "`--rate` expected one argument; see labelnoise try --help"),
         (["--steps", "1", "x"], "`--steps` must be a whole number, got 'x'"),
         (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
-        (["b"], "`try` takes flags only, got 'b'"),
+        (["b"], "`try` takes no word 'b' there; see labelnoise try --help"),
         (["-5"], "`try` has no flag '-5'; choose one of"),
         (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
         (["--rate", "1", "--rate=1"], "`--rate` was given twice; keep one of them"),

@@ -67,7 +67,7 @@ def _cut(
     if takes and not lead:
         raise InputError(f"`{command}` needs a run directory first: {program} RUN")
     if rest:
-        what = f"one run directory, got {rest[0]!r}, too" if takes else f"flags only, got {rest[0]!r}"
+        what = f"one run directory, got {rest[0]!r}, too" if takes else f"no word {rest[0]!r} there"
         raise InputError(f"`{command}` takes {what}; see {program} --help")
     return lead, given
 
