@@ -47,7 +47,14 @@ def check_recorder(recorder: Any) -> Recorder:
 
 
 def check_size(recorder: Recorder, dataset: Any) -> None:
-    """Refuse a data set of another size than the recorder."""
+    """Refuse a data set of another size than the recorder, or one that does not give samples by their position."""
+    from torch.utils.data import IterableDataset
+
+    sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not sized or isinstance(dataset, IterableDataset):
+        raise InputError(
+            f"the data set must give samples by position, got {described(dataset)}; give one with a length, no stream"
+        )
     if (n := len(dataset)) != recorder.n_samples:
         raise InputError(
             f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; give the data set of "
