@@ -151,10 +151,11 @@ def in_order(n: int, size: int) -> list[np.ndarray]:
 def mixed(trained: Bool[np.ndarray, " n"], size: int) -> list[np.ndarray]:
     """Positions of the samples that were trained on, mixed, in equal parts: what batch norm takes its statistics from.
 
-    Many data are sorted by class; and a part of one sample, as a last one may be, has no variance.
+    Many data are sorted by class; and a part of one sample has no variance, so parts are of two at least.
     """
     order = stream(0, "evaluation").permutation(np.flatnonzero(trained))
-    return np.array_split(order, -(-len(order) // size)) if order.size else []
+    parts = min(-(-len(order) // size), len(order) // 2)
+    return np.array_split(order, max(parts, 1)) if order.size else []
 
 
 def of_each_tensor(change: Callable[[Any], Any], inputs: Any) -> Any:

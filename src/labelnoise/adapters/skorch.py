@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,13 +72,20 @@ class RecorderCallback(Callback):
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Refuse a rule where nothing is held out."""
+        self._given, self._trained = X, None
         if self.rule is not None and self.rule.needs_held_out and net.train_split is None:
             raise _nothing_held_out(self.rule)
 
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Keep what is trained on, for an epoch that does not end."""
+        self._trained = dataset_train
+
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Evaluate, record, and end the training where the rule says so, in the way of skorch's own callbacks."""
-        whole: Any = dataset_train.dataset if isinstance(dataset_train, Subset) else dataset_train
-        recorder = self.recorder_ = self.recorder_ or self._start(net, dataset_train, len(whole))
+        split = isinstance(dataset_train, Subset) and dataset_train is not self._given
+        whole: Any = dataset_train.dataset if split else dataset_train
+        trained = dataset_train.indices if split else range(len(whole))
+        recorder = self.recorder_ = self.recorder_ or self._start(net, len(whole), trained)
         start = 0
         for batch in net.get_iterator(whole, training=False):
             labels, outputs = unpack_data(batch)[1], net.evaluation_step(batch, training=False)
@@ -87,27 +94,25 @@ class RecorderCallback(Callback):
             update(index, logits_of(outputs), labels.to(torch.int64))
         epoch = recorder.end_epoch()
         if self.stopping_:
-            self._trained, ended = dataset_train, self.stopping_.observe(epoch)
+            ended = self.stopping_.observe(epoch)
             self.stop_ = self.stopping_.stop
             if ended:
                 raise KeyboardInterrupt
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Put the average of the weights around the stop into the net."""
-        if self.stopping_ and self.stop_:
+        if self.stopping_ and self.stop_ and self._trained is not None:
             self.averaged_ = self.stopping_.load_average(_inputs(net, self._trained))
-            del self._trained
+        self._given = self._trained = None  # no net is written with its data
 
-    def _start(self, net: Any, trained: Any, n: int) -> Recorder:
-        """A recorder of all samples; those that are not trained on are held out."""
-        held_out = None
-        if isinstance(trained, Subset):
-            held_out = np.ones(n, bool)
-            held_out[np.asarray(trained.indices)] = False
+    def _start(self, net: Any, n: int, trained: Sequence[int]) -> Recorder:
+        """A recorder of all samples; those that are not at the positions trained on are held out."""
+        held_out = np.ones(n, bool)
+        held_out[np.asarray(trained)] = False
         n_classes = len(net.classes_) if self.n_classes is None else self.n_classes
         recorder = Recorder(n, n_classes, held_out=held_out, history=self.history, budget=self.budget)
         if self.rule is not None:
-            if self.rule.needs_held_out and held_out is None:
+            if self.rule.needs_held_out and not held_out.any():
                 raise _nothing_held_out(self.rule)
             self.stopping_ = Stopping(net.module_, recorder, self.rule, self.average)
         return recorder
@@ -122,8 +127,11 @@ def _nothing_held_out(rule: StopRule) -> InputError:
 
 def _inputs(net: Any, trained: Any) -> Iterator[Any]:
     """Inputs of what was trained on, mixed, two or more at once."""
-    for part in mixed(np.ones(len(trained), bool), net.batch_size):
-        for batch in net.get_iterator(Subset(trained, part.tolist()), training=False):
+    size = net.batch_size if net.batch_size > 0 else len(trained)  # -1 is all of them at once
+    how = net.get_params_for("iterator_valid")
+    for part in mixed(np.ones(len(trained), bool), size):
+        how["batch_size"] = len(part)
+        for batch in net.iterator_valid(Subset(trained, part.tolist()), **how):
             inputs, labels = unpack_data(batch)
             if len(labels) > 1:
                 yield to_tensor(inputs, device=net.device)
