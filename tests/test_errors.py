@@ -2,6 +2,7 @@
 
 import pytest
 
+from labelnoise.arrays import amount
 from labelnoise.errors import counted
 
 
@@ -10,3 +11,18 @@ from labelnoise.errors import counted
 )
 def test_a_number_of_things_has_its_plural(number, words):
     assert counted(number, "run") == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (999_499, "999 kB"),
+        (999_600, "1 MB"),
+        (12_345, "12.3 kB"),
+        (1e15, "1,000 TB"),
+    ],
+)
+def test_an_amount_of_memory_has_three_digits_and_no_power(size, words):
+    assert amount(size) == words
