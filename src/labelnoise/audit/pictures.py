@@ -9,6 +9,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, described, first_few
 from labelnoise.images.source import CHANNELS, is_channels_last
+from labelnoise.runs.files import as_utf8
 
 if TYPE_CHECKING:
     from jaxtyping import Num, UInt8
@@ -118,7 +119,8 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     arrays = [np.asarray(picture if grey else picture.convert("RGB")) for picture in pictures]
     images = np.stack(arrays)
     images = images[:, None] if grey else np.ascontiguousarray(np.moveaxis(images, 3, 1))
-    return images, [file.parent.name for file in kept], [file.relative_to(folder).as_posix() for file in kept], notes
+    names = [as_utf8(file.relative_to(folder).as_posix()) for file in kept]
+    return images, [name.partition("/")[0] for name in names], names, notes
 
 
 def _read(file: Path) -> Any:

@@ -134,8 +134,13 @@ def digest_input(path: Path) -> str | None:
 
 
 def shown_name(path: Path) -> str:
-    """Return the name of a file or folder as any page can hold it: that of `.` is the folder's own, all is UTF-8."""
-    return os.fsencode(os.path.basename(os.path.abspath(path))).decode(errors="replace")
+    """Return the name of a file or folder as pages show it; that of `.` is the folder's own."""
+    return as_utf8(os.path.basename(os.path.abspath(path)))
+
+
+def as_utf8(name: str) -> str:
+    """Return a name of a file system as any file can hold it: bytes that are no UTF-8 are replaced by a mark."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
