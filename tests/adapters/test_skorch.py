@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("skorch")
 
 import torch
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
@@ -196,6 +196,25 @@ def test_of_a_part_of_a_data_set_nothing_else_is_recorded():
         recorder = dict(trained.callbacks_)["recorder"].recorder_
         assert recorder.n_samples == 30 and recorder.given.tolist() == y[5:35].tolist()
         assert (recorder.held_out is None) if held_out is None else recorder.held_out.sum() == held_out
+
+
+def test_a_net_that_goes_on_with_other_samples_held_out_is_refused():
+    X, y = table()
+    for split, rows in ((ValidSplit(0.2), N), (ValidSplit(5), N - 1)):
+        trained = net(X=X, train_split=split).fit(X, y)
+        with pytest.raises(InputError, match=r"must be given the same samples and hold the same of them out, got oth"):
+            trained.partial_fit(X[:rows], y[:rows])
+        trained.fit(X[:rows], y[:rows])  # which starts again
+
+
+def test_the_loss_of_a_net_that_is_no_classifier_is_given_log_probabilities():
+    X, y = table()
+    module = nn.Sequential(nn.Linear(D, K), nn.LogSoftmax(dim=1))
+    trained = NeuralNet(
+        module, criterion=nn.NLLLoss, max_epochs=2, verbose=0, callbacks=[("recorder", RecorderCallback(K))]
+    ).fit(X, y)
+    recorder = dict(trained.callbacks_)["recorder"].recorder_
+    assert_close(recorder.loss[1], -trained.predict(X)[np.arange(N), y], rtol=1e-4, atol=1e-5)
 
 
 def test_a_rule_without_held_out_samples_and_what_is_no_rule_are_refused():

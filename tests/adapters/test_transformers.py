@@ -74,6 +74,7 @@ def train(
     collator=None,
     rule=None,
     net=None,
+    kind=None,
     **options,
 ):
     import transformers
@@ -88,7 +89,7 @@ def train(
     )  # fmt: skip
     seen = seen_class()(data)
     callback = RecorderCallback(recorder, None if train_dataset is None else data, collator, rule, average=3)
-    trainer = transformers.Trainer(
+    trainer = (kind or transformers.Trainer)(
         net or model(), arguments, train_dataset=train_dataset or data, callbacks=[callback, seen],
         data_collator=transformers.default_data_collator,
     )  # fmt: skip
@@ -223,6 +224,21 @@ def test_columns_that_the_trainer_takes_away_are_taken_away(tmp_path):
     trained = data.select_columns(["input_ids", "attention_mask", "labels"])
     recorder = Recorder(N, K)
     check(recorder, train(tmp_path, recorder, data, trained, collator=collate), 3)
+
+
+def test_what_a_loss_of_ones_own_takes_and_the_model_does_not_is_left_out(tmp_path):
+    import transformers
+
+    class Weighted(transformers.Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, **more):
+            weight, labels = inputs.pop("weight"), inputs.pop("labels")
+            loss = (nn.functional.cross_entropy(model(**inputs)[0], labels, reduction="none") * weight).mean()
+            return (loss, {}) if return_outputs else loss
+
+    data = [{**row, "weight": 1.0 + at} for at, row in enumerate(samples())]
+    out, trained = Recorder(N, K, held_out=OUT), [data[at] for at in np.flatnonzero(~OUT)]
+    train(tmp_path, out, data, trained, rule=RULE, net=Small(), kind=Weighted, remove_unused_columns=False)
+    assert out.epochs > 1 and np.isfinite(out.margin[:]).all()
 
 
 def test_a_stream_is_refused_before_the_training(tmp_path):

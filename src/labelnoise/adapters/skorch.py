@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from labelnoise.record.stopping import Stop
 
 try:
     import torch
+    from skorch import NeuralNetClassifier
     from skorch.callbacks import Callback
     from skorch.dataset import unpack_data
     from skorch.utils import to_tensor
@@ -26,6 +27,8 @@ except ModuleNotFoundError as absent:
 from labelnoise.adapters.stopping import Stopping, check_rule, warn_of_average
 
 if TYPE_CHECKING:
+    from jaxtyping import Bool
+
     from labelnoise.training.config import Average
 
 
@@ -34,7 +37,7 @@ class RecorderCallback(Callback):
 
     After `fit`, `recorder_` is the record, `stop_` what the rule said, `averaged_` the epochs, from 0, of the average
     that the net holds. Held-out samples are those that the net's `train_split` keeps for validation, a fifth by
-    default. A net with `NLLLoss`, skorch's default, gives probabilities, one with another criterion logits. A net that
+    default. A `NeuralNetClassifier` with `NLLLoss`, its default, gives probabilities, any other net logits. A net that
     goes on (`warm_start`, `partial_fit`) goes on in the same record.
 
     Args:
@@ -84,13 +87,15 @@ class RecorderCallback(Callback):
         """Evaluate, record, and end the training where the rule says so, in the way of skorch's own callbacks."""
         split = isinstance(dataset_train, Subset) and dataset_train is not self._given
         whole: Any = dataset_train.dataset if split else dataset_train
-        trained = dataset_train.indices if split else range(len(whole))
-        recorder = self.recorder_ = self.recorder_ or self._start(net, len(whole), trained)
+        held_out = np.ones(len(whole), bool)
+        held_out[np.asarray(dataset_train.indices if split else range(len(whole)))] = False
+        recorder = self.recorder_ = self.recorder_ or self._start(net, held_out)
+        _check_same(recorder, held_out)
         start = 0
         for batch in net.get_iterator(whole, training=False):
             labels, outputs = unpack_data(batch)[1], net.evaluation_step(batch, training=False)
             index = np.arange(start, start := start + len(labels))
-            update = recorder.update_proba if isinstance(net.criterion_, nn.NLLLoss) else recorder.update
+            update = recorder.update_proba if _gives_probabilities(net) else recorder.update
             update(index, logits_of(outputs), labels.to(torch.int64))
         epoch = recorder.end_epoch()
         if self.stopping_:
@@ -105,17 +110,30 @@ class RecorderCallback(Callback):
             self.averaged_ = self.stopping_.load_average(_inputs(net, self._trained))
         self._given = self._trained = None  # no net is written with its data
 
-    def _start(self, net: Any, n: int, trained: Sequence[int]) -> Recorder:
-        """A recorder of all samples; those that are not at the positions trained on are held out."""
-        held_out = np.ones(n, bool)
-        held_out[np.asarray(trained)] = False
+    def _start(self, net: Any, held_out: Bool[np.ndarray, " n"]) -> Recorder:
+        """A recorder of all samples."""
         n_classes = len(net.classes_) if self.n_classes is None else self.n_classes
-        recorder = Recorder(n, n_classes, held_out=held_out, history=self.history, budget=self.budget)
+        recorder = Recorder(len(held_out), n_classes, held_out=held_out, history=self.history, budget=self.budget)
         if self.rule is not None:
             if self.rule.needs_held_out and not held_out.any():
                 raise _nothing_held_out(self.rule)
             self.stopping_ = Stopping(net.module_, recorder, self.rule, self.average)
         return recorder
+
+
+def _gives_probabilities(net: Any) -> bool:
+    """Whether a net's module ends in a softmax: a classifier of skorch takes the logarithms for this loss itself."""
+    return isinstance(net, NeuralNetClassifier) and isinstance(net.criterion_, nn.NLLLoss)
+
+
+def _check_same(recorder: Recorder, held_out: Bool[np.ndarray, " n"]) -> None:
+    """Refuse to go on with other samples, or with samples that were held out before."""
+    before = recorder.held_out
+    if not np.array_equal(held_out, np.zeros(recorder.n_samples, bool) if before is None else before):
+        raise InputError(
+            "a net that goes on must be given the same samples and hold the same of them out, got others; make "
+            "train_split repeat itself, as ValidSplit(5) does, or start again by `fit`"
+        )
 
 
 def _nothing_held_out(rule: StopRule) -> InputError:

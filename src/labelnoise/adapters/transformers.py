@@ -6,7 +6,9 @@ and the callback goes through that itself.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,8 +116,7 @@ class RecorderCallback(Stoppable, TrainerCallback):
         if self._stopping and self.stop:
             parts = mixed(~self._stopping.held_out, args.eval_batch_size)
             batches = self._batches(kwargs["train_dataloader"], parts, args.device)
-            model = kwargs["model"]
-            self._stopping.load_average((inputs for inputs, _ in batches), lambda inputs: model(**inputs))
+            self._stopping.load_average((inputs for inputs, _ in batches), partial(_outputs, kwargs["model"]))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the record, and what the rule goes by, beside the checkpoint; that of a last step holds its epoch."""
@@ -134,7 +135,7 @@ class RecorderCallback(Stoppable, TrainerCallback):
         parts = in_order(self.recorder.n_samples, args.eval_batch_size)
         with evaluating(model):
             for index, (inputs, labels) in zip(parts, self._batches(loader, parts, args.device), strict=True):
-                self.recorder.update(index, logits_of(model(**inputs)), labels)
+                self.recorder.update(index, logits_of(_outputs(model, inputs)), labels)
         epoch = self.recorder.end_epoch()
         self._recorded = state.global_step
         if self._stopping and self._stopping.observe(epoch):
@@ -158,6 +159,13 @@ class RecorderCallback(Stoppable, TrainerCallback):
                 )
             labels = batch.pop("labels")
             yield to_device(batch, device), labels
+
+
+def _outputs(model: Any, inputs: dict[str, Any]) -> Any:
+    """What a model makes of the inputs that it takes; a loss of one's own may take others, such as weights."""
+    taken = inspect.signature(model.forward).parameters
+    every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    return model(**{name: value for name, value in inputs.items() if every or name in taken})
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:
