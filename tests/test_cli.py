@@ -206,6 +206,13 @@ def test_a_reader_that_leaves_in_the_middle_ends_the_command_without_a_traceback
     assert done.stdout.startswith("[1/30]") and done.stdout.endswith("\n141\n") and done.stderr == ""
 
 
+@pytest.mark.parametrize(("words", "closed", "code"), [("--version", ">&-", 0), ("nothing", ">&- 2>&-", 2)])
+def test_an_output_that_is_closed_ends_no_command(words, closed, code):
+    line = f"{shlex.quote(sys.executable)} -m labelnoise.cli {words} {closed}; echo $? >&3"
+    done = subprocess.run(["bash", "-c", f"{{ {line}; }} 3>&1"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{code}\n", "")
+
+
 def test_letters_that_the_terminal_lacks_are_written_by_their_numbers(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr(sys, "stdout", terminal)

@@ -138,7 +138,8 @@ def _main(arguments: Sequence[str]) -> int:
         try:
             return _dispatch(arguments)
         finally:  # --help ends in SystemExit
-            sys.stdout.flush()
+            if sys.stdout:  # none where it was closed
+                sys.stdout.flush()
     except InputError as refusal:
         return _say(2, str(refusal))
     except ModuleNotFoundError as absent:
