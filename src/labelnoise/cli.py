@@ -15,7 +15,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before NumPy loads:
     os.environ.setdefault(_name, "1")
 
 from labelnoise import __version__
-from labelnoise.errors import InputError, did_you_mean, wants_room
+from labelnoise.errors import InputError, did_you_mean, wants_memory, wants_room
 
 if TYPE_CHECKING:
     from labelnoise.runs.kinds import Kind, Outcome, Progress
@@ -146,8 +146,10 @@ def _main(arguments: Sequence[str]) -> int:
         if absent.name not in EXTRAS:
             raise
         return _say(2, f"this command needs {absent.name}; pip install 'labelnoise[{EXTRAS[absent.name]}]'")
-    except MemoryError as error:
-        return _say(2, f"the memory of this machine is not enough ({error}); lower the sizes")
+    except (MemoryError, RuntimeError) as error:
+        if not wants_memory(error):
+            raise
+        return _say(2, f"the memory is not enough ({'. '.join(str(error).split('. ')[:2])}); lower the sizes")
     except BrokenPipeError:  # who reads the output has left, as head does
         _drop_output()
         return 141

@@ -107,6 +107,12 @@ def wants_room(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def wants_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is not enough, also that of a GPU; torch has kinds of its own, or none."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+
+
 def check_regular(path: Path, remedy: str = "give the path of one") -> None:
     """Refuse what is no regular file, nor a link to one: to read a pipe or a device may never end."""
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, described, wants_memory
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -108,13 +108,11 @@ def calling(call: Any, inputs: Any) -> Iterator[None]:
     Raises:
         InputError: the call failed, whatever it raised; memory that is not enough is no such failure.
     """
-    import torch
-
     try:
         yield
-    except (InputError, MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # of torch: RuntimeError for a shape or dtype, IndexError for a token beyond the last
+        if isinstance(error, InputError) or wants_memory(error):
+            raise
         said = "" if call is None else " by `call`"
         raise InputError(
             f"the model must take the inputs of a batch ({_forms(inputs)}), got an error{said} "
