@@ -19,14 +19,14 @@ ODD = os.fsdecode("a$_$ 実験 ".encode() + b"\xff")
 def test_a_folder_of_any_name_has_a_page(tmp_path):
     craft(tmp_path / ODD)
     page = write_report(tmp_path / ODD).read_text("utf-8")
-    assert "<h2>a$_$ 実験 \N{REPLACEMENT CHARACTER}</h2>" in page
+    assert "<h2>a$_$ 実験 \\xff</h2>" in page
 
 
 @pytest.mark.usefixtures("sketched")
 def test_a_released_table_in_a_folder_of_any_name_has_a_page(tmp_path):
     (tmp_path / ODD).mkdir()
     RELEASED.to_csv(tmp_path / ODD / "train.csv")
-    assert "実験 \N{REPLACEMENT CHARACTER}/train.csv</h2>" in write_report(tmp_path / ODD).read_text("utf-8")
+    assert "実験 \\xff/train.csv</h2>" in write_report(tmp_path / ODD).read_text("utf-8")
 
 
 @pytest.mark.usefixtures("sketched")

@@ -78,7 +78,7 @@ def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None)
         versions=run.versions if run else {},
         commit=run.git_commit if run else None,
     )
-    write_bytes(path / "report.html", text.encode(errors="replace"))  # names of files may be no UTF-8
+    write_bytes(path / "report.html", text.encode(errors="backslashreplace"))  # names of files may be no UTF-8
     return path / "report.html"
 
 

@@ -139,8 +139,8 @@ def shown_name(path: Path) -> str:
 
 
 def as_utf8(name: str) -> str:
-    """Return a name of a file system as any file can hold it: bytes that are no UTF-8 are replaced by a mark."""
-    return os.fsencode(name).decode(errors="replace")
+    """Return a name of a file system as any file can hold it: of a byte that is no UTF-8 its number."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:
