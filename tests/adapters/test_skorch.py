@@ -177,7 +177,7 @@ def test_a_net_that_is_stopped_in_the_first_epoch_of_going_on_holds_its_average(
     trained, recorder = stopped()
     before, averaged = [value.clone() for value in trained.module_.parameters()], recorder.averaged_
     trained.callbacks_.append(("interrupt", Interrupt()))
-    X, y = table()
+    X, y = table()[0], recorder.recorder_.given
     trained.partial_fit(X, y)
     for value, same in zip(trained.module_.parameters(), before, strict=True):
         assert torch.equal(value, same)
@@ -202,8 +202,10 @@ def test_a_net_that_goes_on_with_other_samples_held_out_is_refused():
     X, y = table()
     for split, rows in ((ValidSplit(0.2), N), (ValidSplit(5), N - 1)):
         trained = net(X=X, train_split=split).fit(X, y)
+        before = [value.clone() for value in trained.module_.parameters()]
         with pytest.raises(InputError, match=r"must be given the same samples and hold the same of them out, got oth"):
             trained.partial_fit(X[:rows], y[:rows])
+        assert all(map(torch.equal, before, trained.module_.parameters()))  # nothing was trained
         trained.fit(X[:rows], y[:rows])  # which starts again
 
 

@@ -80,17 +80,15 @@ class RecorderCallback(Callback):
             raise _nothing_held_out(self.rule)
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Keep what is trained on, for an epoch that does not end."""
+        """Keep what is trained on, for an epoch that does not end; refuse other samples than those of the record."""
         self._trained = dataset_train
+        if self.recorder_:
+            _check_same(self.recorder_, self._parts(dataset_train)[1])
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         """Evaluate, record, and end the training where the rule says so, in the way of skorch's own callbacks."""
-        split = isinstance(dataset_train, Subset) and dataset_train is not self._given
-        whole: Any = dataset_train.dataset if split else dataset_train
-        held_out = np.ones(len(whole), bool)
-        held_out[np.asarray(dataset_train.indices if split else range(len(whole)))] = False
+        whole, held_out = self._parts(dataset_train)
         recorder = self.recorder_ = self.recorder_ or self._start(net, held_out)
-        _check_same(recorder, held_out)
         start = 0
         for batch in net.get_iterator(whole, training=False):
             labels, outputs = unpack_data(batch)[1], net.evaluation_step(batch, training=False)
@@ -109,6 +107,14 @@ class RecorderCallback(Callback):
         if self.stopping_ and self.stop_ and self._trained is not None:
             self.averaged_ = self.stopping_.load_average(_inputs(net, self._trained))
         self._given = self._trained = None  # no net is written with its data
+
+    def _parts(self, trained: Any) -> tuple[Any, Bool[np.ndarray, " n"]]:
+        """All samples that `fit` was given, and which of them the net's split has held out."""
+        split = isinstance(trained, Subset) and trained is not self._given
+        whole = trained.dataset if split else trained
+        held_out = np.ones(len(whole), bool)
+        held_out[np.asarray(trained.indices if split else range(len(whole)))] = False
+        return whole, held_out
 
     def _start(self, net: Any, held_out: Bool[np.ndarray, " n"]) -> Recorder:
         """A recorder of all samples."""
