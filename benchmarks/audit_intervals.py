@@ -43,12 +43,12 @@ def rows_of(data: str, noise: str, seed: int, root: Path) -> list[dict]:
     trainings, _ = record_trainings(read_material(source.x), read_labels("y", given), None, None, seed)
     with patch.object(rates, "surest", lambda *_: 1.0):
         without = judge(trainings, seed=seed).rates
-    true, found = float((given != source.y).mean()), judge(trainings, seed=seed).rates
+    true, own = float((given != source.y).mean()), judge(trainings, seed=seed).rates
     common = {"data": data, "half": "choosing" if seed in CHOOSING else "reporting"}
     return [
         common
         | {"interval": name, "holds": one.low <= true <= one.high, "above": true < one.low, "width": one.high - one.low}
-        for name, one in (("without", without), ("with", found))
+        for name, one in (("without", without), ("with", own))
         if one.known
     ]
 

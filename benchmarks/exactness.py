@@ -25,17 +25,14 @@ RECORD = ("output", "gamma", "rho")
 
 def gaps(run: Trajectory, reference: Trajectory) -> dict[str, float]:
     """Largest gap of each recorded array over all records, relative to the largest entry of the reference."""
-    found = {}
-    for name in RECORD:
-        a, b = run.values[name], reference.values[name]
-        found[name] = float(np.abs(a - b).max() / np.abs(b).max())
-    return found
+    pairs = {name: (run.values[name], reference.values[name]) for name in RECORD}
+    return {name: float(np.abs(a - b).max() / np.abs(b).max()) for name, (a, b) in pairs.items()}
 
 
-def report(label: str, found: dict[str, float], goal: float) -> None:
+def report(label: str, each: dict[str, float], goal: float) -> None:
     """Print the gaps of one comparison beside the goal."""
-    numbers = ", ".join(f"{name} {gap:.1e}" for name, gap in found.items())
-    print(f"  {label:34s}{numbers}; {verdict(max(found.values()), goal, at_least=False)}")
+    numbers = ", ".join(f"{name} {gap:.1e}" for name, gap in each.items())
+    print(f"  {label:34s}{numbers}; {verdict(max(each.values()), goal, at_least=False)}")
 
 
 def against_dense(steps: int, seeds: int) -> None:

@@ -63,11 +63,11 @@ def settings_table() -> None:
     """Print the first table: nine settings, ten seeds each."""
     print(f"{'n':>4s} {'d':>9s} {'n SNR^2':>8s} {'tau':>4s} {'sigma_0':>8s}  of 10  reference  windows (reference)")
     for n, d, n_snr2, tau, init_std, reference, expected in ROWS:
-        found = [s.window for s in stages(n, d, n_snr2, tau, init_std, 10) if s.window]
-        windows = ", ".join(f"{first}-{last}" for first, last in found[:3])
+        windows = [s.window for s in stages(n, d, n_snr2, tau, init_std, 10) if s.window]
+        three = ", ".join(f"{first}-{last}" for first, last in windows[:3])
         print(
-            f"{n:4d} {d:9,d} {n_snr2:8g} {tau:4g} {init_std:8g}  {len(found):5d}  {reference[0]:4d}, {reference[1]:<3d}"
-            f"  {windows} ({expected}){flag(len(found), reference, 10)}"
+            f"{n:4d} {d:9,d} {n_snr2:8g} {tau:4g} {init_std:8g}  {len(windows):5d}  "
+            f"{reference[0]:4d}, {reference[1]:<3d}  {three} ({expected}){flag(len(windows), reference, 10)}"
         )
     print()
 

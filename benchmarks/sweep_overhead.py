@@ -116,7 +116,7 @@ def resume() -> None:
             (out / "chunks" / f"{plan.chunks - 1:06d}.npz").unlink()
         first = []
         start = time.perf_counter()
-        sweep(tiny, out, workers=1, progress=lambda *told: first.append(time.perf_counter() - start))
+        sweep(tiny, out, workers=1, progress=lambda *state: first.append(time.perf_counter() - start))
         whole = time.perf_counter() - start
         size = (out / "sweep.nc").stat().st_size
     print(

@@ -135,7 +135,7 @@ def test_the_mean_rank_is_that_of_margin_and_corrected_probability(bench):
     rows = margin + noise
     prediction = np.where(rows > 0, given, 1 - given)
     loss = np.logaddexp(0, -rows)
-    stop = bench["records"].stage_one(loss, np.arange(300) % 10 == 0)
+    stop = bench["records"].stage_one(loss, prediction, np.arange(300) % 10 == 0)
     seen = seen_of(bench, rows, loss, prediction, given, stop)
     frame = ln.suspects(seen.recorder, held_out=seen.held_out).set_index("index")
     audited = frame["score"].sort_index().to_numpy()
@@ -175,7 +175,7 @@ def rows_beside_cleanlab(**ahead):
     """Rows of one record a data set: cleanlab has .8 and .7, one training and five are ahead by so much."""
     rows = []
     for data, (one, five) in ahead.items():
-        common = {"place": f"{data} mlp", "folds": True, "several": True}
+        common = {"place": f"{data} mlp", "compared": True}
         for name, ap, trainings in (
             ("`suspects`, the package's default", 0.8 + one, 1), ("cleanlab good", 0.8, 5), ("cleanlab bad", 0.7, 5),
             ("5 trainings: `suspects`, the package's default", 0.8 + five, 5),
@@ -192,6 +192,15 @@ def test_the_goals_beside_cleanlab_are_judged_by_data(bench):
     assert "| mean of the data sets |  | 0.800 | 0.800 | 0.000 | 35 | 35 |  |" in table
     table = bench["tables"].beside(rows_beside_cleanlab(wine=(-0.019, 0.001)))
     assert table.count("met on every data set.") == 2
+
+
+def test_records_are_compared_where_every_rival_has_a_result(bench):
+    frame = pd.DataFrame({"folds": [True, True, False], "several": [True, False, True]})
+    assert list(bench["tables"].compared(frame)) == [True, False, False]
+    assert list(bench["tables"].compared(frame.assign(several=False))) == [True, True, False]
+    rows = rows_beside_cleanlab(wine=(0.1, 0.1))
+    table = bench["tables"].beside(pd.concat([rows, rows.assign(ap=0.0, compared=False)]))
+    assert table.count("| wine mlp | 1 | 0.900 | 0.800 | 0.100 |") == 2
 
 
 def test_the_mean_of_the_data_sets_counts_each_once(bench):
@@ -311,7 +320,7 @@ def test_rates_that_differ_between_the_classes_have_the_stated_mean(bench):
 def test_a_stop_is_the_least_smooth_loss(bench):
     held_out = np.array([True, False])
     loss = np.array([[9, 0], [5, 0], [1, 0], [6, 0], [3, 0], [2, 0], [3, 0]], float)
-    assert bench["records"].stage_one(loss, held_out) == 5
+    assert bench["records"].stage_one(loss, np.zeros((7, 2), int), held_out) == 5
 
 
 # ------------------------------------------------------------------------------------------------------- all of it
@@ -427,7 +436,7 @@ def test_one_command_writes_every_table(bench, small, tmp_path, monkeypatch, cap
             "cleanlab self_confidence",
             "`aum`",
             "`suspects`, capped",
-            "where folds are",
+            "AP, compared",
         ):
             assert words in table
     monkeypatch.setattr(sys, "argv", ["run.py", "--stored", "--members", "2", "--out", str(out)])

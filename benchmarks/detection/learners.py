@@ -135,7 +135,7 @@ def _views(model: nn.Module, prepare: Callable[[Any], torch.Tensor], averages: A
 
     @torch.no_grad()
     def averaged(x: Any) -> list[tuple[int, np.ndarray]]:
-        found = []
+        outputs = []
         for centre, weights in ready:
             net = deepcopy(model)
             net.load_state_dict(weights)
@@ -147,8 +147,8 @@ def _views(model: nn.Module, prepare: Callable[[Any], torch.Tensor], averages: A
                 net.train()
                 for part in prepare(x_train[:STATISTICS]).split(256):
                     net(part)
-            found.append((centre, logits(net, x)))
-        return found
+            outputs.append((centre, logits(net, x)))
+        return outputs
 
     return lambda x: logits(model, x), averaged
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from labelnoise.audit.recorded import end_of_stage_one
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import ClassConditional, Matrix
 from labelnoise.noise.words import parse_noise
+from labelnoise.record.means import bounded_loss
 
 FOLDS = 5
 
@@ -118,9 +119,9 @@ def _uneven(rate: float, n_classes: int) -> ClassConditional | Matrix:
     return Matrix((1 - rates)[:, None] * eye + rates[:, None] * others)
 
 
-def stage_one(loss: np.ndarray, held_out: np.ndarray) -> int:
+def stage_one(loss: np.ndarray, prediction: np.ndarray, held_out: np.ndarray) -> int:
     """The epoch (from 0) at which Stage I ends: the least mean over three of the held-out loss of given labels."""
-    return end_of_stage_one(loss, held_out)[0] - 1
+    return end_of_stage_one(bounded_loss(loss[:, held_out], prediction[:, held_out]))[0] - 1
 
 
 def _train(setting: Setting, root: Path) -> dict[str, np.ndarray]:
@@ -156,28 +157,26 @@ def _arrays(trained: Trained) -> dict[str, np.ndarray]:
 
 
 def _train_folds(setting: Setting, root: Path) -> dict[str, np.ndarray]:
-    from dataclasses import replace
-
     source = load_source(setting.data, root, setting.seed)
     given, learner = labels_of(setting, source), LEARNERS[setting.learner]
     fold = stream(setting.seed, "split").permutation(len(given)) % FOLDS
     shape = (len(given), source.n_classes)
-    found = {name: np.zeros(shape, np.float32) for name in ("end", "stop", "around")}
+    probabilities = {name: np.zeros(shape, np.float32) for name in ("end", "stop", "around")}
     spent = np.zeros(2)
     for k in range(FOLDS):
         part = replace(source, x=source.x[fold != k], y=source.y[fold != k])
-        left_out, outputs, trained = _fold(learner, part, given[fold != k], source.x[fold == k], setting)
-        stop = stage_one(trained.loss, trained.held_out)
+        outputs, trained = _fold(learner, part, given[fold != k], source.x[fold == k], setting)
+        stop = stage_one(trained.loss, trained.prediction, trained.held_out)
         spent += trained.seconds, trained.watching
-        found["end"][fold == k] = outputs[-1]
-        found["stop"][fold == k] = outputs[stop]
-        found["around"][fold == k] = np.mean(outputs[max(stop - 2, 0) : stop + 3], axis=0)
-    return found | {"seconds": spent[0], "watching": spent[1]}
+        probabilities["end"][fold == k] = outputs[-1]
+        probabilities["stop"][fold == k] = outputs[stop]
+        probabilities["around"][fold == k] = np.mean(outputs[max(stop - 2, 0) : stop + 3], axis=0)
+    return probabilities | {"seconds": spent[0], "watching": spent[1]}
 
 
 def _fold(
     learner: Learner, part: Source, given: np.ndarray, left_out: Any, setting: Setting
-) -> tuple[Any, list[np.ndarray], Trained]:
+) -> tuple[list[np.ndarray], Trained]:
     """Train on a part; probabilities of the samples left out after each epoch."""
     outputs: list[np.ndarray] = []
 
@@ -187,7 +186,7 @@ def _fold(
         outputs.append((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
     trained = learner.train(part, given, setting.schedule, setting.training_seed, watch)
-    return left_out, outputs, trained
+    return outputs, trained
 
 
 def _kept(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -69,8 +69,8 @@ def _of_several(every: Sequence[Seen]) -> Judgement:
     scores = {words + SUSPECTS: np.nan_to_num(verdict.score)}
     scores |= {words + name: np.mean([SCORES[name](seen) for seen in every], axis=0) for name in OF_SEVERAL}
     rates = verdict.rates
-    flags, found = {words + "`suspects`, counted": verdict.flagged}, (rates.rate, rates.low, rates.high)
-    return scores, flags, {words + "`suspects`": found}
+    interval = (rates.rate, rates.low, rates.high)
+    return scores, {words + "`suspects`, counted": verdict.flagged}, {words + "`suspects`": interval}
 
 
 def _of_peers(given: np.ndarray, folds: dict[str, np.ndarray]) -> Judgement:

@@ -30,7 +30,7 @@ class Seen:
     @classmethod
     def of(cls, record: Record) -> Seen:
         """Hide the truth."""
-        stop = stage_one(record.loss, record.held_out)
+        stop = stage_one(record.loss, record.prediction, record.held_out)
         return cls(record.margin, record.loss, record.prediction, record.given, record.held_out, stop)
 
     @cached_property

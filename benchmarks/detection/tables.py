@@ -18,6 +18,7 @@ def tables(rows: Iterable[dict[str, Any]]) -> str:
     frame = pd.DataFrame(rows)
     frame["kind"] = [noise.partition(":")[0] for noise in frame["noise"]]
     frame["place"] = frame["data"] + " " + frame["learner"]
+    frame["compared"] = compared(frame)
     noisy, clean = frame[frame["rate_true"] > 0], frame[frame["rate_true"] == 0]
     parts = []
     for half in ("reporting", "choosing"):
@@ -38,6 +39,11 @@ def tables(rows: Iterable[dict[str, Any]]) -> str:
         "## Where the default score loses (all seeds)", _losses(_of(noisy, "score")),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def compared(frame: pd.DataFrame) -> pd.Series:
+    """Where a record is compared with cleanlab: it has folds and, where any record has them, several trainings."""
+    return frame["folds"] & (frame["several"] if frame["several"].any() else True)
 
 
 def _by_data(wrong: pd.DataFrame, every: pd.DataFrame) -> list[str]:
@@ -65,35 +71,26 @@ def _of(frame: pd.DataFrame, what: str) -> pd.DataFrame:
 
 
 def _scores(part: pd.DataFrame) -> str:
-    """Mean, spread and worst case over all records, means over those with folds and with several trainings; and costs.
-
-    Compare scores of one training with cleanlab in the first of these columns, those of several in the second. Seconds
-    are means over the records of the second, by CPU, where they are known for each of its trainings.
-    """
+    """Mean, spread and worst case over all records, the mean over those that are compared, and their CPU seconds."""
     return _summary(part, "ap", lambda group: {
         "records": len(group), "AP": group["ap"].mean(), "sd": group["ap"].std(), "worst": group["ap"].min(),
         "without subclass noise": group.loc[_elsewhere(group), "ap"].mean(), "P@k": group["p_at_k"].mean(),
-        "AP where folds are": group.loc[group["folds"], "ap"].mean(),
-        "AP where several are, too": group.loc[group["folds"] & group["several"], "ap"].mean(),
-        "trainings": group["trainings"].mean(),
-        "seconds": group.loc[group["folds"] & group["several"], "seconds"].mean(),
+        "AP, compared": group.loc[group["compared"], "ap"].mean(),
+        "trainings": group["trainings"].mean(), "seconds": group.loc[group["compared"], "seconds"].mean(),
     })  # fmt: skip
 
 
 def beside(part: pd.DataFrame) -> str:
-    """By data: the default of one training and of several, and the variant of cleanlab that is best there on the mean.
-
-    Above stand the records with folds, below them those of which there are several trainings as well.
-    """
-    several = next((name for name in part["name"] if name.endswith(f"trainings: {SUSPECTS}")), "")
-    halves = [(SUSPECTS, part[part["folds"]]), (several, part[part["folds"] & part["several"]])]
-    return "\n\n".join(_compared(name, among) for name, among in halves if not among.empty) or NO_RECORDS
+    """By data: the default of one training and of several, beside the variant of cleanlab that is best there."""
+    part = part[part["compared"]]
+    names = [name for name in part["name"].unique() if name.endswith(SUSPECTS)]
+    return "\n\n".join(_compared(name, part) for name in names) or NO_RECORDS
 
 
 def _compared(name: str, part: pd.DataFrame) -> str:
     """A row a data set, one for all of them, and a sentence on the goal."""
-    found = {place: _against_cleanlab(name, group) for place, group in part.groupby("place", sort=False)}
-    table = pd.DataFrame(found).T
+    places = part.groupby("place", sort=False)
+    table = pd.DataFrame({place: _against_cleanlab(name, group) for place, group in places}).T
     means = table.drop(columns=["records", "best variant"]).astype(float).mean()
     table.loc[OVERALL] = means
     one, behind = name == SUSPECTS, table["ahead by"].iloc[:-1].astype(float)
@@ -116,19 +113,18 @@ def _against_cleanlab(name: str, group: pd.DataFrame) -> dict[str, Any]:
 
 def _decisions(part: pd.DataFrame, clean: pd.DataFrame) -> str:
     """F1, its worst case where a tenth of the labels or more are wrong, and what is flagged on clean data."""
-    quiet = {name: group["flagged"] for name, group in clean.groupby("name")}
-    absent = pd.Series(dtype=float)
 
     def summary(group: pd.DataFrame) -> dict[str, float]:
-        frequent, on_clean = group["rate_true"] >= 0.095, quiet.get(str(group["name"].iloc[0]), absent)
+        frequent, quiet = group["rate_true"] >= 0.095, clean[clean["name"] == group["name"].iloc[0]]
         return {
             "records": len(group), "F1": group["f1"].mean(), "sd": group["f1"].std(),
             "without subclass noise": group.loc[_elsewhere(group), "f1"].mean(),
             "worst, rate >= 10 %": group.loc[frequent, "f1"].min(),
             "of these below 0.5": int((group.loc[frequent, "f1"] < 0.5).sum()),
             "the same without subclass noise": group.loc[frequent & _elsewhere(group), "f1"].min(),
-            "F1 where folds are": group.loc[group["folds"], "f1"].mean(),
-            "flagged on clean data": on_clean.mean(), "at most": on_clean.max(),
+            "F1, compared": group.loc[group["compared"], "f1"].mean(),
+            "flagged on clean data": quiet["flagged"].mean(), "at most": quiet["flagged"].max(),
+            "flagged, compared": quiet.loc[quiet["compared"], "flagged"].mean(),
         }  # fmt: skip
 
     return _summary(part, "f1", summary)
@@ -138,7 +134,7 @@ def _rates(part: pd.DataFrame) -> str:
     return _summary(part, "error", lambda group: {
         "records": len(group), "mean absolute error": group["error"].abs().mean(),
         "without subclass noise": group.loc[_elsewhere(group), "error"].abs().mean(),
-        "where folds are": group.loc[group["folds"], "error"].abs().mean(),
+        "compared": group.loc[group["compared"], "error"].abs().mean(),
         "bias": group["error"].mean(), "worst": group["error"].abs().max(),
         "intervals that hold it": group["covers"].mean(),
         "the same without subclass noise": group.loc[_elsewhere(group), "covers"].mean(),
@@ -148,20 +144,19 @@ def _rates(part: pd.DataFrame) -> str:
 
 def _stops(part: pd.DataFrame, clean: pd.DataFrame) -> str:
     """Of the single epoch, and of the average of the weights of the five around it: against the best single epoch."""
+    absent = pd.Series(dtype=float)
 
     def summary(group: pd.DataFrame) -> dict[str, float]:
-        found: dict[str, float] = {"records": len(group)}
-        for column in ("single", "averaged"):
-            values = group.get(column, pd.Series(dtype=float))
-            quiet = clean.loc[clean["name"] == group["name"].iloc[0]].get(column, pd.Series(dtype=float))
-            found |= {
-                f"{column}: mean": values.mean(), "p90": values.quantile(0.9), "worst": values.max(),
-                "clean": quiet.mean(),
-            } if column == "single" else {
-                f"{column}: mean": values.mean(), "p90 ": values.quantile(0.9), "worst ": values.max(),
-                "clean ": quiet.mean(), "against the best average": group.get("averaged_best", values).mean(),
-            }  # fmt: skip
-        return found
+        quiet = clean[clean["name"] == group["name"].iloc[0]]
+        single, averaged = group["single"], group.get("averaged", absent)
+        return {
+            "records": len(group),
+            "single: mean": single.mean(), "p90": single.quantile(0.9), "worst": single.max(),
+            "clean": quiet["single"].mean(),
+            "averaged: mean": averaged.mean(), "p90 ": averaged.quantile(0.9), "worst ": averaged.max(),
+            "clean ": quiet.get("averaged", absent).mean(),
+            "against the best average": group.get("averaged_best", absent).mean(),
+        }  # fmt: skip
 
     return _summary(part, "single", summary)
 

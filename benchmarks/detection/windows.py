@@ -164,14 +164,14 @@ def _lines(settings: Sequence[Setting], root: Path, file: Path) -> Iterator[dict
     """Those that a file holds, and those that it lacks, which are written to it."""
     held = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     held = [line for line in held if "best of half" in line]  # older ones lack it
-    found = {line["name"]: line for line in held}
+    known = {line["name"]: line for line in held}
     for setting in settings:
-        if setting.name not in found:
-            found[setting.name] = trained(setting, root)
+        if setting.name not in known:
+            known[setting.name] = trained(setting, root)
             with file.open("a") as lines:
-                lines.write(json.dumps(found[setting.name]) + "\n")
+                lines.write(json.dumps(known[setting.name]) + "\n")
             print(setting.name, file=sys.stderr, flush=True)
-        yield found[setting.name]
+        yield known[setting.name]
 
 
 def main() -> None:

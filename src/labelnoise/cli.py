@@ -49,9 +49,8 @@ def run_kind(kind: Kind, arguments: Sequence[str]) -> int:
     configs: list[type] = [kind.config, Output]
     configs += [kind.options] if kind.options else []
     configs += [Download] if kind.fetch else []
-    if kind.leading and arguments and not arguments[0].startswith("-"):
-        arguments = [f"--{kind.leading}", *arguments]
-    _, (config, output, *options) = _parse(kind.command, kind.config.__doc__ or "", arguments, configs)
+    about = kind.config.__doc__ or ""
+    _, (config, output, *options) = _parse(kind.command, about, arguments, configs, leading=kind.leading)
     if kind.fetch and options.pop().download and not find_launch().rank:
         with _progress("download") as progress:
             kind.fetch(config, progress)
@@ -210,11 +209,11 @@ def _usage(about: Mapping[str, str]) -> str:
 
 
 def _parse(
-    command: str, about: str, arguments: Sequence[str], configs: Sequence[type], takes: str = ""
+    command: str, about: str, arguments: Sequence[str], configs: Sequence[type], takes: str = "", leading: str = ""
 ) -> tuple[str, tuple[Any, ...]]:
     from labelnoise.runs.flags import parse_flags
 
-    return parse_flags(f"labelnoise {command}", about, arguments, configs, takes)
+    return parse_flags(f"labelnoise {command}", about, arguments, configs, takes, leading)
 
 
 def _maker(path: Path) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 import labelnoise as ln
 from helpers import contents, killed
+from labelnoise.audit import materials
+from labelnoise.audit.encoding import tfidf
 from labelnoise.audit.experiment import AuditRun
 from labelnoise.cli import main
 from labelnoise.runs.reading import read_run
@@ -102,7 +104,9 @@ def test_a_second_pass_and_a_test_split_are_warned_of(here):
         assert ("a second pass" in notes(f"of-{name}")) == said
 
 
-def test_texts_and_names_that_only_tell_rows_apart(here):
+def test_texts_and_names_that_only_tell_rows_apart(here, monkeypatch):
+    encoded = []
+    monkeypatch.setattr(materials, "tfidf", lambda texts: encoded.append(len(texts)) or tfidf(texts))
     rng = np.random.default_rng(0)
     true = rng.integers(2, size=120)
     words = np.array([["goal", "match"], ["vote", "law"]])
@@ -115,6 +119,7 @@ def test_texts_and_names_that_only_tell_rows_apart(here):
     )
     frame.to_csv("texts.csv", index=False)
     ln.run_experiment(AuditRun(data="texts.csv", label="label", text="text"), "texts")
+    assert encoded == [120]  # once for all trainings and for the neighbours
     page = ln.write_report("texts").read_text()
     assert "the goal of match" in page and "row-1" in page  # the id is shown, and not learnt from
     frame["n"] = true + rng.normal(0, 0.1, 120)
@@ -202,7 +207,7 @@ def test_a_finished_training_is_audited_without_training(here, monkeypatch):
 @pytest.mark.parametrize(
     "line, words",
     [
-        ("", "needs data first: labelnoise audit PATH"),
+        ("", "needs data first: labelnoise audit DATA"),
         ("peple.csv --label label", "did you mean 'people.csv'"),
         ("people.csv", "`label` must name the column of the labels; people.csv has age, job"),
         ("people.csv --label lable", "got 'lable'; did you mean 'label'"),

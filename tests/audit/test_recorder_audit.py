@@ -12,9 +12,9 @@ from labelnoise.cli import main
 from made_records import two_stages
 
 
-def held_out_record(epochs=12, lost=0, n_classes=3):
+def held_out_record(epochs=12, lost=0, n_classes=3, rate=0.2):
     """A record whose recorder knows its held-out samples, and whose last epochs are no numbers."""
-    plain, _, outside = two_stages(400, n_classes, epochs=epochs)
+    plain, _, outside = two_stages(400, n_classes, rate, epochs)
     recorder, state = ln.Recorder(400, n_classes, held_out=outside), plain.state_dict()
     state["held_out"] = outside
     for name, value in (("margin", np.nan), ("loss", np.nan), ("prediction", -1)):
@@ -56,14 +56,47 @@ def test_settings_that_say_nothing_of_a_record_are_refused(tmp_path, monkeypatch
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_a_record_of_sums_is_refused_with_what_to_do(tmp_path, monkeypatch, capsys):
+def sums_of(recorder):
+    """The same training as running sums alone."""
+    sums = ln.Recorder(400, 3, held_out=recorder.held_out, history=False)
+    sums.load_state_dict(recorder.state_dict())
+    return sums
+
+
+def test_a_record_of_sums_is_audited_as_suspects_judges_it_and_says_what_is_not_there(
+    tmp_path, monkeypatch, capsys, sketched
+):
     monkeypatch.chdir(tmp_path)
-    recorder = ln.Recorder(40, 2, history=False)
-    recorder.update(np.arange(40), np.eye(2)[np.arange(40) % 2], np.arange(40) % 2)
-    recorder.end_epoch()
+    recorder = sums_of(held_out_record(rate=0.1))
     recorder.save("mine.npz")
-    assert main("audit mine.npz --out out".split()) == 2
-    assert "must hold its history, got one of sums alone; make it with history=True" in capsys.readouterr().err
+    assert main("audit mine.npz --out mine".split()) == 0 and main("report mine".split()) == 0
+    assert "labels are wrong" in capsys.readouterr().out
+    expected, found = ln.suspects(recorder), pd.read_csv("mine/suspects.csv")
+    assert found["index"].tolist() == expected["index"].tolist() and found["flagged"].sum() > 20
+    stop = recorder.sums.stop + 1
+    assert stop > 1 and ln.read_run("mine").summary["stop_epochs"] == [expected.attrs["stop"]] == [stop]
+    assert pd.read_csv("mine/history.csv").empty
+    page = re.sub(r"\s+", " ", (tmp_path / "mine/report.html").read_text())
+    assert "no margins along training, and the score is “given-probability”, which ranks worse" in page
+    assert "Suspects along training" not in page and f'<dd class="value">epoch {stop}</dd>' in page
+
+
+def test_a_record_of_sums_without_held_out_samples_has_no_stop(tmp_path, monkeypatch, capsys, sketched):
+    monkeypatch.chdir(tmp_path)
+    recorder, _, _ = two_stages(400, 3, epochs=12)
+    sums_of(recorder).save("mine.npz")
+    assert main("audit mine.npz --out mine".split()) == 0 and main("report mine".split()) == 0
+    assert "how many are is not estimated" in capsys.readouterr().out
+    notes = " ".join(ln.read_run("mine").summary["notes"])
+    assert "no margins along training; record with history=True" in notes  # share-rejected is the default then
+    assert ln.read_run("mine").summary["stop_epochs"] == []
+
+
+def test_a_score_of_sums_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sums_of(held_out_record()).save("mine.npz")
+    assert main("audit mine.npz --score aum --out out".split()) == 2
+    assert "`score` needs a history, got 'aum' for a recorder of running sums; make it with" in capsys.readouterr().err
 
 
 def test_a_record_that_diverged_says_so_and_names_the_epoch_that_it_compares_with():

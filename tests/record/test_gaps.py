@@ -142,7 +142,7 @@ def test_the_least_loss_is_one_thing(gaps):
             assert stop.chosen == choice.chosen
         found = np.flatnonzero(np.isfinite(series))
         whole = np.convolve(series[found], np.full(3, 1 / 3), "valid")
-        assert end_of_stage_one(loss, np.ones(30, bool))[0] == found[np.flatnonzero(whole == whole.min())[-1] + 1] + 1
+        assert end_of_stage_one(loss)[0] == found[np.flatnonzero(whole == whole.min())[-1] + 1] + 1
 
 
 @pytest.mark.parametrize("patience", [1, 3, 30])
@@ -183,7 +183,7 @@ def test_the_last_record_is_kept_where_means_are_equal():
         stop, watch = observed(rule, flat)
         assert (stop.chosen, stop.stopped) == (8, None) and not watch.ended
     assert LeastLoss()(np.full(9, 0.25)) == (8, 7)
-    assert end_of_stage_one(flat, np.ones(2, bool))[0] == 8  # the middle of the last three
+    assert end_of_stage_one(flat)[0] == 8  # the middle of the last three
     for smooth in (3, 9, 21):  # the first means are of the same values: none is ahead of the last
         falling = 1 / np.arange(3.0, 3 + smooth // 2 + 1)
         seen = evidence_of(falling[:, None], np.zeros((falling.size, 0), bool), falling)

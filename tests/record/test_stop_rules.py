@@ -9,6 +9,7 @@ import torch
 
 from helpers import assert_close, evidence_of
 from labelnoise.errors import InputError
+from labelnoise.record import sureness
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import (
     STOP_RULES,
@@ -168,6 +169,38 @@ def test_samples_are_compared_with_themselves():
     loss = np.stack([hard + 0.2, hard, hard + [0.1, 0.12, 0.11, 0.13, 0.1, 0.12]])
     stop = HeldOutLoss(9, smooth=1).decide(evidence(loss))
     assert stop.falls and stop.between == (1, 1) and "two paired standard errors (0.010) of 6 samples" in stop.reason
+
+
+@pytest.mark.parametrize("block", [1, 30, 2**15])
+def test_records_that_cannot_be_told_from_the_stop_are_those_of_a_loop(monkeypatch, block):
+    """With gaps and infinite losses, in blocks of one record, of a few, and of all."""
+    monkeypatch.setattr(sureness, "BLOCK", block)
+    reaches = set()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        loss = np.abs(np.cumsum(rng.normal(0, 0.1, (40, 9)), axis=0) + rng.random(9))
+        loss[rng.random(loss.shape) < 0.2 * (seed % 3)] = math.nan
+        loss[rng.random(loss.shape) < 0.01 * (seed % 2)] = math.inf
+        chosen = int(rng.integers(40))
+
+        def alike(at, loss=loss, chosen=chosen):
+            both = ~np.isnan(loss[at]) & ~np.isnan(loss[chosen])
+            with np.errstate(invalid="ignore"):
+                difference = (loss[at] - loss[chosen])[both]
+            if difference.size < 2 or not np.isfinite(difference).all():
+                return True
+            return abs(difference.mean()) <= 2 * difference.std(ddof=1) / math.sqrt(difference.size)
+
+        first, last = chosen, chosen
+        while first > 0 and alike(first - 1):
+            first -= 1
+        while last < 39 and alike(last + 1):
+            last += 1
+        assert sureness.stop_at(evidence(loss), chosen, None).between == (first, last), seed
+        reaches.add(last - first)
+    assert min(reaches) < 3 and max(reaches) > 25
+    mean, error = sureness._difference(np.array([[1.0, math.inf], [1.0, math.nan], [1.0, 3.0]]), np.zeros(2))
+    assert mean.tolist() == [0, 0, 2] and error.tolist() == pytest.approx([math.inf, math.inf, 1])
 
 
 def test_without_held_out_samples_nothing_is_said_of_a_second_stage():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import assert_close
+from labelnoise.audit.recorded import read_training
 from labelnoise.errors import InputError
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.stop_rules import HeldOutLoss
@@ -155,7 +156,7 @@ def test_the_held_out_loss_of_all_processes_decides():
 
 @pytest.mark.parametrize("mask", [-np.inf, -1e30])
 def test_a_masked_label_moves_no_stop(mask):
-    """Of two held-out samples, whose loss is 1e30 or infinite: neither of the sums, nor of a rule on the record."""
+    """Of two held-out samples, whose loss is 1e30 or infinite: of the sums, of a rule on the record, of an audit."""
     rng, index, given = np.random.default_rng(0), np.arange(200), np.arange(200) % 2
     stops = []
     for masked in ([], [0, 4]):
@@ -166,8 +167,10 @@ def test_a_masked_label_moves_no_stop(mask):
             logits[masked, given[masked]] = mask
             recorder.update(index, logits, given)
             recorder.end_epoch()
-        stops += [recorder.sums.stop, find_stop(HeldOutLoss(), recorder).chosen]
-    assert stops == [4] * 4
+        audit = read_training(recorder)
+        stops += [recorder.sums.stop, find_stop(HeldOutLoss(), recorder).chosen, audit.stop - 1]
+        assert f"was least ({recorder.state_dict()['held_out_loss'][4]:.3f}," in audit.reason  # by one bound
+    assert stops == [4] * 6
 
 
 @pytest.mark.filterwarnings("ignore:.*are NaN:RuntimeWarning")

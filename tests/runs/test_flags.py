@@ -67,6 +67,21 @@ def test_the_help_says_what_a_flag_is_and_its_default(capsys):
     assert "--mode {fast,slow}" in text and "--deep, --no-deep" in text and "usage: labelnoise try" in text
 
 
+def test_a_flag_whose_value_may_stand_first_is_in_the_usage_and_among_the_arguments(capsys):
+    def parse_leading(*words):
+        return parse_flags("labelnoise try", "Try it.", words, [Config], leading="name")[1]
+
+    with pytest.raises(SystemExit):
+        parse_leading("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "usage: labelnoise try NAME [FLAGS]" in text and "NAME the same as --name" in text
+    assert parse_leading("b", "--rate", "2") == (Config("b", Inner(2.0)),)
+    assert parse_leading("--name", "b") == parse_leading("b") and parse_leading() == (Config(),)
+    for words, sentence in ((["b", "c"], "takes one NAME, got 'c', too"), (["b", "--name", "c"], "was given twice")):
+        with pytest.raises(InputError, match=sentence):
+            parse_leading(*words)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -75,7 +90,7 @@ def test_the_help_says_what_a_flag_is_and_its_default(capsys):
         (["--rate"], "`--rate` expected one argument; see labelnoise try --help"),
         (["--steps", "1", "x"], "`--steps` must be a whole number, got 'x'"),
         (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
-        (["b"], "`try` takes no word 'b' there; see labelnoise try --help"),
+        (["b"], "`try` takes flags only, got 'b'"),
         (["-5"], "`try` has no flag '-5'; choose one of"),
         (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
         (["--rate", "1", "--rate=1"], "`--rate` was given twice; keep one of them"),

@@ -319,6 +319,11 @@ def test_a_claim_is_proved_for_the_papers_dynamics_only():
     stages = other["Thm 4.1, stages"]
     assert stages.verdict == "premise fails" and "not for: leaky ReLU (leak 0.01)" in stages.reason
     assert stages.measured > 0  # the number stays
+    for size, departs in ((20, ()), (25, ()), (19, ("batch size 19",))):  # a batch of all samples is full-batch descent
+        batches = simulate(draw, **options, dynamics=Dynamics(shown=Shown(batch_size=size)))
+        found = {check.claim: check.verdict for check in checks(batches)}
+        assert batches.departures == departs
+        assert (found == {name: check.verdict for name, check in plain.items()}) == (not departs)
     biased = simulate(SignalNoise(n=20, d=400, m=3, mu_norm=9.0, bias=True).sample(seed=0), steps=5)
     assert "a bias per filter" in checks(biased)[0].reason or checks(biased)[0].verdict != "holds"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.audit.materials import Material
 from labelnoise.errors import InputError
+
+if TYPE_CHECKING:
+    from labelnoise.audit.materials import Material
 
 
 def tfidf(texts: Sequence[str]) -> Any:

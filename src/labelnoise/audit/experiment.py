@@ -24,13 +24,14 @@ from labelnoise.runs.setting_types import check_types
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
+    from labelnoise.audit.materials import Material
     from labelnoise.audit.self_test import SelfTest
     from labelnoise.audit.sources import AuditSource
 
 
 @dataclass(frozen=True)
 class AuditRun:
-    """Find wrong labels in data of your own: labelnoise audit PATH --label COLUMN."""
+    """Find wrong labels in data of your own: labelnoise audit DATA --label COLUMN."""
 
     command: ClassVar[str] = "audit"
 
@@ -100,7 +101,9 @@ class _Judged(NamedTuple):
     class_names: list[str]
     model: str
     """What was trained, in words."""
-    self_test: SelfTest | None
+    self_test: SelfTest | None = None
+    material: Material | None = None
+    """The samples; None where there is a record instead."""
 
 
 def _judge(config: AuditRun, source: AuditSource, progress: Progress | None, kept: KeptTrainings) -> _Judged:
@@ -118,12 +121,12 @@ def _judge(config: AuditRun, source: AuditSource, progress: Progress | None, kep
                     "themselves"
                 )
         verdict = _doubted(judge(source.trainings, score, config.decision, config.seed), source.first)
-        return _Judged(verdict, list(source.class_names), source.model, None)
+        return _Judged(verdict, list(source.class_names), source.model)
     how = (None, config.folds or None, score, config.decision, config.seed, progress, config.self_test, kept)
     with in_words(source.arguments):
         audit = audit_samples(source.samples, source.labels, *how)
     verdict = replace(audit.verdict, notes=(*source.first, *audit.verdict.notes))
-    return _Judged(verdict, audit.labels.names, audit.model, audit.self_test)
+    return _Judged(verdict, audit.labels.names, audit.model, audit.self_test, audit.material)
 
 
 def _doubted(verdict: Verdict, first: tuple[str, ...]) -> Verdict:
@@ -142,7 +145,8 @@ def _write(config: AuditRun, folder: RunFolder, source: AuditSource, judged: _Ju
     if config.cleaned:
         _write_table(folder.path / "cleaned.csv", _cleaned(config, verdict, names, source.index))
     folder.write_history(margin_table(verdict))
-    write_json(folder.path / "worst.json", describe_worst(source, verdict, names, config.top))
+    worst = describe_worst(source, judged.material, verdict, names, config.top)
+    write_json(folder.path / "worst.json", worst)
     summary = summarise(verdict, names, judged.model, (*verdict.notes, *source.notes))
     if tested:
         summary["self_test"] = {**asdict(tested), "text": f"{tested}"}
@@ -198,7 +202,8 @@ def margin_table(verdict: Verdict) -> pd.DataFrame:
         values = verdict.margin[:, members & (verdict.given >= 0)]
         seen = (row[np.isfinite(row)] for row in values)
         rows = [np.quantile(row, tuple(QUANTILES.values())) if row.size else np.full(3, np.nan) for row in seen]
-        table.update({f"{name}_{word}": column for word, column in zip(QUANTILES, np.transpose(rows), strict=True)})
+        columns = np.reshape(rows, (-1, 3)).T
+        table.update({f"{name}_{word}": column for word, column in zip(QUANTILES, columns, strict=True)})
     return pd.DataFrame(table)
 
 

@@ -41,7 +41,7 @@ class Verdict:
     flagged: Bool[np.ndarray, " n"]
     rates: Rates
     margin: Float[np.ndarray, "epochs n"]
-    """Mean margin over the trainings, as many epochs as the shortest has."""
+    """Mean margin over the trainings, as many epochs as the shortest has; none of running sums."""
     stops: tuple[int, ...]
     """Epochs of Stage I of each training of which they are known."""
     reason: str
@@ -74,15 +74,15 @@ def judge(
 
     Args:
         trainings: one or more trainings on the same given labels.
-        score: a key of `SCORES`; None takes the first, or `share-rejected` where no stop is known.
+        score: a key of `SCORES`; None takes the first, or `share-rejected` where no stop is known. Running sums have
+            `given-probability` alone.
         decision: a key of `DECISIONS`.
         seed: of the bootstrap.
 
     Raises:
-        InputError: a name that is no score or decision, or trainings on other labels.
+        InputError: a name that is no score or decision, a score of running sums, or trainings on other labels.
     """
-    name = score if score is not None else DEFAULT if trainings[0].stop_known else "share-rejected"
-    check_name("score", name, SCORES)
+    name = _score_name(trainings[0], score)
     check_name("decision", decision, DECISIONS)
     given = _common_labels(trainings)
     basis = pool(trainings)
@@ -108,13 +108,23 @@ def judge(
         flagged=flagged,
         rates=rates,
         margin=_mean_margin(trainings),
-        stops=tuple(one.stop for one in trainings if one.stop_known),
+        stops=tuple(one.known_stop for one in trainings if one.known_stop is not None),
         reason=trainings[0].reason,
         notes=(
             *caveats_of(trainings, given, rates, undecided, "" if undecided else learning.doubt(rates.rate)),
             *_accepted(flagged, basis.suggested == given),
         ),
     )
+
+
+def _score_name(training: RecordedTraining, score: Any) -> str:
+    """The name of the score, or a refusal."""
+    if score is None:
+        return OF_SUMS if training.of_sums else DEFAULT if training.stop_known else "share-rejected"
+    check_name("score", score, SCORES)
+    if training.of_sums:
+        raise InputError(f"`score` needs a history, got {score!r} for {SUMS_ALONE}")
+    return str(score)
 
 
 def suspects(
@@ -166,7 +176,7 @@ def suspects(
             "many of both"
         )
     if any(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
-        trainings, score = _of_sums(recorders, held_out, stop, score), OF_SUMS
+        trainings = _of_sums(recorders, held_out, stop)
     else:
         trainings = [read_training(one, mask, stop) for one, mask in zip(recorders, masks, strict=True)]
     verdict = judge(trainings, score, decision)
@@ -174,30 +184,21 @@ def suspects(
     frame.attrs.update(
         rate=verdict.rates.rate,
         interval=(verdict.rates.low, verdict.rates.high),
-        stop=_known_stop(recorders[0], trainings[0]),
+        stop=trainings[0].known_stop,
         reason=verdict.reason,
         notes=list(verdict.notes),
     )
     return frame
 
 
-def _of_sums(recorders: list[Any], held_out: Any, stop: Any, score: Any) -> list[RecordedTraining]:
-    """Trainings of recorders that keep no history, which know their own masks and stops, and one score alone."""
+def _of_sums(recorders: list[Any], held_out: Any, stop: Any) -> list[RecordedTraining]:
+    """Trainings of recorders that keep no history, which know their own masks and stops."""
     if not all(isinstance(one, Recorder) and one.epochs and not one.history for one in recorders):
         raise InputError("`recorder` must be all with a history or all without, got both; record them alike")
-    if held_out is not None or stop is not None or score is not None:
-        raise InputError(
-            "`held_out`, `stop` and `score` need a history, got a recorder of running sums; make it with history=True, "
-            "or leave them out"
-        )
+    for name, value in (("held_out", held_out), ("stop", stop)):
+        if value is not None:
+            raise InputError(f"`{name}` needs a history, got {described(value)} for {SUMS_ALONE}")
     return [read_sums(one) for one in recorders]
-
-
-def _known_stop(recorder: Recorder, training: RecordedTraining) -> int | None:
-    """Epochs of Stage I; None where no stop is known."""
-    if not training.stop_known:
-        return None
-    return training.stop if recorder.history else int(recorder.sums.stop or 0) + 1  # sums are read as one epoch
 
 
 DEFAULT = next(iter(SCORES))
@@ -206,6 +207,8 @@ LOG_ODDS = ("left-out-margin", "margin-to-twice")
 """Scores that are log-odds, to which those of the class are added."""
 OF_SUMS = "given-probability"
 """The score of running sums, which hold no margin up to twice the stop."""
+SUMS_ALONE = "a recorder of running sums; make it with history=True, or leave this out"
+"""What has no history, and the remedy."""
 SHARES = ("given-probability", "share-rejected")
 """Scores that are 1 minus a probability, whose odds are corrected by class."""
 
@@ -259,6 +262,8 @@ def _confidence(values: np.ndarray, flagged: np.ndarray, rates: Rates, basis: Ba
 
 
 def _mean_margin(trainings: Sequence[RecordedTraining]) -> np.ndarray:
+    if trainings[0].of_sums:  # one epoch stands for all
+        return trainings[0].margin[:0]
     if len(trainings) == 1:
         return trainings[0].margin
     shortest = min(len(one.margin) for one in trainings)

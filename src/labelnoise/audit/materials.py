@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from labelnoise.arrays import on_host
 from labelnoise.audit.columns import as_dates, as_numbers, is_constant, key_notes, without_names
+from labelnoise.audit.encoding import tfidf
 from labelnoise.audit.labels import check_size
 from labelnoise.audit.pictures import are_pictures, read_picture_array
 from labelnoise.errors import InputError, described, first_few
@@ -56,6 +58,11 @@ class Material:
     def n(self) -> int:
         """Number of samples."""
         return len(self.samples)
+
+    @cached_property
+    def tfidf(self) -> Any:
+        """TF-IDF matrix (n, words) of texts: made once for all trainings and for the neighbours."""
+        return tfidf(self.samples)
 
 
 def read_material(X: Any) -> Material:

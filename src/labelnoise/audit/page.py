@@ -1,4 +1,8 @@
-"""What the page shows of an audit: how many labels are wrong, what to review first, and what it cannot see."""
+"""What the page shows of an audit, of one that decides and of one that does not: numbers, pictures and tables.
+
+The list of samples and its cells are those of `page_list`, words that are the same for every audit those of
+`page_words`; a caption stands beside its table.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,14 @@ from labelnoise.audit.page_words import (
     CANNOT,
     HELD,
     HISTORY,
+    LOOK,
     MARGINS,
     SUSPECTS,
-    UNDECIDED,
+    TITLE,
     UNDECIDED_LOOK,
     UNDECIDED_MARGINS,
     UNDECIDED_SUSPECTS,
+    UNDECIDED_TITLE,
     UNDECIDED_WORDS,
     WORDS,
 )
@@ -80,18 +86,21 @@ def _tested(test: dict[str, Any] | None) -> list[Quote]:
 
 
 def _pictures(panels: Sequence[Panel]) -> list[Picture]:
-    return [_margins(panels, "Suspects along training", MARGINS)]
+    return _margins(panels, "Suspects along training", MARGINS)
 
 
 def _undecided_pictures(panels: Sequence[Panel]) -> list[Picture]:
-    return [_margins(panels, "Margins along training", UNDECIDED_MARGINS)]
+    return _margins(panels, "Margins along training", UNDECIDED_MARGINS)
 
 
-def _margins(panels: Sequence[Panel], title: str, look: str) -> Picture:
+def _margins(panels: Sequence[Panel], title: str, look: str) -> list[Picture]:
+    """The margins along training; of running sums there are none."""
+    if panels[0].history.empty:
+        return []
     summary = panels[0].runs[0].summary
     which = "The stop of the first training: " if len(summary["stop_epochs"]) > 1 else "The stop: "
     text = f"{look}{which}{summary['stop_reason']}."
-    return Picture("margins", partial(suspects_figure, panels), title, text, below=True)
+    return [Picture("margins", partial(suspects_figure, panels), title, text, below=True)]
 
 
 def _tables(panels: Sequence[Panel]) -> list[Table]:
@@ -178,8 +187,8 @@ def _basis(run: Run) -> Table:
 
 
 DECIDED = Page(
-    title="Which labels are probably wrong",
-    look="Labels that a model rejects before it memorises them are probably wrong.",
+    title=TITLE,
+    look=LOOK,
     pictures=_pictures,
     quotes=_quotes,
     section_tables=_tables,
@@ -188,7 +197,7 @@ DECIDED = Page(
     files={"suspects.csv": SUSPECTS, "history.csv": HISTORY},
 )
 NOT_DECIDED = Page(
-    title=UNDECIDED,
+    title=UNDECIDED_TITLE,
     look=UNDECIDED_LOOK,
     pictures=_undecided_pictures,
     quotes=_undecided_quotes,

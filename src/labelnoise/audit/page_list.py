@@ -1,4 +1,4 @@
-"""The list of an audit's page: the samples that its ranking begins with, and what is known of each."""
+"""The list on an audit's page: what its ranking begins with, what is known of each sample, and cells of classes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""The words of an audit's page: what it does not see, what its terms mean, what its files hold."""
+"""The words on the page that are the same for every audit: titles, what it does not see, terms, what its files hold."""
 
 from __future__ import annotations
 
 from labelnoise.audit.chances import MOST
 
+TITLE = "Which labels are probably wrong"
+LOOK = "Labels that a model rejects before it memorises them are probably wrong."
 MARGINS = (
     "What to look for: before the stop the suspects lie below 0, where the model rejects their given label, and the "
     "rest above; suspects that rise later are memorised, and those that were held out stay below. "
@@ -55,13 +57,13 @@ SUSPECTS = {
     "_in_data behind it where a column above has this name)",
 }
 HISTORY = {
-    "": "a row an epoch, pass or stage",
+    "": "a row an epoch, pass or stage; none of a recorder without history",
     "suspects_low, suspects_median, suspects_high": "5 %, 50 % and 95 % quantile of the suspects' margins",
     "rest_low, rest_median, rest_high": "the same of all others",
 }
 
-UNDECIDED = "Nothing can be decided about these labels"
-"""Title of the page of an audit that could decide nothing."""
+UNDECIDED_TITLE = "Nothing can be decided about these labels"
+"""Of an audit that could decide nothing, as what follows."""
 UNDECIDED_LOOK = (
     "No label is said to be right or wrong here, and none is flagged: the notes say why, and what helps. Below is a "
     "ranking alone, whose order may be chance."

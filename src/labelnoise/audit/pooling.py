@@ -76,6 +76,12 @@ def caveats_of(
         for one in trainings
         if one.lost
     ][:1]
+    if trainings[0].of_sums:
+        score = ", and the score is `given-probability`, which ranks worse than the default"
+        notes.append(
+            "the recorder kept running sums and no history: there are no margins along training"
+            f"{score * trainings[0].stop_known}; record with history=True to have more"
+        )
     unseen = int((given < 0).sum())
     if unseen:
         notes.append(f"samples without a recorded output (none was given, or NaN alone), which are left out: {unseen}")

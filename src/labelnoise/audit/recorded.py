@@ -10,8 +10,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_integer, counted, described
 from labelnoise.record.inputs import read_held_out
-from labelnoise.record.means import last_least, mean_known
-from labelnoise.record.measures import LARGEST
+from labelnoise.record.means import bounded_loss, last_least, mean_known
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -40,6 +39,18 @@ class RecordedTraining:
     """What the stop is based on, in words."""
     sureness: Float[np.ndarray, " n"] | None = None
     """How sure the prediction is, where that is not in the record: of running sums."""
+    stop_of_sums: int | None = None
+    """Epochs of Stage I where the record is of running sums, whose one epoch stands for all, and the stop is known."""
+
+    @property
+    def of_sums(self) -> bool:
+        """Whether this is a record of running sums."""
+        return self.sureness is not None
+
+    @property
+    def known_stop(self) -> int | None:
+        """Epochs of Stage I of the training, counted from 1; None where no stop is known."""
+        return (self.stop_of_sums or self.stop) if self.stop_known else None
 
     @property
     def near(self) -> slice:
@@ -101,7 +112,7 @@ class RecordedTraining:
 
 
 def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) -> RecordedTraining:
-    """Read a recorder that holds its history.
+    """Read a recorder that holds its history; `read_sums` reads one that does not.
 
     Args:
         recorder: one `Recorder` with at least one ended epoch.
@@ -120,9 +131,10 @@ def read_training(recorder: Any, held_out: Any = None, stop: int | None = None) 
         raise InputError("`recorder` must hold its history, got one of sums alone; make it with history=True")
     mask = read_held_out(recorder.held_out if held_out is None else held_out, recorder.n_samples)
     margin, loss, prediction = (np.asarray(part) for part in (recorder.margin, recorder.loss, recorder.prediction))
-    loss, margin = finite(loss, prediction >= 0), finite(margin)
     given = recorder.given
-    end, known, reason = end_of_stage_one(loss, mask & (given >= 0))
+    outside = mask & (given >= 0)
+    end, known, reason = end_of_stage_one(bounded_loss(loss[:, outside], prediction[:, outside]))
+    loss, margin = finite(loss, prediction >= 0), finite(margin)
     if stop is not None:
         check_integer("stop", stop, 1, end)
         if stop > recorder.epochs:
@@ -147,7 +159,7 @@ def finite(values: np.ndarray, which: Bool[np.ndarray, "epochs n"] | bool = True
     return np.where(infinite & which, np.sign(values) * farthest, values)
 
 
-def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndarray, " n"]) -> tuple[int, bool, str]:
+def end_of_stage_one(loss: Float[np.ndarray, "epochs h"]) -> tuple[int, bool, str]:
     """Return the epochs of Stage I, whether they are known, and what they are based on.
 
     The stop is the middle of the three epochs whose mean held-out loss is least, of given labels, the last ones on
@@ -155,20 +167,21 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs n"], held_out: Bool[np.ndar
     samples no stop is known. Unlike `LeastLoss` and `HeldOutLoss` it passes over the first and the last epoch, whose
     means would have two members, and takes epochs around a gap for neighbours: outputs of somebody's training may hold
     every tenth one.
+
+    Args:
+        loss: bounded (`bounded_loss`), of the h held-out samples.
     """
-    epochs = len(loss)
-    if not held_out.any():
+    epochs, size = loss.shape
+    if not size:
         return epochs, False, "no stop is known, since no samples were held out; the score uses all epochs"
-    outside = loss[:, held_out]
-    np.minimum(outside, LARGEST, out=outside, where=np.isfinite(outside))
-    series = np.array([mean_known(row) for row in outside])
+    series = np.array([mean_known(row) for row in loss])
     known = np.flatnonzero(np.isfinite(series))
     if known.size < SMOOTH:
         return epochs, True, f"{counted(epochs, 'epoch')} in all, too few to choose among"
     smooth = np.convolve(series[known], np.full(SMOOTH, 1 / SMOOTH), "valid")
     stop = int(known[last_least(smooth) + SMOOTH // 2]) + 1
     low, end, last = series[stop - 1], series[known[-1]], int(known[-1]) + 1
-    samples = counted(int(held_out.sum()), "held-out sample")
+    samples = counted(size, "held-out sample")
     words = f"epoch {stop} of {epochs}, where the loss of {samples} was least ({low:.3f}"
     where = "the end" if last == epochs else f"epoch {last}, the last that is finite"
     return stop, True, f"{words}, {end:.3f} at {where})"

@@ -26,13 +26,14 @@ def read_sums(recorder: Recorder) -> RecordedTraining:
         loss = -np.log(np.clip(chance, TINY, 1))
     margin = finite(margin)
     prediction = np.where(np.isnan(margin), -1, np.where((margin > 0) | (sums.rival < 0), given, sums.rival))
-    words = "no stop is known, since no samples were held out; the score uses all epochs"
+    stop, words = None, "no stop is known, since no samples were held out; the score uses all epochs"
     if known and sums.stop is not None:
-        words = f"epoch {sums.stop + 1} of {recorder.epochs}, where the held-out loss was least, by running sums"
+        stop = sums.stop + 1
+        words = f"epoch {stop} of {recorder.epochs}, where the held-out loss was least, by running sums"
     held_out = np.zeros(given.size, bool) if recorder.held_out is None else recorder.held_out
     rows = (margin.astype(np.float32)[None], loss.astype(np.float32)[None], prediction.astype(np.int32)[None])
     sureness = 1 / (1 + np.exp(-np.abs(margin)))  # of a rejected label, the lead over it: at least that over the second
-    return RecordedTraining(*rows, given, recorder.n_classes, held_out, 1, known, words, sureness)
+    return RecordedTraining(*rows, given, recorder.n_classes, held_out, 1, known, words, sureness, stop)
 
 
 TINY = 1e-6

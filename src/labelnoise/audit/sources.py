@@ -16,6 +16,7 @@ from labelnoise.audit.labels import spelling_notes
 from labelnoise.audit.outputs import read_outputs
 from labelnoise.audit.pictures import are_pictures, read_picture_array, read_picture_folder
 from labelnoise.audit.recorded import RecordedTraining, read_training
+from labelnoise.audit.running import read_sums
 from labelnoise.audit.table_files import TABLES, form_of
 from labelnoise.audit.tables import read_label_file, read_labelled
 from labelnoise.errors import InputError, check_regular, did_you_mean
@@ -67,7 +68,7 @@ def read_source(config: AuditRun) -> AuditSource:
     """
     if not config.data:
         raise InputError(
-            "`audit` needs data first: labelnoise audit PATH --label COLUMN; PATH is a table, a folder of images, "
+            "`audit` needs data first: labelnoise audit DATA --label COLUMN; DATA is a table, a folder of images, "
             "arrays or a training run"
         )
     path = Path(config.data)
@@ -160,8 +161,9 @@ def _record(path: Path, config: AuditRun) -> AuditSource:
     if config.label:
         raise InputError(f"`label` says nothing of a saved recorder, got {config.label!r}; leave it out")
     recorder, names = read_recorder(path)
+    training = read_training(recorder) if recorder.history or not recorder.epochs else read_sums(recorder)
     words = f"a network of your own, whose record is {path.name}"
-    return AuditSource(None, trainings=(read_training(recorder),), class_names=(*names,), model=words)
+    return AuditSource(None, trainings=(training,), class_names=(*names,), model=words)
 
 
 def _npy(path: Path, config: AuditRun) -> AuditSource:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from labelnoise.audit.encoding import as_numbers, tfidf
+from labelnoise.audit.encoding import as_numbers
 from labelnoise.audit.labels import GivenLabels
 from labelnoise.audit.materials import Material, MaterialKind
 from labelnoise.errors import InputError, described, first_few
@@ -151,7 +151,7 @@ def _linear(material: Material, labels: GivenLabels) -> Train:
         from labelnoise.adapters.sklearn import record_passes
 
         linear = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=seed % 2**32)
-        return record_passes(linear, tfidf(material.samples), labels.positions, PASSES["text"], held_out=mask)
+        return record_passes(linear, material.tfidf, labels.positions, PASSES["text"], held_out=mask)
 
     return train
 
@@ -205,7 +205,7 @@ def _inputs(material: Material, pipeline: bool) -> Any:
     """What a classifier is given: numbers, but tables and texts as they are to a pipeline, whose steps prepare them."""
     if pipeline and material.kind in ("table", "text"):
         return material.samples
-    return tfidf(material.samples) if material.kind == "text" else as_numbers(material)
+    return material.tfidf if material.kind == "text" else as_numbers(material)
 
 
 def _record_fit(model: Any, samples: Any, labels: GivenLabels, mask: np.ndarray) -> Recorder:

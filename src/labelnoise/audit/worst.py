@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from labelnoise.audit.encoding import as_numbers, tfidf
-from labelnoise.audit.materials import read_material
+from labelnoise.audit.encoding import as_numbers
 
 if TYPE_CHECKING:
     from labelnoise.audit.judging import Verdict
+    from labelnoise.audit.materials import Material
     from labelnoise.audit.sources import AuditSource
 
 LONGEST = 300
@@ -26,18 +26,21 @@ FIELDS = 8
 NEIGHBOURS = 10
 
 
-def describe_worst(source: AuditSource, verdict: Verdict, names: list[str], top: int) -> dict[str, Any]:
+def describe_worst(
+    source: AuditSource, material: Material | None, verdict: Verdict, names: list[str], top: int
+) -> dict[str, Any]:
     """Return the `top` most suspicious samples, each a table of what is shown of it.
 
     Args:
         source: the data.
+        material: its samples, made ready for training; None where there is a record instead.
         verdict: of each sample.
         names: of the classes.
         top: how many; flagged ones come first in the list as they do in `suspects.csv`.
     """
     frame = verdict.to_frame().head(top)
     at = frame["index"].to_numpy()
-    near = _neighbours(source, verdict, at)
+    near = _neighbours(material, verdict, at)
     fields = [] if source.rows is None else _varying(source)
     rows = []
     for place, (position, given, suggested, _, chance, flagged) in enumerate(frame.itertuples(index=False)):
@@ -123,18 +126,16 @@ def _thumbnail(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _neighbours(source: AuditSource, verdict: Verdict, at: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
+def _neighbours(material: Material | None, verdict: Verdict, at: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
     """Of each sample, the labels of its nearest ones, and the nearest of all that bears another label than its own.
 
     Nearest by the distance of standardised columns, of texts by the cosine of TF-IDF. Images are left out: pixels that
     are near do not look alike.
     """
-    if source.samples is None or source.images is not None:
+    if material is None or material.kind == "image":
         return None
-    material = read_material(source.samples)
     if material.kind == "text":
-        vectors = tfidf(material.samples)
-        distances = 1 - (vectors[at] @ vectors.T).toarray()
+        distances = 1 - (material.tfidf[at] @ material.tfidf.T).toarray()
     else:
         distances = _distances(as_numbers(material), at)
     distances[np.arange(at.size), at] = np.inf

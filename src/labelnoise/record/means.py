@@ -18,7 +18,7 @@ def mean_known(values: np.ndarray) -> float:
 
 
 def bounded_loss(loss: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Losses (n,) none of which counts as more than `LARGEST` in a mean, unless the output is no number.
+    """Losses of any shape, none of which counts as more than `LARGEST` in a mean, unless the output is no number.
 
     A label that is masked has a loss of 1e30, or infinity, in every record, beside which all others would not count.
     """

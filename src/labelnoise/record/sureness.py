@@ -45,7 +45,7 @@ def _loss_rise(evidence: Evidence, chosen: int, end: int) -> tuple[bool, str]:
     """Whether the loss of the same held-out samples rose from a record to the end by more than chance, and words."""
     if not evidence.loss.shape[1]:
         return False, "without held-out samples it is not known whether there is a Stage II to avoid"
-    mean, error = _difference(evidence.loss[end], evidence.loss[chosen])
+    mean, error = (float(part[0]) for part in _difference(evidence.loss[[end]], evidence.loss[chosen]))
     start, last = (float(evidence.mean_loss[at]) for at in (chosen, end))
     samples = counted(int(evidence.seen(chosen, end).sum()), "sample")
     limit = f"two paired standard errors ({2 * error:.3f}) of {samples}"
@@ -54,15 +54,26 @@ def _loss_rise(evidence: Evidence, chosen: int, end: int) -> tuple[bool, str]:
     return seen, f"held-out loss {start:.3f}, at the end {last:.3f}: {verdict}"
 
 
-def _difference(values: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error of a difference of the same samples, those seen in both; an infinite error of one."""
-    both = ~(np.isnan(values) | np.isnan(others)) if values.dtype.kind == "f" else np.ones(values.shape, bool)
-    values, others = values[both], others[both]
-    with np.errstate(invalid="ignore"):
-        difference = values.astype(float) - others
-    if difference.size < 2 or not np.isfinite(difference).all():
-        return 0.0, np.inf
-    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(difference.size))
+def _difference(rows: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error (r,) of what rows (r, h) exceed one (h,) by, over the samples seen in both.
+
+    Of fewer than two samples, or where a difference is infinite, the mean is 0 and the error infinite.
+    """
+    gap = np.isnan(rows) | np.isnan(row)
+    count = row.size - gap.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = rows.astype(float) - row
+        difference[gap] = 0
+        mean = difference.sum(axis=1) / count
+        difference -= mean[:, None]
+        difference[gap] = 0
+        error = np.sqrt((difference**2).sum(axis=1) / (count - 1) / count)
+    usable = (count > 1) & np.isfinite(error)
+    return np.where(usable, mean, 0.0), np.where(usable, error, np.inf)
+
+
+BLOCK = 2**15
+"""Values that are compared at once."""
 
 
 def _alike(evidence: Evidence, chosen: int, end: int) -> tuple[int, int]:
@@ -73,11 +84,17 @@ def _alike(evidence: Evidence, chosen: int, end: int) -> tuple[int, int]:
     values = evidence.loss if evidence.loss.shape[1] else evidence.fitted
     if not values.shape[1]:
         return 0, end
+    before, after = values[:chosen][::-1], values[chosen + 1 : end + 1]
+    return chosen - _reach(before, values[chosen]), chosen + _reach(after, values[chosen])
 
-    def differs(at: int) -> bool:
-        mean, error = _difference(values[at], values[chosen])
-        return abs(mean) > 2 * error
 
-    first = next((at + 1 for at in range(chosen - 1, -1, -1) if differs(at)), 0)
-    last = next((at - 1 for at in range(chosen + 1, end + 1) if differs(at)), end)
-    return first, last
+def _reach(rows: np.ndarray, row: np.ndarray) -> int:
+    """How many of the rows come before the first that is not within two paired standard errors of one row."""
+    start, size = 0, 1
+    while start < len(rows):
+        mean, error = _difference(rows[start : start + size], row)
+        differs = np.abs(mean) > 2 * error
+        if differs.any():
+            return start + int(differs.argmax())
+        start, size = start + size, max(1, min(2 * size, BLOCK // row.size))
+    return len(rows)

@@ -19,7 +19,7 @@ from labelnoise.runs.settings import dashed, is_choice, words_of
 
 
 def parse_flags(
-    program: str, about: str, arguments: Sequence[str], configs: Sequence[type], takes: str = ""
+    program: str, about: str, arguments: Sequence[str], configs: Sequence[type], takes: str = "", leading: str = ""
 ) -> tuple[str, tuple[Any, ...]]:
     """Return the leading argument, if the command takes one, and the configs that the line and its TOML file describe.
 
@@ -29,26 +29,29 @@ def parse_flags(
         arguments: what follows the command.
         configs: dataclasses whose fields, all with a default, become flags.
         takes: what the leading argument is, for the help; empty for a command of flags alone.
+        leading: the flag whose value may be given first, without its name; empty for none.
 
     Raises:
         InputError: a flag or a key that does not exist, or a value that is refused.
         SystemExit: after --help.
     """
     flags = all_flags(configs)
-    lead, given = _cut(program, about, arguments, flags, takes)
+    lead, given = _cut(program, about, arguments, flags, takes, leading)
     table = read_toml(given["config"], configs) if "config" in given else {}
     line = nested({flag.path: given[flag.name] for flag in flags if flag.name in given})
     return lead, build_configs(configs, table, line)
 
 
 def _cut(
-    program: str, about: str, arguments: Sequence[str], flags: Sequence[Flag], takes: str
+    program: str, about: str, arguments: Sequence[str], flags: Sequence[Flag], takes: str, leading: str
 ) -> tuple[str, dict[str, Any]]:
     """The leading argument, and the values of the flags that are there, by name."""
-    usage = f"{program} RUN [FLAGS]" if takes else None
+    first = "RUN" if takes else leading.upper()
+    usage = f"{program} {first} [FLAGS]" if first else None
     parser = argparse.ArgumentParser(program, usage, about, exit_on_error=False, allow_abbrev=False)
-    if takes:
-        parser.add_argument("RUN", nargs="?", default="", type=_reader(setting_type(str)), help=takes)
+    if first:
+        text = takes or f"the same as --{leading}"
+        parser.add_argument(first, nargs="?", default=argparse.SUPPRESS, type=_reader(setting_type(str)), help=text)
     for flag in flags:
         parser.add_argument(f"--{flag.name}", default=argparse.SUPPRESS, dest=flag.name, **_options(flag))
     try:
@@ -62,12 +65,16 @@ def _cut(
         near = did_you_mean(rest[0].lstrip("-").split("=")[0], [flag.name for flag in flags])
         raise InputError(f"`{command}` has no flag {rest[0]!r}{near}")
     given = vars(values)
-    lead = given.pop("RUN", "")
+    lead = given.pop(first, "")
+    if leading and lead:
+        arguments = [f"--{leading}", *arguments]
+        given[leading] = lead
     _refuse_repetition(arguments, flags)
     if takes and not lead:
         raise InputError(f"`{command}` needs a run directory first: {program} RUN")
     if rest:
-        what = f"one run directory, got {rest[0]!r}, too" if takes else f"no word {rest[0]!r} there"
+        one = "one run directory" if takes else f"one {first}"
+        what = f"{one}, got {rest[0]!r}, too" if first else f"flags only, got {rest[0]!r}"
         raise InputError(f"`{command}` takes {what}; see {program} --help")
     return lead, given
 

@@ -69,7 +69,7 @@ class Dynamics:
 
     @property
     def departures(self) -> tuple[str, ...]:
-        """What differs from the paper's dynamics, in words; its claims are proved for none of these."""
+        """What differs from the paper's dynamics, in words; a run knows whether a batch holds all of its samples."""
         return tuple(_words(self, Dynamics()))
 
 

@@ -23,7 +23,7 @@ from labelnoise.runs.settings import TAG
 from labelnoise.theory.claims import TEST_ERRORS
 from labelnoise.theory.config import SimulateConfig
 from labelnoise.theory.draws import Draw, stack
-from labelnoise.theory.findings import FAILS, HOLDS, PREMISE_FAILS
+from labelnoise.theory.findings import count_verdicts
 from labelnoise.theory.limits import of_all_classes
 from labelnoise.theory.optimizers import check_in_span
 from labelnoise.theory.problem import SignalNoise
@@ -88,7 +88,7 @@ class SimulateRun:
             "zeta_std": zeta_std(runs.draws[0], self.simulation),
             "stage_one_scale": stage_one_scale(self.problem, lr),
             "conditions": conditions(self.problem, lr),
-            "departures": [*self.simulation.dynamics.departures, *runs.draws[0].departures],
+            "departures": runs[0].departures,
             "noise": [_noise(draw) for draw in runs.draws],
             "stages": [{"seed": run.seed, **asdict(run.stages)} for run in runs],
             "checks": [asdict(check) for check in checks(runs)],
@@ -151,12 +151,11 @@ def _findings(run: Run) -> list[str]:
         known = [row["test_error_seen"] for row in rows if row["rule"] == rule and row["seed"] in seeds]
         known = [error for error in known if error is not None]
         errors += [f"{np.mean(known):.1%} {where}"] if known else []
-    verdicts = [check["verdict"] for check in run.summary["checks"]]
-    decided = [verdict for verdict in verdicts if verdict in (HOLDS, FAILS)]
-    claims = f"claims that hold: {decided.count(HOLDS)} of {len(decided)} that hold or fail"
-    if more := len(verdicts) - len(decided):
-        premise = verdicts.count(PREMISE_FAILS)
-        claims += f" ({more} more cannot be decided{f': of {premise} the premise fails' if premise else ''})"
+    counts = count_verdicts([check["verdict"] for check in run.summary["checks"]])
+    claims = f"claims that hold: {counts.holds} of {counts.decided} that hold or fail"
+    if counts.undecided:
+        premise = f": of {counts.premise_fails} the premise fails" if counts.premise_fails else ""
+        claims += f" ({counts.undecided} more cannot be decided{premise})"
     test_errors = [f"test error on seen noise {', '.join(errors)}"] if errors else []
     return ["; ".join([lead, *test_errors, claims])]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Verdict = Literal["holds", "fails", "constant only", "premise fails", "not measured"]
 HOLDS: Verdict = "holds"
@@ -15,6 +16,23 @@ UNDECIDED: tuple[Verdict, ...] = (CONSTANT_ONLY, PREMISE_FAILS, NOT_MEASURED)
 """Neither holds nor fails, the most telling first."""
 
 NAN = float("nan")
+
+
+class Counts(NamedTuple):
+    """How many of some verdicts are which."""
+
+    holds: int
+    decided: int
+    """That hold or fail."""
+    undecided: int
+    premise_fails: int
+    """Of the undecided."""
+
+
+def count_verdicts(verdicts: Sequence[str]) -> Counts:
+    """Count verdicts; *not applicable*, a word of older folders, is undecided, too."""
+    holds, decided = verdicts.count(HOLDS), verdicts.count(HOLDS) + verdicts.count(FAILS)
+    return Counts(holds, decided, len(verdicts) - decided, verdicts.count(PREMISE_FAILS))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from labelnoise.record.stages import CONVERGED_LOSS
 from labelnoise.report.tables import NOTHING, averages, values_at, values_at_end
 from labelnoise.runs.pages import Cell, Page, Panel, Picture, Quote, Table
 from labelnoise.theory.figures import simulation_figure
-from labelnoise.theory.findings import FAILS, HOLDS
+from labelnoise.theory.findings import FAILS, HOLDS, count_verdicts
 from labelnoise.theory.scales import REGIME
 
 STOPS = {
@@ -74,10 +74,9 @@ def _errors(panel: Panel) -> Quote:
 
 def _decided(panel: Panel) -> Quote:
     """How many of the claims that hold or fail hold."""
-    verdicts = [check["verdict"] for check in panel.runs[0].summary["checks"]]
-    decided = [verdict for verdict in verdicts if verdict in (HOLDS, FAILS)]
-    value = f"{decided.count(HOLDS)} of {len(decided)}" if decided else NOTHING
-    others = f"{len(verdicts) - len(decided)} more cannot be decided (an unknown constant, a premise that fails)"
+    counts = count_verdicts([check["verdict"] for check in panel.runs[0].summary["checks"]])
+    value = f"{counts.holds} of {counts.decided}" if counts.decided else NOTHING
+    others = f"{counts.undecided} more cannot be decided (an unknown constant, a premise that fails)"
     return Quote("Claims of the paper that hold", value, f"of those that hold or fail here; {others}")
 
 

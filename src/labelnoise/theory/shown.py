@@ -40,9 +40,13 @@ class Shown:
         if not is_number(self.fresh_flips) or not 0 <= self.fresh_flips < 0.5:
             raise InputError(f"`fresh_flips` must lie in [0, 0.5), got {self.fresh_flips!r}; use for example 0.1")
 
+    def is_full(self, n: int) -> bool:
+        """Whether a batch holds all n samples."""
+        return self.batch_size is None or self.batch_size >= n
+
     def weights(self, seed: int, steps: range, n: int) -> np.ndarray:
         """Return the weight (steps, n) of each sample in the mean loss of each step: 1 / n, or 1 / |batch| in it."""
-        if self.batch_size is None or self.batch_size >= n:
+        if self.batch_size is None or self.is_full(n):
             return np.full((len(steps), n), 1 / n)
         weights, batches = np.zeros((len(steps), n)), -(-n // self.batch_size)
         for row, step in enumerate(steps):

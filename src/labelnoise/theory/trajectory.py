@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,14 @@ class Trajectory:
     def seed(self) -> int | None:
         """The seed of its draw, if any."""
         return self.draw.seed
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """What of training, data and network differs from the paper's, in words; its claims cover none of these."""
+        dynamics = self.config.dynamics
+        if dynamics.shown.is_full(self.draw.n):  # batches of all samples are full-batch gradient descent
+            dynamics = replace(dynamics, shown=replace(dynamics.shown, batch_size=None))
+        return (*dynamics.departures, *self.draw.departures)
 
     @cached_property
     def stages(self) -> Stages:

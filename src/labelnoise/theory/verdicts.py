@@ -15,6 +15,7 @@ from labelnoise.theory.findings import (
     UNDECIDED,
     Finding,
     Verdict,
+    count_verdicts,
     not_measured,
 )
 from labelnoise.theory.scales import stage_one_scale
@@ -57,8 +58,7 @@ def checks(trajectory: Trajectory | TrajectoryBatch) -> list[Check]:
 
 def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Examine) -> Check:
     findings = [_within_premise(run, examine(run)) if run.status == "ok" else not_measured(run.status) for run in runs]
-    decided = [finding for finding in findings if finding.verdict in (HOLDS, FAILS)]
-    holds = sum(finding.verdict == HOLDS for finding in decided)
+    counts = count_verdicts([finding.verdict for finding in findings])
     verdict = _overall(findings)
     numbers = {name: _median([getattr(f, name) for f in findings]) for name in ("measured", "bound", "constant")}
     alike = [at for at, finding in enumerate(findings) if finding.verdict == verdict]
@@ -68,9 +68,9 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Exam
     if len({finding.reason for finding in findings}) > 1 and not np.isnan(findings[typical].measured):
         seed = runs[typical].seed
         reason = f"seed {typical if seed is None else seed}: {reason}"
-    if len(runs) > 1 and decided:
-        reason = f"holds in {holds} of {len(decided)} runs; {reason}"
-    return Check(claim, statement, verdict=verdict, reason=reason, holds=holds, runs=len(decided), **numbers)
+    if len(runs) > 1 and counts.decided:
+        reason = f"holds in {counts.holds} of {counts.decided} runs; {reason}"
+    return Check(claim, statement, verdict=verdict, reason=reason, holds=counts.holds, runs=counts.decided, **numbers)
 
 
 def _within_premise(run: Trajectory, finding: Finding) -> Finding:
@@ -81,8 +81,8 @@ def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     """
     if finding.verdict == PREMISE_FAILS:
         return finding
-    if departures := [*run.config.dynamics.departures, *run.draw.departures]:
-        others = "; ".join(departures)
+    if run.departures:
+        others = "; ".join(run.departures)
         proved = f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others}"
     elif run.draw.problem and (scale := stage_one_scale(run.draw.problem, run.config.lr)) < 1:
         proved = (
