@@ -1,5 +1,6 @@
 """The commands as a person types them: results, exit codes, what an interruption leaves."""
 
+import io
 import re
 import shlex
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 
+from labelnoise import cli
 from labelnoise.cli import Output, _lines, main
 from labelnoise.reproduce.experiment import Reproduce
 from labelnoise.runs.flags import parse_flags
@@ -182,8 +184,10 @@ def test_help_loads_neither_numpy_nor_a_room():
     assert "simulate   Train the paper's" in done.stdout and done.stdout.endswith("[]\n")
 
 
-def test_a_reader_that_left_ends_the_command_without_a_traceback():
-    words = f"(sleep 0.3; {shlex.quote(sys.executable)} -m labelnoise.cli --help) | true; echo ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize("command", ["", "report"])
+def test_a_reader_that_left_ends_the_command_without_a_traceback(command):
+    python = f"env -u PYTHONUNBUFFERED {shlex.quote(sys.executable)}"
+    words = f"(sleep 0.3; {python} -m labelnoise.cli {command} --help) | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("141\n", "")
 
@@ -211,3 +215,18 @@ def test_work_without_a_name_says_in_a_file_how_far_it_is(monkeypatch, capsys):
         progress(epoch, 30)
     progress(1, 1, "training 1 of 1")
     assert capsys.readouterr().err.splitlines() == ["audit: 13%", "audit: 23%", "[1/1] training 1 of 1"]
+
+
+@pytest.mark.parametrize(("words", "closed", "code"), [("--version", ">&-", 0), ("nothing", ">&- 2>&-", 2)])
+def test_an_output_that_is_closed_ends_no_command(words, closed, code):
+    line = f"{shlex.quote(sys.executable)} -m labelnoise.cli {words} {closed}; echo $? >&3"
+    done = subprocess.run(["bash", "-c", f"{{ {line}; }} 3>&1"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{code}\n", "")
+
+
+def test_letters_that_the_terminal_lacks_are_written_by_their_numbers(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setitem(cli.ON_A_RUN, "report", lambda words: print(f"report: {words[0]}") or 0)
+    assert main(["report", "\u5b9f/\udcff"]) == 0
+    assert terminal.buffer.getvalue() == b"report: \\u5b9f/\\udcff\n"

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from helpers import assert_close
+from labelnoise.audit.experiment import AuditRun
 from labelnoise.errors import InputError
 from labelnoise.images.data import load_data
 from labelnoise.images.networks import build_model
@@ -268,5 +269,17 @@ def test_a_folder_of_images_is_an_input_too(tmp_path):
     (tmp_path / "pets/train/ant/.DS_Store").write_text("a Mac has shown the folder")
     assert run_experiment(config, tmp_path / "a").reused
     (tmp_path / "pets/train/ant/1.png").rename(tmp_path / "pets/train/ant/9.png")
+    with pytest.raises(InputError, match="what `data` names has changed since"):
+        run_experiment(config, tmp_path / "a")
+
+
+def test_a_run_as_input_is_what_it_was_made_for_and_neither_its_page_nor_its_checkpoints(tmp_path):
+    config = AuditRun(data=str(tmp_path / "run"))
+    run_experiment(TrainRun(training=short(epochs=1, checkpoint_every=1)), tmp_path / "run")
+    run_experiment(config, tmp_path / "a")
+    (tmp_path / "run/report.html").write_text("a page")
+    (tmp_path / "run/checkpoints/epoch-0001.pt").unlink()
+    assert run_experiment(config, tmp_path / "a").reused
+    run_experiment(TrainRun(training=short(epochs=1, seed=1)), tmp_path / "run", overwrite=True)
     with pytest.raises(InputError, match="what `data` names has changed since"):
         run_experiment(config, tmp_path / "a")

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from labelnoise import cli
@@ -644,6 +645,39 @@ def test_what_the_system_refuses_is_said_with_its_reason(code, path, sentence, p
 
     monkeypatch.setitem(cli.ON_A_RUN, "report", fail)
     assert sentence in refusal(["report", "a"], place, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 8 TiB for an array"), "(Unable to allocate 8 TiB for an array); lower"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of"),
+            "(CUDA out of memory. Tried to allocate 2.00 GiB); lower the sizes",
+        ),
+        (
+            RuntimeError(
+                "[enforce] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. E"
+            ),
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes); lower the sizes",
+        ),
+    ],
+)
+def test_memory_that_is_not_enough_is_said(error, said, place, monkeypatch, capsys):
+    def fail(words):
+        raise error
+
+    monkeypatch.setitem(cli.ON_A_RUN, "report", fail)
+    assert said in refusal(["report", "a"], place, monkeypatch, capsys)
+
+
+def test_another_error_of_a_computation_is_no_refusal(monkeypatch):
+    def fail(words):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(cli.ON_A_RUN, "report", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["report", "a"])
 
 
 @pytest.mark.parametrize(

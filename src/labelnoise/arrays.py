@@ -176,8 +176,10 @@ def free_memory() -> int:
 
 def amount(size: float) -> str:
     """Return a number of bytes in words."""
-    power = min((len(str(int(size))) - 1) // 3, 4)
-    return f"{size / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"
+    unit = 0
+    while size >= 999.5 and unit < 4:  # which three digits round to 1000
+        size, unit = size / 1000, unit + 1
+    return f"{size:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[unit]}"
 
 
 def to_device(array: np.ndarray, device: str | None, dtype: str | None = None) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before NumPy loads:
     os.environ.setdefault(_name, "1")
 
 from labelnoise import __version__
-from labelnoise.errors import InputError, did_you_mean, wants_room
+from labelnoise.errors import InputError, did_you_mean, wants_memory, wants_room
 
 if TYPE_CHECKING:
     from labelnoise.runs.kinds import Kind, Outcome, Progress
@@ -126,23 +127,29 @@ EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit code 0, 1 for a run that diverged, 2 for input that is refused, 130 when interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold letters that the terminal has not
     with _only_the_first_speaks():
         return _main(arguments)
 
 
 def _main(arguments: Sequence[str]) -> int:
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
+        try:
+            return _dispatch(arguments)
+        finally:  # --help ends in SystemExit
+            if sys.stdout:  # none where it was closed
+                sys.stdout.flush()
     except InputError as refusal:
         return _say(2, str(refusal))
     except ModuleNotFoundError as absent:
         if absent.name not in EXTRAS:
             raise
         return _say(2, f"this command needs {absent.name}; pip install 'labelnoise[{EXTRAS[absent.name]}]'")
-    except MemoryError as error:
-        return _say(2, f"the memory of this machine is not enough ({error}); lower the sizes")
+    except (MemoryError, RuntimeError) as error:
+        if not wants_memory(error):
+            raise
+        return _say(2, f"the memory is not enough ({'. '.join(str(error).split('. ')[:2])}); lower the sizes")
     except BrokenPipeError:  # who reads the output has left, as head does
         _drop_output()
         return 141

@@ -81,6 +81,11 @@ def described(value: Any) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: 1 run, 2,000 runs."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def first_few(names: Sequence[str], most: int = 5, between: str = ", ") -> str:
     """Names for a sentence: the first of them, and dots where there are more."""
     return between.join([*names[:most], *["..."] * (len(names) > most)])
@@ -100,6 +105,12 @@ def check_path(name: str, value: Any) -> None:
 def wants_room(error: OSError) -> bool:
     """Whether the system refused for want of room, and not for the place itself."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def wants_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is not enough, also that of a GPU; torch has kinds of its own, or none."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
 
 
 def check_regular(path: Path, remedy: str = "give the path of one") -> None:

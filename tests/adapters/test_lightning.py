@@ -144,6 +144,40 @@ def test_a_training_that_resumes_goes_on_in_its_record(tmp_path, validated, eval
     assert np.isfinite(second.margin).all()
 
 
+@pytest.mark.parametrize("evaluated", [False, True])
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_checkpoint_of_the_last_step_of_an_epoch_holds_that_epoch(tmp_path, evaluated, validated):
+    batches, val = (loader(shuffle=False) if evaluated else None), [loader(shuffle=False)][:validated]
+    saved = lightning().callbacks.ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=3)
+    first, second = Recorder(N, K), Recorder(N, K)
+    trainer(tmp_path, callback(first, batches), saved, epochs=2).fit(module_class()(), loader(shuffle=True), *val)
+    trainer(tmp_path, callback(second, batches), epochs=4).fit(
+        module_class()(), loader(shuffle=True), *val, ckpt_path=tmp_path / "step=6.ckpt", weights_only=True
+    )
+    assert second.epochs == 4
+    np.testing.assert_array_equal(second.margin[:2], first.margin[:])
+
+
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_who_validates_or_tests_a_trained_module_moves_no_record(tmp_path, evaluated):
+    class Tested(module_class()):
+        test_step = module_class().validation_step
+
+    recorder, module = Recorder(N, K), Tested()
+    watched = callback(recorder, loader(shuffle=False) if evaluated else None)
+    saved = lightning().callbacks.ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    train = trainer(tmp_path, watched, saved)
+    train.fit(module, loader(shuffle=True))
+    margin, first = recorder.margin[:], tmp_path / "epoch=0.ckpt"
+    for ask in (train.validate, train.test):
+        for path in (None, first):
+            ask(module, loader(shuffle=False), ckpt_path=path, verbose=False, weights_only=bool(path))
+            np.testing.assert_array_equal(recorder.margin[:], margin)
+    train.fit_loop.max_epochs = 4
+    train.fit(module, loader(shuffle=True))
+    assert recorder.epochs == 4
+
+
 def test_the_older_name_of_the_library_serves_too(tmp_path):
     import pytorch_lightning
 

@@ -100,6 +100,25 @@ def test_passes_of_a_linear_model_with_and_without_probabilities(loss, n_classes
         assert_close(recorder.margin[1], (decision[rows, given] - others.max(1)).astype(np.float32), rtol=1e-4)
 
 
+@pytest.mark.parametrize("form", ["coo", "bsr", "lil"])
+def test_a_sparse_matrix_may_be_of_any_form(form):
+    X, y = table()
+    X[X < 0] = 0
+    for record in (lambda rows: record_passes(SGDClassifier(random_state=0), rows, y, 2, held_out=held(len(y))),
+                   lambda rows: record_stages(STAGED["gradient"](), rows, y, held_out=held(len(y)))):  # fmt: skip
+        whole = record(sparse.csr_matrix(X)).margin
+        for matrix in (sparse.csr_matrix(X), sparse.csr_array(X)):
+            assert_close(record(matrix.asformat(form)).margin[:], whole[:])
+
+
+@pytest.mark.parametrize("values", [[7, 8, 9], [True, False, True], ["a", "b", "c"], [0.0, 1.0, 2.0]])
+def test_labels_may_be_objects(values):
+    X, y = table()
+    labels = pd.Series([values[at] for at in y], dtype=object)
+    for recorder in (record_stages(STAGED["histogram"](), X, labels), record_passes(SGDClassifier(), X, labels, 2)):
+        assert recorder.given.tolist() == np.unique(np.array(values)[y], return_inverse=True)[1].tolist()
+
+
 def test_large_data_are_predicted_in_parts(monkeypatch):
     X, y = table()
     whole = record_passes(SGDClassifier(loss="log_loss", random_state=0), X, y, 2)

@@ -6,13 +6,15 @@ import pytest
 pytest.importorskip("skorch")
 
 import torch
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch import nn
+from torch.utils.data import Subset, TensorDataset
 
 from helpers import assert_close
+from labelnoise.adapters.evaluation import mixed
 from labelnoise.adapters.skorch import RecorderCallback
 from labelnoise.errors import InputError
 from labelnoise.record.stop_rules import HeldOutLoss
@@ -144,6 +146,77 @@ def test_a_rule_ends_the_training_and_the_net_holds_the_average():
     assert_close(trained.module_[0].running_mean, seen, rtol=1e-4, atol=1e-5)
     trained.partial_fit(X, y)  # which goes on: the rule has ended
     assert recorder.recorder_.epochs == stop.stopped + 2 and recorder.stop_.chosen == stop.chosen
+
+
+def stopped(rule=RULE, **options):
+    """A net with batch norm that a rule has stopped, and its callback."""
+    X, y = table()
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.BatchNorm1d(D), nn.Linear(D, 32), nn.ReLU(), nn.Linear(32, K), nn.Softmax(dim=1))
+    how = {"max_epochs": 40, "lr": 0.5, "batch_size": 16, "verbose": 0, **options}
+    trained = NeuralNetClassifier(module, callbacks=[("recorder", RecorderCallback(rule=rule, average=3))], **how)
+    trained.fit(X, np.random.default_rng(1).integers(K, size=N))
+    return trained, dict(trained.callbacks_)["recorder"]
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": -1}, {"batch_size": 2}, {"iterator_valid__batch_size": 1}])
+def test_batch_norm_takes_its_statistics_whatever_the_sizes_of_batches(sizes):
+    trained, recorder = stopped(**sizes)
+    assert len(recorder.averaged_) > 1
+    X = table()[0][~recorder.recorder_.held_out]
+    parts = mixed(np.ones(len(X), bool), trained.batch_size if trained.batch_size > 0 else N)
+    means = np.stack([X[part].mean(0) for part in parts])  # the statistics are means over the batches
+    assert_close(trained.module_[0].running_mean, means.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_net_that_is_stopped_in_the_first_epoch_of_going_on_holds_its_average():
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    trained, recorder = stopped()
+    before, averaged = [value.clone() for value in trained.module_.parameters()], recorder.averaged_
+    trained.callbacks_.append(("interrupt", Interrupt()))
+    X, y = table()[0], recorder.recorder_.given
+    trained.partial_fit(X, y)
+    for value, same in zip(trained.module_.parameters(), before, strict=True):
+        assert torch.equal(value, same)
+    assert recorder.averaged_ == averaged
+    trained.set_params(max_epochs=0)
+    trained.partial_fit(X, y)
+
+
+def test_of_a_part_of_a_data_set_nothing_else_is_recorded():
+    """Neither its own validation samples nor those of nobody are in the record of a net that is given a Subset."""
+    X, y = table()
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    part, rest = Subset(data, list(range(5, 35))), Subset(data, list(range(40, 50)))
+    for split, held_out in ((None, None), (predefined_split(rest), None), (ValidSplit(5), 6)):
+        trained = net(X=X, train_split=split, classes=[0, 1, 2]).fit(part, None)
+        recorder = dict(trained.callbacks_)["recorder"].recorder_
+        assert recorder.n_samples == 30 and recorder.given.tolist() == y[5:35].tolist()
+        assert (recorder.held_out is None) if held_out is None else recorder.held_out.sum() == held_out
+
+
+def test_a_net_that_goes_on_with_other_samples_held_out_is_refused():
+    X, y = table()
+    for split, rows in ((ValidSplit(0.2), N), (ValidSplit(5), N - 1)):
+        trained = net(X=X, train_split=split).fit(X, y)
+        before = [value.clone() for value in trained.module_.parameters()]
+        with pytest.raises(InputError, match=r"must be given the same samples and hold the same of them out, got oth"):
+            trained.partial_fit(X[:rows], y[:rows])
+        assert all(map(torch.equal, before, trained.module_.parameters()))  # nothing was trained
+        trained.fit(X[:rows], y[:rows])  # which starts again
+
+
+def test_the_loss_of_a_net_that_is_no_classifier_is_given_log_probabilities():
+    X, y = table()
+    module = nn.Sequential(nn.Linear(D, K), nn.LogSoftmax(dim=1))
+    trained = NeuralNet(
+        module, criterion=nn.NLLLoss, max_epochs=2, verbose=0, callbacks=[("recorder", RecorderCallback(K))]
+    ).fit(X, y)
+    recorder = dict(trained.callbacks_)["recorder"].recorder_
+    assert_close(recorder.loss[1], -trained.predict(X)[np.arange(N), y], rtol=1e-4, atol=1e-5)
 
 
 def test_a_rule_without_held_out_samples_and_what_is_no_rule_are_refused():

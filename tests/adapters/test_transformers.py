@@ -74,6 +74,7 @@ def train(
     collator=None,
     rule=None,
     net=None,
+    kind=None,
     **options,
 ):
     import transformers
@@ -83,12 +84,12 @@ def train(
     data = data or samples()
     arguments = transformers.TrainingArguments(
         str(folder), num_train_epochs=epochs, per_device_train_batch_size=8, per_device_eval_batch_size=7,
-        learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, logging_strategy="no", save_strategy="epoch",
-        dataloader_pin_memory=False, **options,
+        learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, logging_strategy="no",
+        dataloader_pin_memory=False, **{"save_strategy": "epoch", **options},
     )  # fmt: skip
     seen = seen_class()(data)
     callback = RecorderCallback(recorder, None if train_dataset is None else data, collator, rule, average=3)
-    trainer = transformers.Trainer(
+    trainer = (kind or transformers.Trainer)(
         net or model(), arguments, train_dataset=train_dataset or data, callbacks=[callback, seen],
         data_collator=transformers.default_data_collator,
     )  # fmt: skip
@@ -119,10 +120,12 @@ def test_held_out_samples_are_recorded_and_not_trained_on(tmp_path):
     assert recorder.sums.stop is not None
 
 
-def test_a_training_that_resumes_goes_on_in_its_record(tmp_path):
+@pytest.mark.parametrize("saved", [{}, {"save_strategy": "steps", "save_steps": 2}])
+def test_a_training_that_resumes_goes_on_in_its_record(tmp_path, saved):
+    """Also from the checkpoint of an epoch's last step, which the Trainer writes before the epoch ends."""
     first, second = Recorder(N, K), Recorder(N, K)
-    train(tmp_path, first, epochs=2)
-    seen = train(tmp_path, second, epochs=4, resume=True)
+    train(tmp_path, first, epochs=2, **saved)
+    seen = train(tmp_path, second, epochs=4, resume=True, **saved)
     assert second.epochs == 4 and len(seen.logits) == 2
     np.testing.assert_array_equal(second.margin[:2], first.margin)
     assert_close(second.prediction[3], seen.logits[1].argmax(1).astype(np.int32))
@@ -197,6 +200,57 @@ def test_data_of_another_size_and_batches_without_labels_are_refused(tmp_path):
         train(
             tmp_path, Recorder(N, K), collator=lambda rows: {"input_ids": torch.stack([r["input_ids"] for r in rows])}
         )
+
+
+class Table(list):
+    """Rows with the names of their columns, as those of `datasets`, which the Trainer rids of what no model takes."""
+
+    @property
+    def column_names(self):
+        return list(self[0])
+
+    def select_columns(self, names):
+        return Table({name: row[name] for name in names} for row in self)
+
+
+def test_columns_that_the_trainer_takes_away_are_taken_away(tmp_path):
+    def collate(rows):
+        assert not any("text" in row for row in rows)
+        return transformers.default_data_collator(rows)
+
+    import transformers
+
+    data = Table({"text": "so", **row} for row in samples())
+    trained = data.select_columns(["input_ids", "attention_mask", "labels"])
+    recorder = Recorder(N, K)
+    check(recorder, train(tmp_path, recorder, data, trained, collator=collate), 3)
+
+
+def test_what_a_loss_of_ones_own_takes_and_the_model_does_not_is_left_out(tmp_path):
+    import transformers
+
+    class Weighted(transformers.Trainer):
+        def compute_loss(self, model, inputs, return_outputs=False, **more):
+            weight, labels = inputs.pop("weight"), inputs.pop("labels")
+            loss = (nn.functional.cross_entropy(model(**inputs)[0], labels, reduction="none") * weight).mean()
+            return (loss, {}) if return_outputs else loss
+
+    data = [{**row, "weight": 1.0 + at} for at, row in enumerate(samples())]
+    out, trained = Recorder(N, K, held_out=OUT), [data[at] for at in np.flatnonzero(~OUT)]
+    train(tmp_path, out, data, trained, rule=RULE, net=Small(), kind=Weighted, remove_unused_columns=False)
+    assert out.epochs > 1 and np.isfinite(out.margin[:]).all()
+
+
+def test_a_stream_is_refused_before_the_training(tmp_path):
+    class Stream(torch.utils.data.IterableDataset):
+        def __len__(self):
+            return N
+
+        def __iter__(self):
+            raise AssertionError("nothing is trained")
+
+    with pytest.raises(InputError, match="the data set must give samples by position, got .*; give one with a length"):
+        train(tmp_path, Recorder(N, K), Stream())
 
 
 def test_a_mean_of_all_with_another_rule_than_the_running_mean_is_warned_of():

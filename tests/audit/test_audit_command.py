@@ -142,12 +142,14 @@ def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
     (here / "images/light/broken.jpg").write_bytes(b"no image")
     (here / "images/light/notes.txt").write_text("not an image either")
     (here / "images/dark/00.png").rename("images/light/wrong.png")
+    (here / "images/light/00.png").rename("images/light/\udcff.png")  # a byte that is no UTF-8
     Image.fromarray(np.zeros((90, 40), np.uint8)).save("images/dark/large.png")
     ln.run_experiment(AuditRun(data="images", folds=1), "out")
-    assert "1 of 62 images could not be read and were skipped: light/broken.jpg" in notes("out")
+    assert "images that could not be read and are left out (1 of 62): light/broken.jpg" in notes("out")
     assert "images of 2 sizes were brought to 8 x 8" in notes("out")
     suspects = pd.read_csv("out/suspects.csv")
     assert list(suspects) == [*COLUMNS, "file"] and len(suspects) == 61
+    assert r"light/\xff.png" in set(suspects["file"])
     assert suspects["file"].iloc[0] == "light/wrong.png" and suspects["given"].iloc[0] == "light"
     page = ln.write_report("out").read_text()
     assert page.count("data:image/png;base64") >= 20 and '<td data-head="file">light/wrong.png</td>' in page

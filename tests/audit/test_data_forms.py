@@ -139,7 +139,7 @@ def test_a_pipe_among_the_images_is_listed_as_one_that_cannot_be_read(here, monk
     source = read_source(AuditRun(data="photos"))
     assert source.notes == (
         "folders without an image, which are left out (1): c",
-        "2 of 42 images could not be read and were skipped: a/x.png, b/y.png",
+        "images that could not be read and are left out (2 of 42): a/x.png, b/y.png",
     )
     assert len(source.images) == N and "x.png" not in opened and "0.png" in opened
 
@@ -172,8 +172,8 @@ def test_grey_images_of_16_bits_keep_their_greys(here, form):
     source = read_source(AuditRun(data="scans"))
     np.testing.assert_array_equal(source.images, GREY[np.argsort(CLASS, kind="stable")])
     assert source.notes == (
-        "2 of 42 images could not be read and were skipped: a/float.tif, b/whole.tif",
-        "40 grey images of 16 bits were brought to bytes, by their upper 8 bits",
+        "images that could not be read and are left out (2 of 42): a/float.tif, b/whole.tif",
+        "grey images of 16 bits, of which the upper 8 are used: 40",
     )
 
 

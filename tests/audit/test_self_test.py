@@ -53,7 +53,7 @@ def test_recall_and_average_precision_by_hand():
     test = compare_verdicts(first, second, planted)
     assert (test.planted, test.flagged, test.recall) == (4, 3, 0.75)
     assert test.average_precision == pytest.approx((1 + 2 / 3 + 3 / 4 + 4 / 5) / 4)
-    assert "4 labels that were flipped on purpose 3 (75%) were flagged" in f"{test}" and "optimistic bound" in f"{test}"
+    assert "4 labels flipped on purpose 3 (75%) flagged" in f"{test}" and "optimistic bound" in f"{test}"
     nothing = compare_verdicts(first, made([np.nan] * 8, [0] * 8), planted)
     assert nothing.planted == 0 and np.isnan(nothing.recall) and "no label could be flipped" in f"{nothing}"
 
@@ -84,7 +84,7 @@ def test_the_command_and_the_page_say_what_was_planted(tmp_path, monkeypatch, ca
     assert test["planted"] == 10 and test["text"] in capsys.readouterr().out
     page = ln.write_report("out").read_text()
     assert "Planted flips found" in page and page.count("an optimistic bound") == 2
-    assert f">of 10 labels that were flipped on purpose {test['flagged']} (" in page
+    assert f">of 10 labels flipped on purpose {test['flagged']} (" in page
     assert not any(name.startswith("trainings") for name in contents("out"))
     assert main("audit people.csv --label label --folds 1 --out plain".split()) == 0
     assert "self_test" not in read_run("plain").summary and "Planted" not in ln.write_report("plain").read_text()

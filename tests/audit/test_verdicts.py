@@ -63,7 +63,7 @@ def test_epochs_without_held_out_samples_are_no_stop():
     loss[1::2] = np.array([0.9, 0.5, 0.2, 0.6])[:, None]
     stop, known, reason = end_of_stage_one(loss)
     assert (stop, known) == (6, True) and "least (0.200, 0.600 at epoch 8, the last that is finite)" in reason
-    assert end_of_stage_one(loss[:5])[2] == "all 5 epochs, too few to choose among"
+    assert end_of_stage_one(loss[:5])[2] == "5 epochs in all, too few to choose among"
 
 
 def test_without_held_out_samples_no_stop_is_needed_and_it_says_so(case):

@@ -1,6 +1,7 @@
 """Readers: each format read as it was written, where files are looked for, one sentence for each bad one."""
 
 import gzip
+import os
 import sys
 from pathlib import Path
 
@@ -332,6 +333,13 @@ def test_a_folder_with_both_parts(tmp_path):
     assert_close(source.x_test[1], pixels["test/dog", 0].transpose(2, 0, 1))
     assert_close(source.position, np.arange(5))
     assert source.size == 5
+
+
+def test_a_class_whose_name_is_no_utf8_has_one_that_any_file_can_hold(tmp_path):
+    write_images(tmp_path, {os.fsdecode(b"a\xfe"): 4, os.fsdecode(b"a\xff"): 5})
+    source = read_folder(tmp_path, 0)
+    assert source.names == (r"a\xfe", r"a\xff")
+    assert sorted(np.bincount(np.concatenate([source.y_train, source.y_test]))) == [4, 5]
 
 
 def test_a_folder_without_parts_is_split_by_the_seed(tmp_path):

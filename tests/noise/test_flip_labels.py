@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers import assert_close
 from labelnoise.arrays import stream
 from labelnoise.errors import InputError
+from labelnoise.noise.features import InstanceDependent
 from labelnoise.noise.files import FromFile
 from labelnoise.noise.flipping import flip_labels
 from labelnoise.noise.models import ClassConditional, Matrix, Pair, Symmetric
@@ -53,15 +54,14 @@ def test_a_fifth_of_a_class_is_a_fifth(n, number):
     assert wrong_by_class(np.repeat([0, 1], 5_000), parse_noise("class-conditional:0.4,0.1:exact"), 2) == [2_000, 500]
 
 
-def test_float32_rates_mean_what_they_print():
-    """float32 holds 0.7 as 0.69999999, float64 as 0.69999999999999996."""
+def test_rates_mean_what_they_print():
+    """float32 holds 0.7 as 0.69999999, float64 as 0.69999999999999996; a fraction is itself."""
     y = np.repeat([0, 1], 10)
-    for noise in (
-        ClassConditional(0.7, 0.2, exact=True),
-        ClassConditional(np.float64(0.7), 0.2, exact=True),
-    ):
-        assert wrong_by_class(y, noise, 2) == [7, 2]
-    assert flip_labels(y, Symmetric(np.float32(0.7), exact=True), 2).noisy.sum() == 14
+    for rate in (0.7, np.float64(0.7), np.float32(0.7), np.float16(0.7), Fraction(7, 10)):
+        assert wrong_by_class(y, ClassConditional(rate, 0.2, exact=True), 2) == [7, 2]
+        assert flip_labels(y, Symmetric(rate, exact=True), 2).noisy.sum() == 14
+        assert flip_labels(y, InstanceDependent(rate, exact=True), 2, features=y[:, None]).noisy.sum() == 14
+        assert Pair(rate) == Pair(0.7) and type(Pair(rate).rate) is float
 
 
 @given(parts=st.lists(st.integers(0, 1000), min_size=2, max_size=2), n=st.integers(1, 300))

@@ -231,6 +231,18 @@ def test_a_full_disk_is_named_with_its_folder_and_leaves_none(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     monkeypatch.setattr(Path, "mkdir", lambda self, **words: os.stat("/proc/none"))  # no such folder, however often
-    sentence = "cannot be made or vanishes at once; choose another"
+    sentence = "r must be a folder that can be written, but it vanishes at once; choose another"
     with pytest.raises(InputError, match=sentence), lock_run(tmp_path / "r", "toy"):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_named_by_its_path_whoever_asks(tmp_path, monkeypatch):
+    """`labelnoise report RUN` has no setting `out`."""
+
+    def locked(self, **words):
+        raise PermissionError(errno.EACCES, "Permission denied", f"{tmp_path / LOCK}")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", locked)
+    sentence = f"^{tmp_path} must be a folder that can be written, got none .Permission denied.; choose another$"
+    with pytest.raises(InputError, match=sentence), lock_run(tmp_path, "report"):
         pass

@@ -144,7 +144,7 @@ def test_a_sweep_that_is_killed_goes_on_with_what_it_has(few, tmp_path, monkeypa
 
     assert ln.sweep(FEW, folder, workers=1, progress=progress).equals(few)
     kept = told[0][0]
-    assert told[0] == (kept, 18, f"{kept} runs were there already") and 6 <= kept < 18
+    assert told[0] == (kept, 18, f"already there: {kept} runs") and 6 <= kept < 18
     assert told[-1][:2] == (18, 18) and "runs a second" in told[-1][2] and len(told) == 6 - len(done)
     assert not (folder / "chunks").exists()
 
@@ -370,3 +370,11 @@ def test_who_runs_a_sweep_stands_in_its_table_and_an_argument_goes_before_it(tmp
         with pytest.raises(KeyboardInterrupt):
             ln.sweep(table, tmp_path / "a", **given)
     assert asked == [(3, None, True), (2, None, True), (3, "tcp://host:8786", True)]
+
+
+@pytest.mark.usefixtures("sketched")
+def test_one_run_in_one_cell_is_said_so(tmp_path, capsys):
+    words = ["--grid", "d=300", "--seeds", "1", "--workers", "1", *SIZES[:-1], "0", "--out", str(tmp_path / "a")]
+    assert main(["sweep", *words]) == 0
+    assert "\n1 run in 1 cell;" in f"\n{capsys.readouterr().out}"
+    assert "1 cell, 1 run, in" in (tmp_path / "a/report.html").read_text()

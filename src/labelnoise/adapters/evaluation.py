@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, described
+from labelnoise.errors import InputError, described, wants_memory
 from labelnoise.record.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -47,7 +47,14 @@ def check_recorder(recorder: Any) -> Recorder:
 
 
 def check_size(recorder: Recorder, dataset: Any) -> None:
-    """Refuse a data set of another size than the recorder."""
+    """Refuse a data set of another size than the recorder, or one that does not give samples by their position."""
+    from torch.utils.data import IterableDataset
+
+    sized = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not sized or isinstance(dataset, IterableDataset):
+        raise InputError(
+            f"the data set must give samples by position, got {described(dataset)}; give one with a length, no stream"
+        )
     if (n := len(dataset)) != recorder.n_samples:
         raise InputError(
             f"`recorder` must have a place for each of the {n} samples, got {recorder.n_samples}; give the data set of "
@@ -101,13 +108,11 @@ def calling(call: Any, inputs: Any) -> Iterator[None]:
     Raises:
         InputError: the call failed, whatever it raised; memory that is not enough is no such failure.
     """
-    import torch
-
     try:
         yield
-    except (InputError, MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:  # of torch: RuntimeError for a shape or dtype, IndexError for a token beyond the last
+        if isinstance(error, InputError) or wants_memory(error):
+            raise
         said = "" if call is None else " by `call`"
         raise InputError(
             f"the model must take the inputs of a batch ({_forms(inputs)}), got an error{said} "
@@ -144,10 +149,11 @@ def in_order(n: int, size: int) -> list[np.ndarray]:
 def mixed(trained: Bool[np.ndarray, " n"], size: int) -> list[np.ndarray]:
     """Positions of the samples that were trained on, mixed, in equal parts: what batch norm takes its statistics from.
 
-    Many data are sorted by class; and a part of one sample, as a last one may be, has no variance.
+    Many data are sorted by class; and a part of one sample has no variance, so parts are of two at least.
     """
     order = stream(0, "evaluation").permutation(np.flatnonzero(trained))
-    return np.array_split(order, -(-len(order) // size)) if order.size else []
+    parts = min(-(-len(order) // size), len(order) // 2)
+    return np.array_split(order, max(parts, 1)) if order.size else []
 
 
 def of_each_tensor(change: Callable[[Any], Any], inputs: Any) -> Any:

@@ -85,11 +85,12 @@ class RecorderCallback(Stoppable, Callback):
                 "inputs, labels)"
             )
         self.rule, self.average = rule, average
-        self._recorded = -1
+        self._recorded, self._fits = -1, True
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let the rule begin, before a checkpoint is read; it goes on where the same module is trained on."""
-        if stage != "fit":
+        self._fits = stage == "fit"
+        if not self._fits:
             return
         self._recorded = -1
         if self.rule is not None and (self._stopping is None or self._stopping.model is not pl_module):
@@ -98,23 +99,17 @@ class RecorderCallback(Stoppable, Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Record what the training step returned, where there are no batches to evaluate."""
-        if self.batches is not None:
-            return
-        if not isinstance(outputs, dict) or any(key not in outputs for key in KEYS):
-            got = sorted(outputs) if isinstance(outputs, dict) else described(outputs)
-            raise InputError(
-                f"`training_step` must return a dict with {', '.join(KEYS)} beside loss, got {got}; or give `batches`"
-            )
-        self.recorder.update(*(outputs[key] for key in KEYS))
+        """Record what the training step returned, where there are no batches to evaluate; and the epoch after its last.
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record before the validation at the end of an epoch: checkpoints may be written after it."""
-        if not trainer.sanity_checking and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        Checkpoints may be written then, and after the validation that follows.
+        """
+        if self.batches is None:
+            self._take(outputs)
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._record(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record the epoch."""
+        """Record the epoch where it ended before its last batch."""
         self._record(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -133,11 +128,22 @@ class RecorderCallback(Stoppable, Callback):
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint; one whose weights are only evaluated moves no record."""
+        if not self._fits:
+            return
         if self._stopping:
             self._stopping.load_state_dict(state_dict.get("stopping"))
         self.recorder.load_state_dict(state_dict["recorder"])
         self._recorded = state_dict["recorded"]
+
+    def _take(self, outputs: Any) -> None:
+        """What a training step returned."""
+        if not isinstance(outputs, dict) or any(key not in outputs for key in KEYS):
+            got = sorted(outputs) if isinstance(outputs, dict) else described(outputs)
+            raise InputError(
+                f"`training_step` must return a dict with {', '.join(KEYS)} beside loss, got {got}; or give `batches`"
+            )
+        self.recorder.update(*(outputs[key] for key in KEYS))
 
     def _record(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Once an epoch."""

@@ -130,8 +130,7 @@ def _checked(X: Any, y: Any, held_out: Any) -> tuple[np.ndarray, np.ndarray, np.
         raise InputError(
             f"`y` must have a label for each row of X ({_length(X)}), got {described(given)}; give one label a row"
         )
-    as_labels("y", given)
-    classes, labels = np.unique(given, return_inverse=True)  # of the type given, in which the model answers
+    classes, labels = np.unique(as_labels("y", given), return_inverse=True)
     trained = ~read_held_out(held_out, given.size)
     if np.unique(labels[trained]).size < 2:
         raise InputError("`y` must hold two classes to train on, got fewer; hold fewer samples out, or add classes")
@@ -150,6 +149,8 @@ def rows_of(X: Any, positions: np.ndarray) -> Any:
     """Return rows of an array, a sparse matrix, a DataFrame or a list."""
     if hasattr(X, "iloc"):
         return X.iloc[positions]
+    if hasattr(X, "tocsr"):  # other sparse forms have no rows
+        return X.tocsr()[positions]
     return X[positions] if hasattr(X, "shape") else [X[at] for at in positions]
 
 

@@ -6,7 +6,9 @@ and the callback goes through that itself.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,15 +74,20 @@ class RecorderCallback(Stoppable, TrainerCallback):
         check_rule(rule, average, recorder)
         warn_of_average(rule, average)
         self.rule, self.average = rule, average
+        self._recorded = 0
+        """The step after which the last epoch was recorded."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Go on from the record beside the checkpoint that the Trainer goes on from.
+        """Look at the data, and go on from the record beside the checkpoint that the Trainer goes on from.
 
         Raises:
-            InputError: `output_dir` holds no record of that checkpoint, or of another rule.
+            InputError: data that are none or of another size than the recorder, or an `output_dir` that holds no record
+                of that checkpoint, or of another rule.
         """
+        check_size(self.recorder, self._data(kwargs["train_dataloader"]))
+        self._recorded = state.global_step
         model, folder, stopping = kwargs["model"], _folder(args, state), self._stopping
         if self.rule is not None and (stopping is None or stopping.model is not model):
             self._stopping = Stopping(model, self.recorder, self.rule, self.average)
@@ -99,15 +106,8 @@ class RecorderCallback(Stoppable, TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Evaluate, record, and end the training where the rule says so."""
-        model, loader = kwargs["model"], kwargs["train_dataloader"]
-        check_size(self.recorder, self._data(loader))
-        parts = in_order(self.recorder.n_samples, args.eval_batch_size)
-        with evaluating(model):
-            for index, (inputs, labels) in zip(parts, self._batches(loader, parts, args.device), strict=True):
-                self.recorder.update(index, logits_of(model(**inputs)), labels)
-        epoch = self.recorder.end_epoch()
-        if self._stopping and self._stopping.observe(epoch):
-            control.should_training_stop = True
+        if self._recorded != state.global_step:
+            self._record(args, state, control, kwargs["model"], kwargs["train_dataloader"])
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -116,20 +116,37 @@ class RecorderCallback(Stoppable, TrainerCallback):
         if self._stopping and self.stop:
             parts = mixed(~self._stopping.held_out, args.eval_batch_size)
             batches = self._batches(kwargs["train_dataloader"], parts, args.device)
-            model = kwargs["model"]
-            self._stopping.load_average((inputs for inputs, _ in batches), lambda inputs: model(**inputs))
+            self._stopping.load_average((inputs for inputs, _ in batches), partial(_outputs, kwargs["model"]))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Write the record, and what the rule goes by, beside the checkpoint."""
+        """Write the record, and what the rule goes by, beside the checkpoint; that of a last step holds its epoch."""
+        if float(state.epoch or 0).is_integer() and self._recorded != state.global_step:
+            self._record(args, state, control, kwargs["model"], kwargs["train_dataloader"])
         if state.is_world_process_zero:
             folder = _folder(args, state)
             write_arrays(folder / FILE, self.recorder.state_dict())
             if self._stopping:
                 write_tensors(folder / STOPPING, self._stopping.state_dict())
 
+    def _record(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any, loader: Any
+    ) -> None:
+        """Evaluate all samples as an epoch, and let the rule see it."""
+        parts = in_order(self.recorder.n_samples, args.eval_batch_size)
+        with evaluating(model):
+            for index, (inputs, labels) in zip(parts, self._batches(loader, parts, args.device), strict=True):
+                self.recorder.update(index, logits_of(_outputs(model, inputs)), labels)
+        epoch = self.recorder.end_epoch()
+        self._recorded = state.global_step
+        if self._stopping and self._stopping.observe(epoch):
+            control.should_training_stop = True
+
     def _data(self, loader: Any) -> Any:
-        """Every sample that is recorded."""
-        return loader.dataset if self.dataset is None else self.dataset
+        """Every sample that is recorded, with the columns that the Trainer has left to the model."""
+        if self.dataset is None:
+            return loader.dataset
+        kept = getattr(loader.dataset, "column_names", None)
+        return self.dataset.select_columns(kept) if kept and hasattr(self.dataset, "select_columns") else self.dataset
 
     def _batches(self, loader: Any, parts: Iterable[np.ndarray], device: Any) -> Iterator[tuple[dict[str, Any], Any]]:
         """What the model is given of the samples at these positions, and their labels."""
@@ -142,6 +159,13 @@ class RecorderCallback(Stoppable, TrainerCallback):
                 )
             labels = batch.pop("labels")
             yield to_device(batch, device), labels
+
+
+def _outputs(model: Any, inputs: dict[str, Any]) -> Any:
+    """What a model makes of the inputs that it takes; a loss of one's own may take others, such as weights."""
+    taken = inspect.signature(model.forward).parameters
+    every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
+    return model(**{name: value for name, value in inputs.items() if every or name in taken})
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:

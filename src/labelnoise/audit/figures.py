@@ -26,5 +26,5 @@ def suspects_figure(panels: Sequence[Panel]) -> Figure:
         axis.axhline(0, color="#000000", linewidth=1)
         for at, stop in enumerate(summary["stop_epochs"]):
             axis.axvline(stop, color="#777777", linestyle="-.", linewidth=1.3, label="the stop" if not at else None)
-        axis.set(title=panel.title, xlabel="epoch, pass or stage")
+        axis.set_xlabel("epoch, pass or stage")
     return finish(figure, axes, ("margin (above 0: fitted)",))

@@ -165,9 +165,9 @@ KINDS = {
     "dates": "columns read as dates ({count} of {all}): {which}",
     "gaps": "columns of dates, whose few other values count as empty ({count} of {all}): {which}",
     "numbers": "columns of numbers, whose few other values count as empty ({count} of {all}): {which}",
-    "ranks": f"{{count}} of {{all}} columns have more than {MOST_CATEGORIES} different words, which count by their "
-    "alphabetical order alone: {which}; if these are numbers or dates, write them plainly (1234.5, 2024-12-31), else "
-    "leave such a column out or give it alone as texts",
+    "ranks": f"columns of more than {MOST_CATEGORIES} different words, which count by their alphabetical order alone "
+    "({count} of {all}): {which}; if these are numbers or dates, write them plainly (1234.5, 2024-12-31), else leave "
+    "such a column out or give it alone as texts",
 }
 """What is said of columns that are not simply numbers or categories."""
 

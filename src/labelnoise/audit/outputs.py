@@ -10,7 +10,7 @@ import numpy as np
 
 from labelnoise.audit.labels import GivenLabels, check_lengths, read_labels
 from labelnoise.audit.recorded import RecordedTraining, read_training
-from labelnoise.errors import InputError, first_few
+from labelnoise.errors import InputError, counted, first_few
 from labelnoise.record.measures import check_probabilities
 from labelnoise.record.recorder import Recorder
 
@@ -52,7 +52,7 @@ def read_outputs(
             (recorder.update if logits else recorder.update_proba)(everyone, row, given.positions)
             recorder.end_epoch()
     mask = np.ones(given.positions.size, bool) if once else held_out
-    words = "out-of-sample outputs, as given" if once else f"outputs of {len(rows)} epochs, as given"
+    words = "out-of-sample outputs, as given" if once else f"outputs of {counted(len(rows), 'epoch')}, as given"
     training = read_training(recorder, mask)
     return training, given, words, order_doubt(np.asarray(recorder.prediction), given)
 

@@ -211,7 +211,7 @@ NOT_DECIDED = Page(
 def _sections(run: Run) -> list[Section]:
     """The one section of an audit, by whether it could decide anything."""
     page = NOT_DECIDED if is_undecided(run.summary) else DECIDED
-    return [Section("", run.path.name, page.look, page, (panel_of(run.path.name, [run]),))]
+    return [Section("", run.name, page.look, page, (panel_of(run.name, [run]),))]
 
 
 PAGE = replace(DECIDED, sections=_sections)

@@ -9,6 +9,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, described, first_few
 from labelnoise.images.source import CHANNELS, is_channels_last
+from labelnoise.runs.files import as_utf8
 
 if TYPE_CHECKING:
     from jaxtyping import Num, UInt8
@@ -109,9 +110,9 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
         notes.append(f"folders without an image, which are left out ({len(without)}): {first_few(without)}")
     if damaged:
         words = first_few(damaged, most=20)
-        notes.append(f"{len(damaged)} of {len(files)} images could not be read and were skipped: {words}")
+        notes.append(f"images that could not be read and are left out ({len(damaged)} of {len(files)}): {words}")
     if deep:
-        notes.append(f"{deep} grey images of 16 bits were brought to bytes, by their upper 8 bits")
+        notes.append(f"grey images of 16 bits, of which the upper 8 are used: {deep}")
     if len(sizes) > 1 or max(max(size) for size in sizes) > 2 * SIDE:
         size = f"{len(sizes)} sizes" if len(sizes) > 1 else "one size"
         notes.append(f"images of {size} were brought to {SIDE} x {SIDE} for the network")
@@ -120,7 +121,8 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     arrays = [np.asarray(picture if grey else picture.convert("RGB")) for picture in pictures]
     images = np.stack(arrays)
     images = images[:, None] if grey else np.ascontiguousarray(np.moveaxis(images, 3, 1))
-    return images, [file.parent.name for file in kept], [file.relative_to(folder).as_posix() for file in kept], notes
+    names = [as_utf8(file.relative_to(folder).as_posix()) for file in kept]
+    return images, [name.partition("/")[0] for name in names], names, notes
 
 
 def _read(file: Path) -> Any:

@@ -114,7 +114,7 @@ def estimate_rates(
     if usable.size >= FEWEST_HELD_OUT:
         rates = _of_anchors(predicted[usable], sure[usable], given[usable], frequency, seed)
     else:
-        few = f"{usable.size} held-out samples are too few for an estimate"
+        few = f"too few samples are held out for an estimate ({usable.size})"
         rates = unknown_rates(n_classes, few if held_out.any() else "no samples were held out")
     return _of_fifths(rates, early, left_out, given, frequency) if early else rates
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer, described
+from labelnoise.errors import InputError, check_integer, counted, described
 from labelnoise.record.inputs import read_held_out
 from labelnoise.record.means import bounded_loss, last_least, mean_known
 from labelnoise.record.recorder import Recorder
@@ -177,11 +177,12 @@ def end_of_stage_one(loss: Float[np.ndarray, "epochs h"]) -> tuple[int, bool, st
     series = np.array([mean_known(row) for row in loss])
     known = np.flatnonzero(np.isfinite(series))
     if known.size < SMOOTH:
-        return epochs, True, f"all {epochs} epochs, too few to choose among"
+        return epochs, True, f"{counted(epochs, 'epoch')} in all, too few to choose among"
     smooth = np.convolve(series[known], np.full(SMOOTH, 1 / SMOOTH), "valid")
     stop = int(known[last_least(smooth) + SMOOTH // 2]) + 1
     low, end, last = series[stop - 1], series[known[-1]], int(known[-1]) + 1
-    words = f"epoch {stop} of {epochs}, where the loss of {size} held-out samples was least ({low:.3f}"
+    samples = counted(size, "held-out sample")
+    words = f"epoch {stop} of {epochs}, where the loss of {samples} was least ({low:.3f}"
     where = "the end" if last == epochs else f"epoch {last}, the last that is finite"
     return stop, True, f"{words}, {end:.3f} at {where})"
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from labelnoise.arrays import stream
 from labelnoise.audit.labels import GivenLabels
+from labelnoise.errors import counted
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -40,8 +41,8 @@ class SelfTest:
         if not self.planted:
             return "self-test: no label could be flipped that a training sees"
         return (
-            f"self-test: of {self.planted:,} labels that were flipped on purpose {self.flagged:,} ({self.recall:.0%}) "
-            f"were flagged, average precision {self.average_precision:.2f}; this is an optimistic bound, since random "
+            f"self-test: of {counted(self.planted, 'label')} flipped on purpose {self.flagged:,} ({self.recall:.0%}) "
+            f"flagged, average precision {self.average_precision:.2f}; this is an optimistic bound, since random "
             "flips are easier to find than real mistakes"
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from labelnoise.errors import InputError, check_regular
 from labelnoise.images.source import Source, split
+from labelnoise.runs.files import as_utf8
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp")
 """Suffixes of the files that a folder of images is read from; other files in it are left alone."""
@@ -46,9 +47,9 @@ def _list_images(folder: Path) -> dict[str, list[Path]]:
     files = {}
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and not inner.name.startswith("."):
-            shown = (file for file in inner.iterdir() if not file.name.startswith("."))
-            files[inner.name] = sorted(file for file in shown if file.suffix.lower() in IMAGE_FILES)
-            if not files[inner.name]:
+            shown, name = (file for file in inner.iterdir() if not file.name.startswith(".")), as_utf8(inner.name)
+            files[name] = sorted(file for file in shown if file.suffix.lower() in IMAGE_FILES)
+            if not files[name]:
                 raise InputError(
                     f"{inner} holds no image ({', '.join(IMAGE_FILES)}); add some, move it away, or name another "
                     "folder in --data"

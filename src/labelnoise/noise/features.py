@@ -16,7 +16,7 @@ import numpy as np
 
 from labelnoise.arrays import on_host
 from labelnoise.errors import InputError, check_positive, described
-from labelnoise.noise.models import check_classes, check_rate
+from labelnoise.noise.models import check_classes, keep_rates
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -60,8 +60,7 @@ class InstanceDependent:
     """Flip exactly int(rate n) of all labels: those whose draw is smallest against their own rate."""
 
     def __post_init__(self) -> None:
-        check_rate("rate", self.rate)
-        check_rate("spread", self.spread)
+        keep_rates(self, "rate", "spread")
         check_positive("spread", self.spread, InstanceDependent.spread)
 
     def draw(
@@ -79,7 +78,7 @@ class InstanceDependent:
 
     def _rates(self, share: np.ndarray) -> np.ndarray:
         """Quantiles (n,) of the rates at `share` in [0, 1)."""
-        rate, unit = float(self.rate), NormalDist()
+        rate, unit = self.rate, NormalDist()
         width = min(rate, 1 - rate)
         tail = unit.cdf(-width / self.spread)
         levels = np.clip(tail + share * (1 - 2 * tail), 1e-300, 1 - 1e-16)
@@ -105,8 +104,7 @@ class SubclassDominant:
     """Flip exactly int(rate n) of all labels: those whose draw is smallest against their own rate."""
 
     def __post_init__(self) -> None:
-        check_rate("rate", self.rate)
-        check_rate("within", self.within)
+        keep_rates(self, "rate", "within")
         if not self.within > 0 or self.rate > self.within:
             raise InputError(
                 f"`within` must lie above 0 and be at least the rate {self.rate}, got {self.within}; use for example "
@@ -125,9 +123,9 @@ class SubclassDominant:
                 continue
             values = features.of(members)
             distance = np.square(values - values[int(centre * members.size)]).sum(axis=1)
-            wanted = float(self.rate) / float(self.within) * members.size
+            wanted = self.rate / self.within * members.size
             ranked = members[np.argsort(distance, kind="stable")][: int(np.ceil(wanted))]
-            leave[ranked] = float(self.within)
+            leave[ranked] = self.within
             if ranked.size:  # the farthest one makes the mean of the class its rate
                 leave[ranked[-1]] *= 1 - (ranked.size - wanted)
             target[members] = (label + step) % n_classes

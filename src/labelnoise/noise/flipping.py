@@ -149,7 +149,7 @@ def _exact_flips(y_true: np.ndarray, noise: LabelNoise, to_others: np.ndarray, w
     """Mask of the int(rate n) samples with the smallest draw: of all samples for one rate, else of each class."""
     everyone = np.arange(y_true.size)
     if isinstance(noise, Symmetric | Pair):
-        groups = [(everyone, float(str(noise.rate)))]  # a float32 means what it prints
+        groups = [(everyone, noise.rate)]
     else:
         leave = to_others.sum(axis=1)
         groups = [(members, leave[label]) for label, members in _by_class(y_true, everyone)]
@@ -173,7 +173,7 @@ def _flip_by_features(
     if noise.exact:
         against = np.divide(whether, leave, out=np.full(y_true.size, np.inf), where=leave > 0)
         flip = np.zeros(y_true.size, dtype=bool)
-        flip[_smallest(against, float(str(noise.rate)))] = True
+        flip[_smallest(against, noise.rate)] = True
     else:
         flip = whether < leave
     return np.where(flip, target, y_true)

@@ -51,7 +51,7 @@ class Symmetric:
     """Flip exactly int(rate n) of all labels, as the paper's release does."""
 
     def __post_init__(self) -> None:
-        check_rate("rate", self.rate)
+        keep_rates(self, "rate")
         if self.exact and self.include_true:
             raise InputError(
                 "`exact` counts wrong labels and `include_true` lets a redrawn label stay right, got both; drop one"
@@ -78,8 +78,7 @@ class ClassConditional:
     """Flip exactly int(tau n_class) labels of each class."""
 
     def __post_init__(self) -> None:
-        check_rate("tau_plus", self.tau_plus)
-        check_rate("tau_minus", self.tau_minus)
+        keep_rates(self, "tau_plus", "tau_minus")
 
     def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (2, 2) = [[1 - tau_+, tau_+], [tau_-, 1 - tau_-]]."""
@@ -100,7 +99,7 @@ class Pair:
     """Flip exactly int(rate n) of all labels."""
 
     def __post_init__(self) -> None:
-        check_rate("rate", self.rate)
+        keep_rates(self, "rate")
 
     def matrix(self, n_classes: int) -> Float[np.ndarray, "K K"]:
         """T (K, K): 1 - rate on the diagonal, rate on the next class."""
@@ -176,7 +175,10 @@ def check_classes(name: str, rate: float, n_classes: int) -> None:
         raise InputError(f"`{name}` needs two classes or more at a rate of {rate}, got 1; choose more classes")
 
 
-def check_rate(name: str, rate: float) -> None:
-    """Refuse what is no probability."""
-    if not is_number(rate) or not 0 <= rate <= 1:
-        raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20 % write 0.2")
+def keep_rates(model: Any, *names: str) -> None:
+    """Refuse what is no probability, and keep each as a float; a narrow one means its decimals, as 0.7."""
+    for name in names:
+        rate = getattr(model, name)
+        if not is_number(rate) or not 0 <= rate <= 1:
+            raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20 % write 0.2")
+        object.__setattr__(model, name, float(str(rate) if isinstance(rate, np.floating) else rate))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import InputError, check_integer, counted
 from labelnoise.record.inputs import as_mask, as_series
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Fall:
         """What was seen, in words."""
         seen = f"held-out accuracy {self.high:.3f}, at the end {self.low:.3f}"
         errors = "paired standard errors" if self.paired else "standard errors"
-        limit = f"two {errors} ({2 * self.error:.3f}) of {self.n} samples"
+        limit = f"two {errors} ({2 * self.error:.3f}) of {counted(self.n, 'sample')}"
         verdict = f"a fall of more than {limit}" if self.seen else f"within {limit}, no reason to stop is seen"
         return f"{seen}: {verdict}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from labelnoise.errors import counted
 from labelnoise.record.evidence import Evidence
 from labelnoise.record.stopping import Stop, paired_fall
 
@@ -46,7 +47,8 @@ def _loss_rise(evidence: Evidence, chosen: int, end: int) -> tuple[bool, str]:
         return False, "without held-out samples it is not known whether there is a Stage II to avoid"
     mean, error = (float(part[0]) for part in _difference(evidence.loss[[end]], evidence.loss[chosen]))
     start, last = (float(evidence.mean_loss[at]) for at in (chosen, end))
-    limit = f"two paired standard errors ({2 * error:.3f}) of {int(evidence.seen(chosen, end).sum())} samples"
+    samples = counted(int(evidence.seen(chosen, end).sum()), "sample")
+    limit = f"two paired standard errors ({2 * error:.3f}) of {samples}"
     seen = bool(mean > 2 * error)
     verdict = f"a rise of more than {limit}" if seen else f"within {limit}, no reason to stop is seen"
     return seen, f"held-out loss {start:.3f}, at the end {last:.3f}: {verdict}"

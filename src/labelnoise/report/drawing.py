@@ -32,11 +32,12 @@ STYLE: dict[Any, Any] = {
 
 
 def grid(panels: Sequence[Panel], height: float, ratios: Sequence[float]) -> tuple[Figure, Any]:
-    """A figure with a row for each ratio and a column for each panel, and room for legends on the right."""
+    """A figure with a row for each ratio, a titled column for each panel, and room for legends on the right."""
     figure = Figure(figsize=(4.6 * len(panels) + 2.4, height), layout="constrained")
-    return figure, figure.subplots(
-        len(ratios), len(panels), sharex="col", sharey="row", squeeze=False, height_ratios=ratios
-    )
+    axes = figure.subplots(len(ratios), len(panels), sharex="col", sharey="row", squeeze=False, height_ratios=ratios)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        axis.set_title(panel.title, parse_math=False)  # a folder may have any name
+    return figure, axes
 
 
 def finish(figure: Figure, axes: Any, labels: tuple[str, ...]) -> Figure:

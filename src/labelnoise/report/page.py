@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import zip_longest
@@ -17,7 +18,7 @@ import matplotlib
 from labelnoise.errors import InputError, check_path
 from labelnoise.report.drawing import STYLE
 from labelnoise.report.tables import NOTHING, realised_noise, stops_table
-from labelnoise.runs.files import write_bytes, write_text
+from labelnoise.runs.files import write_bytes
 from labelnoise.runs.kinds import all_kinds
 from labelnoise.runs.locks import lock_run
 from labelnoise.runs.pages import Page, Panel, Picture, Quote, Section, Table, panel_of
@@ -56,7 +57,7 @@ def _sections(run: Run) -> Sequence[Section]:
         return page.sections(run)
     several = len(run.settings.get("seeds", [])) > 1
     text = page.look + several * " Lines are means over the seeds, bands their range."
-    return [Section("", run.path.name, text, page, (panel_of(run.path.name, [run]),))]
+    return [Section("", run.name, text, page, (panel_of(run.name, [run]),))]
 
 
 def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None) -> Path:
@@ -73,11 +74,11 @@ def _write_page(path: Path, sections: Sequence[Section], run: Run | None = None)
         sections=[_shown(path, section) for section in sections],
         tables=[table for page in pages for table in _page_tables(page, sections)],
         pages=pages if runs else [],
-        runs=[{"name": run.path.name, "settings": json.dumps(run.settings, indent=1)} for run in runs],
+        runs=[{"name": run.name, "settings": json.dumps(run.settings, indent=1)} for run in runs],
         versions=run.versions if run else {},
         commit=run.git_commit if run else None,
     )
-    write_text(path / "report.html", text)
+    write_bytes(path / "report.html", text.encode(errors="backslashreplace"))  # names of files may be no UTF-8
     return path / "report.html"
 
 
@@ -149,7 +150,7 @@ def _shown(path: Path, section: Section) -> dict[str, Any]:
 def _facts(panel: Panel) -> dict[str, str]:
     return {
         "title": panel.title,
-        "names": ", ".join(run.path.name for run in panel.runs),
+        "names": ", ".join(run.name for run in panel.runs),
         "noise": realised_noise(panel.runs),
         "status": "; ".join(sorted({run.summary["status"] for run in panel.runs})),
     }
@@ -162,7 +163,8 @@ REM_PER_INCH = 5.5
 def _draw(path: Path, section: Section, picture: Picture) -> dict[str, str]:
     """Draw a picture, write PNG and SVG, and return what the page needs, the SVG as a data address."""
     name = f"{section.name}-{picture.name}".removeprefix("-")
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # in a title, which the page says, too
         figure = picture.draw()
         drawn = {}
         for form, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):

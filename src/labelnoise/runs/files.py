@@ -91,6 +91,8 @@ def read_arrays(path: Path, remedy: str = "make the run again with --overwrite")
 
 AGAIN = "remove the folder and make the run again"
 """What helps where it is not known any more of what run a folder is."""
+CHECKSUMS = "checksums.json"
+"""The file of a run that holds the checksums of what it was made for."""
 DIGEST = "sha256"
 """The key under which a JSON file holds the checksum of the rest."""
 
@@ -115,7 +117,12 @@ def digest_file(path: Path) -> str:
 
 
 def digest_input(path: Path) -> str | None:
-    """Return the sha256 of a file, or of all files of a folder and their names; None where there is neither."""
+    """Return the sha256 of a file, or of all files of a folder and their names; None where there is neither.
+
+    Of a run that is that of its checksums: its page may be made at any time, and its checkpoints be deleted.
+    """
+    if (path / "config.json").is_file() and (path / CHECKSUMS).is_file():
+        path = path / CHECKSUMS
     if path.is_file():
         return digest_file(path)
     if not path.is_dir():
@@ -124,6 +131,16 @@ def digest_input(path: Path) -> str | None:
     # a Mac writes hidden files into each folder that somebody looks at
     shown = sorted(name for name in names if not any(part.startswith(".") for part in name.parts))
     return digest(b"".join(os.fsencode(f"{name} {digest_file(path / name)}\n") for name in shown))
+
+
+def shown_name(path: Path) -> str:
+    """Return the name of a file or folder as pages show it; that of `.` is the folder's own."""
+    return as_utf8(os.path.basename(os.path.abspath(path)))
+
+
+def as_utf8(name: str) -> str:
+    """Return a name of a file system as any file can hold it: of a byte that is no UTF-8 its number."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def write_json(path: Path, table: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from labelnoise.errors import InputError, check_boolean, check_path, check_progress
 from labelnoise.runs.files import (
+    CHECKSUMS,
     delete,
     digest,
     digest_file,
@@ -33,11 +34,11 @@ from labelnoise.runs.files import (
 from labelnoise.runs.kinds import Experiment, Outcome, Progress, all_kinds, find_kind
 from labelnoise.runs.locks import LOCK, delete_leftovers, lock_run
 from labelnoise.runs.provenance import git_commit, versions
-from labelnoise.runs.reading import CHECKSUMS, SCHEMA, is_run, read_config, read_run
+from labelnoise.runs.reading import SCHEMA, is_run, read_config, read_run
 from labelnoise.runs.settings import difference, settings_of
 
 FILES = (
-    "summary.json", "checksums.json", "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
+    "summary.json", CHECKSUMS, "history.csv", "samples.npz", "report.html", "figures/*.png", "figures/*.svg",
 )  # fmt: skip
 """What every run may hold beside `config.json`; `summary.json` goes first, so that no half of a run looks finished."""
 RUNS = Path("runs")

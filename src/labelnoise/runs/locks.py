@@ -91,12 +91,8 @@ def _acquire(path: Path) -> tuple[list[Path], FileLock]:
             continue
         except OSError as error:
             why = error.strerror or error
-            raise InputError(
-                f"`out` must be a folder that can be written, but {path} is not ({why}); choose another"
-            ) from None
-    raise InputError(
-        f"`out` must be a folder that can be written, but {path} cannot be made or vanishes at once; choose another"
-    )
+            raise InputError(f"{path} must be a folder that can be written, got none ({why}); choose another") from None
+    raise InputError(f"{path} must be a folder that can be written, but it vanishes at once; choose another")
 
 
 def _sign(path: Path, doing: str) -> None:

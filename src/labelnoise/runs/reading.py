@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from labelnoise.errors import InputError, check_path, first_few
-from labelnoise.runs.files import digest_file, read_arrays, read_json
+from labelnoise.runs.files import CHECKSUMS, digest_file, read_arrays, read_json, shown_name
 from labelnoise.runs.kinds import Experiment, Kind, all_kinds, find_kind
 from labelnoise.runs.settings import config_of
 
-CHECKSUMS = "checksums.json"
 SCHEMA = 2
 """Version of the form of `config.json`, which states it since 1."""
 
@@ -34,6 +33,11 @@ class Run:
     """Of the packages that made it."""
     git_commit: str | None
     summary: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of its folder, as pages and figures show it."""
+        return shown_name(self.path)
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 
 import labelnoise
 from labelnoise.arrays import free_memory
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import InputError, check_integer, counted
 from labelnoise.runs.kinds import Progress
 from labelnoise.runs.setting_types import check_types
 from labelnoise.runs.workers import cores, worker_pool
@@ -72,7 +72,7 @@ class Meter:
         self.progress, self.total, self.done, self.made = progress, total, kept, 0
         self.start = self.shown = time.monotonic()
         if progress and kept:
-            progress(kept, total, f"{kept:,} runs were there already")
+            progress(kept, total, f"already there: {counted(kept, 'run')}")
 
     def tell(self, words: str) -> None:
         """Say something in words."""

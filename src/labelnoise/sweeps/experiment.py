@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer, check_progress, described, is_number
+from labelnoise.errors import InputError, check_integer, check_progress, counted, described, is_number
 from labelnoise.runs.folders import RunFolder, delete_transient, open_run
 from labelnoise.runs.kinds import Kind, Outcome, Progress
 from labelnoise.runs.pages import Page
@@ -160,7 +160,7 @@ def _findings(run: Run) -> list[str]:
     """What the command says in the end: what was run, and how much of it has a Stage I."""
     summary = run.summary
     with_stage, known = summary.get("stage_one") or (0, 0)
-    words = f"{summary['runs']:,} runs in {sum(summary['cells']):,} cells"
+    words = f"{counted(summary['runs'], 'run')} in {counted(sum(summary['cells']), 'cell')}"
     if known:
         words += f"; Stage I in {with_stage:,} of {known:,} that can have one"
     if summary["diverged"]:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from xarray import DataArray, Dataset
 
+from labelnoise.errors import counted
 from labelnoise.report.drawing import ALL, CLEAN, FRESH, NOISY, PERTURBED, SEEN, SIGNAL, dots
 from labelnoise.sweeps.axes import label_of, scale_of, side_of, write_axes
 from labelnoise.sweeps.contours import DASHES, draw_lines
@@ -231,7 +232,7 @@ def _finish(figure: Figure, panels: Any, dataset: Dataset, axes: tuple[str, str]
 
 def seeds_of(dataset: Dataset) -> str:
     """Return in words how many seeds each cell has."""
-    return f"{dataset.sizes[SEED]} seed{'s' * (dataset.sizes[SEED] > 1)}"
+    return counted(dataset.sizes[SEED], "seed")
 
 
 def _band(panel: Axes, x: np.ndarray, values: DataArray, colour: str, label: str, dash: str = "-") -> None:

@@ -9,6 +9,7 @@ from itertools import combinations
 
 from xarray import DataArray, Dataset
 
+from labelnoise.errors import counted
 from labelnoise.runs.pages import Page, Picture, Section, Table, panel_of
 from labelnoise.runs.reading import Run
 from labelnoise.sweeps.axes import side_of
@@ -68,7 +69,7 @@ def _sections(run: Run) -> Sequence[Section]:
         words=WORDS,
         files={FILE: _contents(kept)},
     )
-    return [Section("", run.path.name, _summary(run), page, (panel_of(run.path.name, [run]),))]
+    return [Section("", run.name, _summary(run), page, (panel_of(run.name, [run]),))]
 
 
 def pictures_of(dataset: Dataset, refined: Dataset | None) -> list[Picture]:
@@ -139,7 +140,8 @@ def _summary(run: Run) -> str:
     summary, (cells, *added) = run.summary, run.summary["cells"]
     more = f" and {added[0]:,} along the boundary of Stage I" if added else ""
     lost = f"; {summary['diverged']:,} of them diverged" if summary["diverged"] else ""
-    return f"{cells:,} cells{more}, {summary['runs']:,} runs{lost}, in {duration(summary['seconds'])} of one core."
+    runs = f"{counted(summary['runs'], 'run')}{lost}"
+    return f"{counted(cells, 'cell')}{more}, {runs}, in {duration(summary['seconds'])} of one core."
 
 
 def _laws(dataset: Dataset) -> list[Table]:

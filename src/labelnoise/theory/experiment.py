@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from labelnoise.arrays import stream
-from labelnoise.errors import InputError, check_integer
+from labelnoise.errors import InputError, check_integer, counted
 from labelnoise.noise.models import Symmetric
 from labelnoise.noise.words import TRANSITION_FORMS, noise_words, parse_noise
 from labelnoise.record.selection import SELECTION
@@ -143,7 +143,7 @@ def _findings(run: Run) -> list[str]:
     stages, rows = run.summary["stages"], run.summary["stops"]
     t1 = [stage["t1"] for stage in stages if stage["t1"] is not None]
     seeds = {stage["seed"] for stage in stages if stage["t1"] is not None} or {stage["seed"] for stage in stages}
-    lead = f"Stage I in {len(t1)} of {len(stages)} seeds"
+    lead = f"Stage I in {len(t1)} of {counted(len(stages), 'seed')}"
     if t1:
         lead += f", T1 at step {np.mean(t1):.0f}" + f" ({min(t1)} to {max(t1)})" * (len(set(t1)) > 1)
     errors = []

@@ -26,7 +26,7 @@ def simulation_figure(panels: Sequence[Panel]) -> Figure:
                 band(bottom, history, "step", f"test_error_{kind}", colour, f"{kind} noise", dash)
         for axis in (top, middle, bottom):
             mark_stages(axis, panel, labelled=axis is top)
-        top.set(title=panel.title, xscale="log", yscale="log")
+        top.set(xscale="log", yscale="log")
         middle.set(ylim=(-0.03, 1.03))
         bottom.set(xlabel="gradient step")
         bottom.set_ylim(-0.06 * max(bottom.get_ylim()[1], 0.05), max(bottom.get_ylim()[1], 0.05))  # shows a line at 0

@@ -158,7 +158,7 @@ def _conditions(panels: Sequence[Panel]) -> Table:
         rows.append((name, "", *(_short(summary[key]) for summary in summaries)))
     return Table(
         "The paper's conditions, as numbers",
-        ("", "in the paper's regime", *(panel.runs[0].path.name for panel in panels)),
+        ("", "in the paper's regime", *(panel.runs[0].name for panel in panels)),
         tuple(rows),
         "Their constants are unspecified, so none of these is a pass. zeta_std is the noise added to a "
         "perturbed patch.",
@@ -178,7 +178,7 @@ def _claims(panels: Sequence[Panel]) -> Table:
     )
     return Table(
         "The paper's claims",
-        ("claim", *(panel.runs[0].path.name for panel in panels)),
+        ("claim", *(panel.runs[0].name for panel in panels)),
         rows,
         "A verdict covers only what has no unknown constant. Where a claim has one, the verdict is “constant only” and "
         "the table gives the constant that the run implies. “Premise fails” says that the claim does not speak of "

@@ -34,7 +34,8 @@ def attribution_figure(run: Run, attribution: Attribution) -> Figure:
         image = attribution.image[i].transpose(1, 2, 0)
         line[0].imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         text = f"noisy: {true}, given {given}" if noisy[i] else f"clean: {true}"
-        line[0].set_xlabel(text.replace(", ", ",\n") if len(text) > 22 else text, color=NOISY if noisy[i] else CLEAN)
+        broken = text.replace(", ", ",\n") if len(text) > 22 else text
+        line[0].set_xlabel(broken, color=NOISY if noisy[i] else CLEAN, parse_math=False)  # a class may have any name
         for s, pair in enumerate(line[1:].reshape(-1, 2)):
             picture = _attribution_pair(pair, attribution, s, i)
     titles = ["image"]

@@ -17,7 +17,7 @@ from torch import nn
 
 from labelnoise.arrays import stream, to_numpy
 from labelnoise.devices import cpu_threads, find_device, repeatable
-from labelnoise.errors import InputError, check_progress
+from labelnoise.errors import InputError, check_progress, counted
 from labelnoise.images.data import Data
 from labelnoise.images.networks import NO_ATTRIBUTION
 from labelnoise.record.recorder import Recorder
@@ -252,9 +252,9 @@ def _collect(
 def _text(config: ExplainConfig, counts: dict[str, int], worst: dict[str, float]) -> str:
     """What was explained and how well the sums come out, in sentences."""
     text = (
-        f"{counts['clean']} clean and {counts['noisy']} noisy samples by {config.method}, against "
-        f"{counts['background']} clean images. The sum of an attribution misses its difference of logits by at most "
-        f"{worst['largest']:.1g}, {worst['relative']:.1g} of the mean difference (epoch {worst['epoch']})."
+        f"{counts['clean']} clean and {counted(counts['noisy'], 'noisy sample')} by {config.method}, against "
+        f"{counted(counts['background'], 'clean image')}. The sum of an attribution misses its difference of logits by "
+        f"at most {worst['largest']:.1g}, {worst['relative']:.1g} of the mean difference (epoch {worst['epoch']})."
     )
     if config.method == "expected-gradients":
         text += f" That gap is chance: {config.nsamples} random points an image."

@@ -50,7 +50,6 @@ def training_figure(panels: Sequence[Panel]) -> Figure:
                 band(axis, table, "epoch", y, colour, label, dash)
             mark_stages(axis, panel, labelled=axis is axes[0, at])
             axis.set_ylim((0, None) if name == "loss" else (-0.03, 1.03))
-        axes[0, at].set_title(panel.title)
         axes[-1, at].set_xlabel("epoch")
     return finish(figure, axes, names)
 
@@ -77,7 +76,7 @@ def margins_figure(panels: Sequence[Panel]) -> Figure:
         axis.set_yscale("symlog", linthresh=1, subs=(3,))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter("{x:g}")
-        axis.set(title=panel.title, xlabel="epoch")
+        axis.set_xlabel("epoch")
     return finish(figure, axes, ("margin (above 0: fitted)",))
 
 

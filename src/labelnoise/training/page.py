@@ -167,7 +167,7 @@ def _pictures(panels: Sequence[Panel]) -> list[Picture]:
         return [curves]
     text = MARGINS
     if any(len(panel.runs) > 1 for panel in panels):
-        text += " One run a column: " + ", ".join(panel.runs[0].path.name for panel in panels) + "."
+        text += " One run a column: " + ", ".join(panel.runs[0].name for panel in panels) + "."
     margins = Picture("margins", partial(margins_figure, panels), "Margins", text)
     return [curves, margins, *_attribution(panels)]
 
@@ -178,7 +178,7 @@ def _attribution(panels: Sequence[Panel]) -> list[Picture]:
     if not runs:
         return []
     run, attribution = runs[0], read_attribution(runs[0].path)
-    text = f"{PIXELS} Of {run.path.name}: {attribution}"
+    text = f"{PIXELS} Of {run.name}: {attribution}"
     pixels = partial(attribution_figure, run, attribution)
     alike = partial(similarity_figure, run, attribution)
     return [

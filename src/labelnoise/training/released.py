@@ -9,6 +9,7 @@ import pandas as pd
 
 from labelnoise.errors import InputError
 from labelnoise.record.stages import oracle_stop
+from labelnoise.runs.files import shown_name
 from labelnoise.runs.pages import Panel, Section
 
 RELEASED = {
@@ -55,7 +56,7 @@ def read_released(path: Path) -> Panel:
         if ours in accuracies and not table[ours].dropna().between(0, 1).all():
             raise InputError(f"`{name}` in {path} must lie between 0 and 1, or 0 and 100 in percent; mend the file")
     unmeasured = ("held_out_accuracy", "selection_precision", "selection_recall")
-    return Panel(path.name, table.assign(seed=0, **dict.fromkeys(unmeasured, np.nan)), _released_stops(table))
+    return Panel(shown_name(path), table.assign(seed=0, **dict.fromkeys(unmeasured, np.nan)), _released_stops(table))
 
 
 def _released_stops(table: pd.DataFrame) -> pd.DataFrame:
@@ -73,8 +74,9 @@ def read_released_section(path: Path) -> Section:
     from labelnoise.training.page import CURVES_LOOK, PAGE
 
     text = (
-        f"Curves of {path.name}, written by the paper's released code. Its accuracy on noisy samples is taken in the "
-        f"training batches, while the weights move; labelnoise takes it after the epoch, in eval mode. {CURVES_LOOK}"
+        f"Curves of {shown_name(path)}, written by the paper's released code. Its accuracy on noisy samples is taken "
+        "in the training batches, while the weights move; labelnoise takes it after the epoch, in eval mode. "
+        f"{CURVES_LOOK}"
     )
-    title = f"{path.resolve().parent.name}/{path.name}"
+    title = f"{shown_name(path.parent)}/{shown_name(path)}"
     return Section("", title, text, PAGE, (read_released(path),))
