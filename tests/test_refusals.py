@@ -505,7 +505,7 @@ report => labelnoise report RUN
 report a b => `report` takes one run directory, got 'b', too; see labelnoise report --help
 report nowhere => nowhere is no run (config.json is missing); give the folder of a finished run
 report --quick => `report` has no flag '--quick'; leave it out
-explain a --methud deep => `explain` has no flag '--methud'; did you mean 'method'?
+explain a --methud deep => `explain` has no flag '--methud'; did you mean '--method'?
 explain a --method dep => ; did you mean 'deep'?
 reproduce --quick=yes => --help
 """

@@ -26,19 +26,19 @@ class InputError(ValueError):
         super().__init__(re.sub(r"\s*\n\s*", " ", message))
 
 
-def did_you_mean(name: str, options: Iterable[str], listed: bool = False) -> str:
+def did_you_mean(name: str, options: Iterable[str], listed: bool = False, mark: str = "") -> str:
     """Return `; did you mean 'x'?` for the options nearest to `name`, else the list of all options.
 
-    Where the sentence has `listed` them before, they are not listed again.
+    Where the sentence has `listed` them before, they are not listed again. `mark` stands before each, as -- of flags.
     """
     alike = {option: difflib.SequenceMatcher(None, option.lower(), name.lower()).ratio() for option in options}
     if not alike:
         return "; leave it out"
     most = max(alike.values())
-    near = [repr(option) for option in alike if alike[option] == most]
+    near = [repr(mark + option) for option in alike if alike[option] == most]
     if most >= ALIKE:
         return f"; did you mean {' or '.join(near)}?"
-    return f"; choose one of {'these' if listed else ', '.join(map(repr, alike))}"
+    return f"; choose one of {'these' if listed else ', '.join(repr(mark + option) for option in alike)}"
 
 
 ALIKE = 0.6

@@ -85,13 +85,13 @@ def test_a_flag_whose_value_may_stand_first_is_in_the_usage_and_among_the_argume
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--rat", "1"], "`try` has no flag '--rat'; did you mean 'rate'?"),
+        (["--rat", "1"], "`try` has no flag '--rat'; did you mean '--rate'?"),
         (["--rate", "much"], "`--rate` must be a number, got 'much'; see labelnoise try --help"),
         (["--rate"], "`--rate` expected one argument; see labelnoise try --help"),
         (["--steps", "1", "x"], "`--steps` must be a whole number, got 'x'"),
         (["--mode", "slwo"], "`mode` must be one of fast, slow, got 'slwo'; did you mean 'slow'?"),
         (["b"], "`try` takes flags only, got 'b'"),
-        (["-5"], "`try` has no flag '-5'; choose one of"),
+        (["-5"], "`try` has no flag '-5'; choose one of '--name', '--rate', '--"),
         (["--deep=yes"], "`--deep/--no-deep` ignored explicit argument 'yes'"),
         (["--rate", "1", "--rate=1"], "`--rate` was given twice; keep one of them"),
         (["--deep", "--no-deep"], "`--deep` was given twice; keep one of them"),

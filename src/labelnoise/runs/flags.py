@@ -62,7 +62,7 @@ def _cut(
     command = program.split()[-1]
     rest = [word.strip() for word in rest]
     if rest and rest[0].startswith("-"):
-        near = did_you_mean(rest[0].lstrip("-").split("=")[0], [flag.name for flag in flags])
+        near = did_you_mean(rest[0].lstrip("-").split("=")[0], [flag.name for flag in flags], mark="--")
         raise InputError(f"`{command}` has no flag {rest[0]!r}{near}")
     given = vars(values)
     lead = given.pop(first, "")
