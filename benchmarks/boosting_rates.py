@@ -6,7 +6,7 @@ Two tables of scikit-learn (breast cancer; digits 1, 3 and 8), labels flipped wi
 each. `HistGradientBoostingClassifier(max_iter=60)` is recorded by its stages: once, with a quarter of the
 samples held out; and four times, each sample held out once. `LabelAuditor` trains the same model on its folds.
 
-For each way: how often the 90 % interval holds the true rate, and the mean of estimate minus truth. For the first way
+For each way: how often the 90% interval holds the true rate, and the mean of estimate minus truth. For the first way
 also which share of the wrong labels that were trained on, and of those that were held out, most stages up to the stop
 predict: what is memorised before the stop.
 """

@@ -69,7 +69,7 @@ def time_epoch(rounds: int) -> None:
     share = 100 * seconds["update"] / seconds["step"]
     print("\nsmall-cnn, 28 x 28 images, a batch of 512, training on the CPU:")
     print(f"  step {harness.spread(1e3 * seconds['step'])} ms, update {harness.spread(1e3 * seconds['update'])} ms")
-    print(f"  share of an epoch: {harness.spread(share)} %; {harness.verdict(float(np.median(share)), 2, False)}")
+    print(f"  share of an epoch: {harness.spread(share)}%; {harness.verdict(float(np.median(share)), 2, False)}")
 
 
 def time_monitor(rounds: int, n: int = 2_000) -> None:
@@ -92,7 +92,7 @@ def time_monitor(rounds: int, n: int = 2_000) -> None:
     share = 100 * seconds["monitor"] / seconds["epoch"]
     print(f"\na monitor, small-cnn, {n:,} images of 28 x 28, a tenth held out, batches of 64:")
     print(f"  epoch {harness.spread(seconds['epoch'])} s, `end_epoch` {harness.spread(seconds['monitor'])} s")
-    print(f"  share of an epoch: {harness.spread(share)} %")
+    print(f"  share of an epoch: {harness.spread(share)}%")
 
 
 def filled(recorder: ln.Recorder, epochs: int) -> ln.Recorder:

@@ -163,7 +163,7 @@ def test_explain_prints_the_check_of_each_epoch_and_makes_the_page(tmp_path, cap
     assert "3 clean and 2 noisy samples by expected-gradients, against 5 clean images." in told
     assert (run / "figures/attribution.png").is_file() and (run / "report.html").is_file()
     assert main(["explain", str(run), "--methud", "deep"]) == 2
-    assert "did you mean 'method'" in capsys.readouterr().err
+    assert "did you mean '--method'" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -414,8 +414,8 @@ reproduce: steps = 3
 REMEDIES = """
 smulate => ; did you mean 'simulate'?
 -x => ; choose one of 'audit', 'reproduce', 'sweep', 'simulate', 'train', 'explain', 'report'
-simulate --step 3 => ; did you mean 'steps'?
-simulate --mu_norm 3 => ; did you mean 'mu-norm'?
+simulate --step 3 => ; did you mean '--steps'?
+simulate --mu_norm 3 => ; did you mean '--mu-norm'?
 simulate --n many => `--n` must be a whole number, got 'many'; see labelnoise simulate --help
 simulate --n 0 => `n` must be an integer >= 1, got 0; use for example n=200
 simulate --n 3 --n 4 => `--n` was given twice; keep one of them
@@ -427,7 +427,7 @@ simulate --mu-norm -inf => `mu_norm` must be a finite number > 0, got -inf; use 
 simulate --mu-norm 1e200 => or its square leaves float64, got 1e+200; use for example mu_norm=40.0
 simulate --lr -1e-3 => `lr` must be a finite number > 0, got -0.001; use for example lr=0.005
 simulate --tau-plus 0.6 => `tau_plus` must lie in [0, 0.5), got 0.6; lower it
-simulate --tau-plus nan => `tau_plus` must be a probability in [0, 1], got nan; for 20 % write 0.2
+simulate --tau-plus nan => `tau_plus` must be a probability in [0, 1], got nan; for 20% write 0.2
 simulate --seeds 0 0 => `seeds` must be one or more different integers, got (0, 0); use for example 0 1 2
 simulate --seeds 9223372036854775808 => `seed` must be below 2^63
 simulate --n 10000000 => free; lower n, m, n_holdout
@@ -478,7 +478,7 @@ train --model VGG11 => ; did you mean 'vgg11'?
 train --model vgg12 => ; did you mean 'vgg11' or 'vgg13' or 'vgg16' or 'vgg19'?
 train --noise symetric:0.2 => ; did you mean 'symmetric'?
 train --noise symmetric:0.2:exakt => ; write it like 'symmetric:0.2' or 'symmetric:0.2:exact'
-train --noise pair:1.2 => `rate` must be a probability in [0, 1], got 1.2; for 20 % write 0.2
+train --noise pair:1.2 => `rate` must be a probability in [0, 1], got 1.2; for 20% write 0.2
 train --noise matrix: => ; write it like 'matrix:T.csv'
 train --noise matrix:no.csv => must be a regular file, got none (No such file or directory); give the path of
 train --schedule cosine --lr-steps 3 => belongs to the schedules step and multi-step, got (3,) with 'cosine'; leave

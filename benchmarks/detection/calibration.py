@@ -4,7 +4,7 @@ python benchmarks/detection/calibration.py --out runs/detection              (of
 python benchmarks/detection/calibration.py --noise --out runs/noise          (trains 60 small networks, 5 minutes)
 
 With --noise half of the trainings have labels that say nothing (two classes flipped with rate 0.5, ten with 0.9), half
-have 35 or 40 % of wrong ones (70 % of ten classes): how often is a decision made on each?
+have 35 or 40% of wrong ones (70% of ten classes): how often is a decision made on each?
 """
 
 from __future__ import annotations

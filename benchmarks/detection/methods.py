@@ -160,7 +160,7 @@ RATES: dict[str, Callable[[Seen], tuple[float, float, float]]] = {
     "rejected, held out": lambda s: _rejection(s.rejected[s.held_out]),
     "mixture of two": mixture_rate,
 }
-"""Each estimate by name: the rate and the ends of its 90 % interval. The first is proposed."""
+"""Each estimate by name: the rate and the ends of its 90% interval. The first is proposed."""
 
 
 # ------------------------------------------------------------------------------------------------------------ decisions

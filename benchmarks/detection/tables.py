@@ -119,7 +119,7 @@ def _decisions(part: pd.DataFrame, clean: pd.DataFrame) -> str:
         return {
             "records": len(group), "F1": group["f1"].mean(), "sd": group["f1"].std(),
             "without subclass noise": group.loc[_elsewhere(group), "f1"].mean(),
-            "worst, rate >= 10 %": group.loc[frequent, "f1"].min(),
+            "worst, rate >= 10%": group.loc[frequent, "f1"].min(),
             "of these below 0.5": int((group.loc[frequent, "f1"] < 0.5).sum()),
             "the same without subclass noise": group.loc[frequent & _elsewhere(group), "f1"].min(),
             "F1, compared": group.loc[group["compared"], "f1"].mean(),

@@ -91,7 +91,7 @@ def test_the_page_explains_its_own_words_and_no_others(pages):
             0.0,
             ["None of them is a suspect", "<h1>Which labels are probably wrong"],
             ["Suspects by given"],
-            "Probably none of 400 labels is wrong (90 %",
+            "Probably none of 400 labels is wrong (90%",
         ),
         (
             0.6,
@@ -161,7 +161,7 @@ def test_the_number_says_how_often_its_interval_holds(pages):
     quote = pages[0].read_text().split("<dt>Estimated wrong labels</dt>")[1].split("</div>")[0]
     summary = read_run(pages[0].parent).summary
     count, low, high = (round(number) for number in (summary["wrong"], *summary["wrong_interval"]))
-    said = rf"90 % interval {low} to {high} \(held the true number in 91 to 100 % of audits .*detection.md in the .*\)"
+    said = rf"90% interval {low} to {high} \(held the true number in 91 to 100% of audits .*detection.md in the .*\)"
     assert re.search(said, quote) and f'<dd class="value">{count}</dd>' in quote and 0 < count < high
 
 
@@ -181,7 +181,7 @@ def test_stops_have_their_unit_and_so_have_those_of_all_trainings(pages):
 def test_it_is_said_that_no_chance_is_larger_where_several_samples_have_the_largest(pages):
     for page in pages:
         rows = read_json(page.parent / "worst.json")["rows"]
-        words = "No chance above 95 % is given; of the samples that have it the first are the surest."
+        words = "No chance above 95% is given; of the samples that have it the first are the surest."
         assert (words in page.read_text()) == (sum(row["confidence"] == 0.95 for row in rows) > 1)
     assert ["No chance above" in page.read_text() for page in pages] == [True, False]
     chances = ([0.95, 0.95, 0.2], [0.95, 0.94])

@@ -171,7 +171,7 @@ def test_what_counts_as_a_column_of_numbers():
         found = as_numbers(pd.Series(values, **how))
         return None if found is None else found[1]
 
-    assert told(mixed(3)) == "3 of 60: 'unknown'" and told(mixed(4)) is None  # 95 % and 93 %
+    assert told(mixed(3)) == "3 of 60: 'unknown'" and told(mixed(4)) is None  # 95% and 93%
     assert told(mixed(0)) is None  # texts of numbers throughout are words
     assert told(mixed(3), dtype="category") is None and told(NUMBERS) is None
     assert told([*NUMBERS.tolist(), "?"], dtype=object, index=np.zeros(N + 1, int)) == "1 of 61: '?'"
@@ -283,7 +283,7 @@ def test_what_counts_as_a_column_of_dates():
     assert told([*DAYS, "?", "?", 3], dtype=object, index=np.zeros(N + 3, int)) == "3 of 63: '?', '3'"
     assert told([*DAYS, "0000-00-00"]) is None  # the year first and last
     assert told([f"2020-01-{1 + at % 28:02}" for at in range(N)] + ["0000-00-00"]) == "1 of 61: '0000-00-00'"
-    assert told([*DAYS, *["?"] * 3]) == "3 of 63: '?'" and told([*DAYS, *["?"] * 4]) is None  # 95.2 % and 93.8 %
+    assert told([*DAYS, *["?"] * 3]) == "3 of 63: '?'" and told([*DAYS, *["?"] * 4]) is None  # 95.2% and 93.8%
     distinct = pd.DataFrame({"day": pd.date_range("2020-01-01", periods=N).strftime("%Y-%m-%d").to_numpy(object)})
     assert list(without_names(pd.DataFrame({"day": [*distinct["day"], "never"]}))[0]) == ["day"]  # no name of rows
 

@@ -110,4 +110,4 @@ def test_how_often_the_interval_holds_the_truth_is_what_is_measured():
     folds = re.findall(r"^\| \w+ \| all \| 72 \| with \| (\S+) ", text, re.MULTILINE)
     single = re.search(r"holds the true rate in (\S+) of the choosing and (\S+) of the reporting", text).groups()
     low, *_, high = (f"{100 * float(share):.0f}" for share in sorted(map(float, (*folds, *single))))
-    assert f"{low} to {high} % of audits" in HELD and f"{low} to {high} % of audits" in (docs / "audit.md").read_text()
+    assert f"{low} to {high}% of audits" in HELD and f"{low} to {high}% of audits" in (docs / "audit.md").read_text()

@@ -93,7 +93,7 @@ def memorised(record):
 
 
 def test_what_was_memorised_is_taken_off():
-    """All of it in one proportion k, missed by 3 standard errors of the means apart in 0.3 % of seeds."""
+    """All of it in one proportion k, missed by 3 standard errors of the means apart in 0.3% of seeds."""
     record, taught, wrong = memorising()
     score, plain = SCORES["left-out-margin"](record), SCORES["margin-to-twice"](record)
     trained = ~record.held_out
@@ -120,7 +120,7 @@ def test_what_is_left_of_a_sample_that_was_left_out():
 
 
 def test_the_rate_counts_what_was_memorised_by_half():
-    """A fifth is wrong; the network has memorised most of it, and would reject 30 % of the samples left out."""
+    """A fifth is wrong; the network has memorised most of it, and would reject 30% of the samples left out."""
     record, taught, _ = memorising(memory=1.0)
     basis = pool([record])
     early, left_out = fifths(basis.early)[0], fifths(basis.left_out)[0]

@@ -42,7 +42,7 @@ def test_other_columns_are_not_named():
         told(truth=TRUE, user=[f"user {at // 2}" for at in range(N)], ninth=np.where(RNG.random(N) < 0.1, 2, GIVEN))
         == []
     )
-    rare = np.arange(N) % 75 == 0  # 99 % of the labels are one class: to say it always is no knowledge
+    rare = np.arange(N) % 75 == 0  # 99% of the labels are one class: to say it always is no knowledge
     assert told(rare.astype(int), half=rare & (np.arange(N) % 150 == 0)) == []
     many = read_labels("y", np.arange(100) % 12)  # a rule of 48 leaves learns its own 50 samples by heart
     assert telling_notes(read_material(pd.DataFrame({"x": RNG.normal(size=100)})), many, 0) == []

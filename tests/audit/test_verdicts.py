@@ -89,7 +89,7 @@ def test_clean_labels_leave_few_suspects():
 
 
 def test_rates_of_two_classes_are_told_apart():
-    """Flips of 5 % and 30 %: within the bootstrap's interval, and the factor of the class that is wrong more often."""
+    """Flips of 5% and 30%: within the bootstrap's interval, and the factor of the class that is wrong more often."""
     rng = np.random.default_rng(5)
     true = rng.integers(2, size=6000)
     given = np.where(rng.random(6000) < np.where(true == 0, 0.05, 0.3), 1 - true, true)
@@ -108,7 +108,7 @@ def test_rates_of_two_classes_are_told_apart():
 
 @pytest.mark.parametrize("by", ["anchors", "surest fifth"])
 def test_many_equal_classes_are_told_apart_by_what_is_no_chance(by):
-    """Sixty classes of eighty samples, 15 % wrong: those of equal ones stay at 1; one that half of the wrong labels
+    """Sixty classes of eighty samples, 15% wrong: those of equal ones stay at 1; one that half of the wrong labels
     name stands out."""
     spread, named = [], []
     for seed in range(5):
@@ -139,8 +139,8 @@ def test_the_surest_fifth_of_a_class_counts_beside_fifty_samples_of_the_common_r
 
 
 def test_the_interval_of_few_samples_reaches_down_to_the_rate():
-    """A fifth is wrong, and the network errs on 30 %, fewer where it is surer: one sample of a hundred says little of
-    how its errors decline. It may miss on one side in 5 % of seeds."""
+    """A fifth is wrong, and the network errs on 30%, fewer where it is surer: one sample of a hundred says little of
+    how its errors decline. It may miss on one side in 5% of seeds."""
     reached = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -154,7 +154,7 @@ def test_the_interval_of_few_samples_reaches_down_to_the_rate():
 
 
 def test_anchors_tell_the_rate_of_classes_that_the_network_predicts_too_seldom():
-    """True classes 0.8 and 0.2, flips of 5 % and 30 %; unsure of a half of class 1, the network predicts class 0."""
+    """True classes 0.8 and 0.2, flips of 5% and 30%; unsure of a half of class 1, the network predicts class 0."""
     rng = np.random.default_rng(2)
     true = (rng.random(20_000) < 0.2).astype(int)
     given = np.where(rng.random(20_000) < np.where(true == 0, 0.05, 0.3), 1 - true, true)
@@ -184,7 +184,7 @@ def test_what_is_estimated_where_nothing_is_wrong_or_little_is_held_out():
     predicted, sure, everyone = np.zeros(400, int), np.linspace(0, 1, 400)[::-1], np.ones(400, bool)
     none = estimate_rates(predicted, sure, np.zeros(400, int), everyone, 2)
     assert (none.rate, none.low, none.anchors) == (0, 0, 200)
-    assert none.high == pytest.approx(3 / 203)  # no wrong label among 200 leaves room for 1.5 %
+    assert none.high == pytest.approx(3 / 203)  # no wrong label among 200 leaves room for 1.5%
     few = estimate_rates(predicted[:15], sure[:15], predicted[:15], everyone[:15], 2)
     assert not few.known and "too few" in few.reason
 
@@ -719,7 +719,7 @@ def test_few_held_out_samples_leave_the_rate_to_all(case):
 
 def test_it_is_said_where_little_speaks_for_the_network():
     notes, decided = [], []
-    for seed in range(8):  # 40 % of two classes are wrong: 60 held-out samples hardly tell
+    for seed in range(8):  # 40% of two classes are wrong: 60 held-out samples hardly tell
         recorder, _, held_out = two_stages(n=600, n_classes=2, rate=0.4, seed=seed, held_out=0.1)
         verdict = judge([read_training(recorder, held_out)])
         decided.append(verdict.rates.known)
@@ -749,7 +749,7 @@ def test_a_class_that_is_predicted_for_want_of_knowledge_is_no_evidence():
     ("z", "low", "words"), [(0.9, 0.2, "predicts the given label"), (1.1, 0.2, ""), (9, 0.49, ""), (9, 0.51, "60%")]
 )
 def test_nothing_is_decided_by_less_than_a_standard_error_or_where_surely_more_than_half_is_wrong(z, low, words):
-    """A network that is far ahead of chance may well estimate 60 % of ten classes; the interval says how surely."""
+    """A network that is far ahead of chance may well estimate 60% of ten classes; the interval says how surely."""
     true, given = labels(400, 10, 0.2)
     rates = estimate_rates(true, np.full(400, 0.8), given, np.ones(400, bool), 10)
     learning = Learning(z, 0.4, 0.1, 400)

@@ -233,7 +233,7 @@ def test_words_are_text(text):
 @pytest.mark.parametrize("rate", ["0.2", None, [0.2], True, float("nan"), np.array([0.2])])
 def test_a_rate_is_a_number(rate):
     for model, name in ((Symmetric, "rate"), (Pair, "rate"), (lambda tau: ClassConditional(0.1, tau), "tau_minus")):
-        with pytest.raises(InputError, match=rf"`{name}` must be a probability in \[0, 1\], got .*for 20 % write 0.2"):
+        with pytest.raises(InputError, match=rf"`{name}` must be a probability in \[0, 1\], got .*for 20% write 0.2"):
             model(rate)
 
 

@@ -159,7 +159,7 @@ def test_a_margin_has_samples():
 
 @pytest.mark.parametrize("accuracy", [[-0.5, 0.25], [0.25, -0.5], [0.25, -np.inf]])
 def test_the_share_that_lies_outside_is_named(accuracy):
-    with pytest.raises(InputError, match=r"shares in \[0, 1\], got -(0.5|inf); 78 % is 0.78"):
+    with pytest.raises(InputError, match=r"shares in \[0, 1\], got -(0.5|inf); 78% is 0.78"):
         HeldOut(n=9)(accuracy)
 
 

@@ -146,7 +146,7 @@ def test_a_flat_accuracy_gives_no_reason_to_stop():
 
 
 def test_held_out_rarely_sees_a_fall_in_noise_without_a_trend():
-    """1,000 flat series with independent binomial errors: about 2 %, as the docstring says; a fall is always seen."""
+    """1,000 flat series with independent binomial errors: about 2%, as the docstring says; a fall is always seen."""
     rng = np.random.default_rng(0)
     alarms = [HeldOut(n=200)(rng.binomial(200, 0.8, size=200) / 200).falls for _ in range(1_000)]
     assert 0.01 < np.mean(alarms) < 0.035

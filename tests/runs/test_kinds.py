@@ -98,7 +98,7 @@ def test_a_new_kind_is_a_command_a_run_and_a_page(room, tmp_path, capsys):
     assert main(["throw", "--heads", "6", "--out", str(out)]) == 2
     assert "(heads is 5 there, 6 now)" in capsys.readouterr().err
     assert main(["throw", "--head", "6"]) == 2
-    assert "did you mean 'heads'?" in capsys.readouterr().err
+    assert "did you mean '--heads'?" in capsys.readouterr().err
     assert main(["throe"]) == 2
     assert "did you mean 'throw'?" in capsys.readouterr().err
     run = read_run(out)

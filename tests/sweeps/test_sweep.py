@@ -267,7 +267,7 @@ def test_run_experiment_runs_a_sweep_too(swept, tmp_path):
             "--grid d=1:1000000:10 tau=0:0.4:0.1 --seeds 9",
             "has 4,500,000 runs (500,000 cells of 9 seeds), whose results",
         ),
-        ("--grid d=100,200 --worker 2", "did you mean 'workers'"),
+        ("--grid d=100,200 --worker 2", "did you mean '--workers'"),
         ("--grid d=100,200 --workers 0", "`workers` must be an integer >= 1"),
         ("--grid d=100,200 --scheduler=", "`scheduler` must be the address of a running Dask scheduler"),
         (

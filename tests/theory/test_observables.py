@@ -176,7 +176,7 @@ def test_perturbed_noise_needs_no_problem_if_its_scale_is_given():
 
 
 def test_the_upper_bound_is_one_sided_at_95_percent():
-    """Of 2,000 estimates of a known error, 5 % of the bounds lie below it: 2.5 % to 8 % allows 5 standard errors."""
+    """Of 2,000 estimates of a known error, 5% of the bounds lie below it: 2.5% to 8% allows 5 standard errors."""
     pairs = np.random.default_rng(0).binomial(2, truth := 0.2, size=(2_000, 300)) / 2
     mean, error, upper = _estimates("fresh", np.stack([pairs >= 0.5, pairs == 1], axis=1)).values()
     assert (upper > mean).all() and (error > 0).all()

@@ -166,7 +166,7 @@ class LabelAuditor(BaseEstimator):
             confidence (that the label is wrong), flagged.
         flagged_: (n,) mask of the suspects, in the order of X.
         noise_rate_: estimated share of wrong labels; NaN where nothing can be said.
-        noise_rate_interval_: ends of its 90 % interval.
+        noise_rate_interval_: ends of its 90% interval.
         transition_: DataFrame of P(given | true), a row a true class.
         classes_: the classes, ascending.
         notes_: what a reader must know, a sentence each.

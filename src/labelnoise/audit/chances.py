@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 TINY = 1e-4
 """How near to 0 and 1 a chance comes before the chances are brought to their mean."""
 MOST = 0.95
-"""No chance is larger: of labels that would have one, 93 % were wrong (`benchmarks/detection/calibration.py`)."""
+"""No chance is larger: of labels that would have one, 93% were wrong (`benchmarks/detection/calibration.py`)."""
 
 
 def chances_of(

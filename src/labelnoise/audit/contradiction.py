@@ -57,11 +57,11 @@ class Errors(NamedTuple):
 OF_ALL, OF_HELD_OUT = Errors(0.2, 0.7, 2.0), Errors(0.25, 0.5, 1.5)
 """Of all samples by two views, and of held-out ones, whose errors are more frequent."""
 Z = 1.645
-"""Standard errors on each side of a 90 % interval."""
+"""Standard errors on each side of a 90% interval."""
 
 
 def fifths(views: Sequence[Predictions]) -> tuple[float, float, float]:
-    """Return the rate, and the ends of its 90 % interval.
+    """Return the rate, and the ends of its 90% interval.
 
     Let c_1 to c_5 be the shares of contradicted labels of the five parts, c their mean and q their quantiles. Where
     little is contradicted the network errs little, and the rate is q(0.4): c_1 is too low, since wrong labels are
@@ -105,7 +105,7 @@ def errors_of(shares: Float[np.ndarray, " parts"], errors: Errors) -> tuple[floa
 
 
 def surest(views: Sequence[Predictions]) -> float:
-    """Return the lower end of the 90 % interval of the share of contradicted labels in the surest fifth of all samples.
+    """Return the lower end of the 90% interval of the share of contradicted labels in the surest fifth of all samples.
 
     The estimates look at each predicted class by itself, so that wrong labels of one class are not missed; but a class
     that the network takes for another errs among its surest samples, too. Over all classes together the surest samples
@@ -137,7 +137,7 @@ def ranks(
 
 
 def wilson(count: int, n: int) -> tuple[float, float]:
-    """Ends of the 90 % interval of a share count / n."""
+    """Ends of the 90% interval of a share count / n."""
     share = count / n
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n * n)) / (1 + Z**2 / n)

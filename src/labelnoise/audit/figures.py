@@ -11,7 +11,7 @@ from labelnoise.runs.pages import Panel
 
 
 def suspects_figure(panels: Sequence[Panel]) -> Figure:
-    """Median and middle 90 % of the mean margins of suspects and of the rest against epoch, and the stop."""
+    """Median and middle 90% of the mean margins of suspects and of the rest against epoch, and the stop."""
     figure, axes = grid(panels, height=3.6, ratios=(1,))
     for axis, panel in zip(axes[0], panels, strict=True):
         table, summary = panel.history, panel.runs[0].summary
@@ -21,7 +21,7 @@ def suspects_figure(panels: Sequence[Panel]) -> Figure:
             if median.notna().any():
                 axis.fill_between(table["epoch"], low, high, color=colour, alpha=0.2, linewidth=0)
                 axis.plot(
-                    table["epoch"], median, color=colour, label=f"{words}\n(median, middle 90 %)", marker=dots(table)
+                    table["epoch"], median, color=colour, label=f"{words}\n(median, middle 90%)", marker=dots(table)
                 )
         axis.axhline(0, color="#000000", linewidth=1)
         for at, stop in enumerate(summary["stop_epochs"]):

@@ -44,7 +44,7 @@ def _quotes(panel: Panel) -> list[Quote]:
     else:
         # of the shares: the summaries of older folders hold no numbers by these names
         count, low, high = (round(share * n) for share in (summary["rate"], *summary["rate_interval"]))
-        interval = f"90 % interval {low:,} to {high:,} ({HELD})"
+        interval = f"90% interval {low:,} to {high:,} ({HELD})"
         words = f"{summary['rate']:.1%} of {n:,}, from {summary['rate_reason']}; {interval}"
         wrong = Quote("Estimated wrong labels", f"{count:,}", words)
     flagged = Quote("Suspects", f"{summary['flagged']:,}", f"{summary['flagged'] / n:.1%} of the samples")

@@ -59,7 +59,7 @@ def _named(worst: dict[str, Any]) -> tuple[str, str]:
 def _alike(rows: Sequence[dict[str, Any]]) -> str:
     """What to know of the largest chance, where several samples have it."""
     alike = sum(row["confidence"] >= MOST for row in rows) > 1
-    words = f" No chance above {100 * MOST:.0f} % is given; of the samples that have it the first are the surest."
+    words = f" No chance above {100 * MOST:.0f}% is given; of the samples that have it the first are the surest."
     return words * alike
 
 

@@ -12,7 +12,7 @@ MARGINS = (
 )
 
 HELD = (
-    "held the true number in 91 to 100 % of audits where that is known, in fewer where a model errs a lot: "
+    "held the true number in 91 to 100% of audits where that is known, in fewer where a model errs a lot: "
     "docs/detection.md in the sources"
 )
 """How often the interval holds what it should: the least and the largest share of both halves of the harness and of the
@@ -36,8 +36,8 @@ WORDS = {
     "Suspect": "a flagged sample: one of the most suspicious, as many as labels are estimated to be wrong, unless "
     "another decision was asked for.",
     "Confidence": "the estimated chance that the given label is wrong; over all samples they add up to the estimated "
-    f"number of wrong labels. At most {100 * MOST:.0f} % is given, which many may have alike: of the labels that have "
-    "it 92 to 93 % were wrong where that is known.",
+    f"number of wrong labels. At most {100 * MOST:.0f}% is given, which many may have alike: of the labels that have "
+    "it 92 to 93% were wrong where that is known.",
     "Held out": "not trained on, so that a wrong label cannot have been memorised.",
     "The stop": "the epoch (the stage of boosting, else the pass over the data) at which the loss of held-out samples "
     "is least: what is learnt later may be memorised.",
@@ -58,7 +58,7 @@ SUSPECTS = {
 }
 HISTORY = {
     "": "a row an epoch, pass or stage; none of a recorder without history",
-    "suspects_low, suspects_median, suspects_high": "5 %, 50 % and 95 % quantile of the suspects' margins",
+    "suspects_low, suspects_median, suspects_high": "5%, 50% and 95% quantile of the suspects' margins",
     "rest_low, rest_median, rest_high": "the same of all others",
 }
 

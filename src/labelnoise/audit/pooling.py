@@ -65,7 +65,7 @@ def caveats_of(
         given_stop = all(one.stop_known for one in trainings)
         lost = "nothing tells whether the stop is right" if given_stop else "there is no stop, no estimate of the rate"
         notes.append(
-            f"no samples were held out, so {lost}, and memorised wrong labels are missed: hold about 10 % out and give "
+            f"no samples were held out, so {lost}, and memorised wrong labels are missed: hold about 10% out and give "
             "their mask as `held_out`"
         )
     elif not rates.known and not undecided:

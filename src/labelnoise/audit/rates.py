@@ -58,7 +58,7 @@ class Rates:
     """Share of wrong labels; NaN where nothing can be said."""
     low: float
     high: float
-    """Ends of its 90 % interval."""
+    """Ends of its 90% interval."""
     transition: Float[np.ndarray, "K K"]
     """P(given | true): a row a true class."""
     transition_low: Float[np.ndarray, "K K"]
@@ -90,7 +90,7 @@ def estimate_rates(
     left_out: Sequence[Predictions] = (),
     seed: int = 0,
 ) -> Rates:
-    """Estimate the rate and P(given | true), with 90 % intervals.
+    """Estimate the rate and P(given | true), with 90% intervals.
 
     The matrix is that of the anchors, its intervals by bootstrap over the held-out samples. So is the rate, if no early
     views are given, with the true classes as frequent as makes the given ones most likely; else it is that of the

@@ -63,7 +63,7 @@ def _lead(rates: Rates, n: int, flagged: int, undecided: bool) -> str:
     if not rates.known:
         return f"{flagged:,} of {n:,} labels look wrong; how many are is not estimated: {rates.reason}."
     wrong, low, high = (round(rate * n) for rate in (rates.rate, rates.low, rates.high))
-    interval = f"90 % interval {low:,} to {high:,}" + ", so perhaps none" * (wrong > 0 and low == 0)
+    interval = f"90% interval {low:,} to {high:,}" + ", so perhaps none" * (wrong > 0 and low == 0)
     none = "Probably none" if rates.high < OPEN else "Perhaps none, perhaps many"
     lead = (
         f"About {wrong:,} of {n:,} labels {'is' if wrong == 1 else 'are'} wrong ({rates.rate:.1%}; {interval})"

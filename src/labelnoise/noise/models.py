@@ -180,5 +180,5 @@ def keep_rates(model: Any, *names: str) -> None:
     for name in names:
         rate = getattr(model, name)
         if not is_number(rate) or not 0 <= rate <= 1:
-            raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20 % write 0.2")
+            raise InputError(f"`{name}` must be a probability in [0, 1], got {rate!r}; for 20% write 0.2")
         object.__setattr__(model, name, float(str(rate) if isinstance(rate, np.floating) else rate))

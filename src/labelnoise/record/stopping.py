@@ -100,8 +100,8 @@ class HeldOut:
 
     The stop was chosen for its accuracy, so without any trend a fall is seen in more than one case in forty (n = 200,
     accuracy 0.8, 200 records). Where two samples in a hundred change from record to record, as they do in training:
-    in 8 % of the cases, 6 % where the loss chooses, and 19 % from accuracies alone. Where all records are independent:
-    in 21, 6 and 2 %.
+    in 8% of the cases, 6% where the loss chooses, and 19% from accuracies alone. Where all records are independent:
+    in 21, 6 and 2%.
     """
 
     n: int
@@ -151,7 +151,7 @@ class HeldOut:
             raise InputError("`accuracy` must hold at least one number, got none; hold samples out of the training")
         if known.min() < 0 or known.max() > 1:
             outside = known.max() if known.max() > 1 else known.min()
-            raise InputError(f"`accuracy` must hold shares in [0, 1], got {outside:g}; 78 % is 0.78")
+            raise InputError(f"`accuracy` must hold shares in [0, 1], got {outside:g}; 78% is 0.78")
         judged = accuracy if loss is None else -as_series("loss", loss).astype(float)
         if judged.shape != accuracy.shape:
             raise InputError(f"`loss` must have a value a record {accuracy.shape}, got {judged.shape}; use one run's")

@@ -98,7 +98,7 @@ def stages_curve(dataset: Dataset, axis: str, kinds: Sequence[str]) -> Figure:
     x = dataset[axis].values
     share, count = SHARE.mean(dataset), SHARE.of(dataset).notnull().sum(SEED)
     low, high = wilson(share.values, np.maximum(count.values, 1))
-    top.plot(x, share, color=SIGNAL, marker=dots(x), label="share, 95 % interval")
+    top.plot(x, share, color=SIGNAL, marker=dots(x), label="share, 95% interval")
     top.fill_between(x, low, high, where=count.values > 0, color=SIGNAL, alpha=0.18, linewidth=0)
     top.set(ylabel=f"share of {seeds_of(dataset)}\nwith a Stage I", ylim=(-0.03, 1.03))
     steps = (("t1", "T1", CLEAN), ("onset", "onset of Stage II", NOISY), ("window_end", "end of the window", ALL))
@@ -236,7 +236,7 @@ def seeds_of(dataset: Dataset) -> str:
 
 
 def _band(panel: Axes, x: np.ndarray, values: DataArray, colour: str, label: str, dash: str = "-") -> None:
-    """Mean over the seeds as a line, the middle 80 % of them as a band; nothing where there is no number."""
+    """Mean over the seeds as a line, the middle 80% of them as a band; nothing where there is no number."""
     if not bool(values.notnull().any()):
         return
     panel.plot(x, values.mean(SEED), dash, color=colour, label=label, marker=dots(x))

@@ -43,7 +43,7 @@ ERRORS_TEXT = (
     "the seeds with a Stage I; the last step counts all seeds."
 )
 CURVES_TEXT = (
-    "Lines are means over the seeds, bands hold the middle 80 % of them; the band of the share is its 95 % interval. "
+    "Lines are means over the seeds, bands hold the middle 80% of them; the band of the share is its 95% interval. "
     "At T1 and for the stages only seeds with a Stage I count."
 )
 WORDS = {
@@ -158,7 +158,7 @@ def _laws(dataset: Dataset) -> list[Table]:
             span = f"{ratio:.3g} [{ratio / factor:.3g}, {ratio * factor:.3g}]"
             rows.append((words, f"{slope:.3f} ± {half:.3f}", span, f"{law.runs:,}"))
     head = ("", "slope", "ratio to the scale", "runs")
-    about = "Fitted to the logarithms over all runs that have the step; with 95 % intervals. The theory has slope 1."
+    about = "Fitted to the logarithms over all runs that have the step; with 95% intervals. The theory has slope 1."
     return [Table("Times against n m / (eta sigma_xi^2 d)", head, tuple(rows), about)]
 
 

@@ -172,7 +172,7 @@ TIMES: Mapping[str, tuple[str, Callable[[Dataset], DataArray]]] = {
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = constant x^slope, fitted to the logarithms; each number with the half-width of its 95 % interval."""
+    """y = constant x^slope, fitted to the logarithms; each number with the half-width of its 95% interval."""
 
     slope: tuple[float, float]
     ratio: tuple[float, float]
@@ -196,7 +196,7 @@ def power_law(x: np.ndarray, y: np.ndarray) -> PowerLaw | None:
 
 
 def wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95 % interval of a share of so many seeds (Wilson 1927)."""
+    """Return the 95% interval of a share of so many seeds (Wilson 1927)."""
     z = 1.96
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))

@@ -27,10 +27,10 @@ RECORD = {
     "test_error_seen": "test error on seen noise",
     "test_error_perturbed": "test error on perturbed noise",
     "test_error_perturbed_se": "standard error of the test error on perturbed noise",
-    "test_error_perturbed_upper": "95 % upper bound of the test error on perturbed noise",
+    "test_error_perturbed_upper": "95% upper bound of the test error on perturbed noise",
     "test_error_fresh": "test error on fresh noise",
     "test_error_fresh_se": "standard error of the test error on fresh noise",
-    "test_error_fresh_upper": "95 % upper bound of the test error on fresh noise",
+    "test_error_fresh_upper": "95% upper bound of the test error on fresh noise",
     "test_error_given_fresh": "test error on fresh noise against flipped labels",
 }
 """What a record holds."""

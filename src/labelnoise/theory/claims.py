@@ -174,7 +174,7 @@ def _early_stopping(kind: str) -> Examine:
             if kind == "seen":
                 return constant_only(error, 0.0, "no mistake in any case, which any C > 0 allows")
             bound = float(run.at_t1[f"test_error_{kind}_upper"])
-            source = f"implied C at most this, from no error in {run.config.test_draws} draws (95 %)"
+            source = f"implied C at most this, from no error in {run.config.test_draws} draws (95%)"
         constant = draw.problem.d / (draw.n * np.log(1 / bound)) if bound < 1 else float("inf")
         return constant_only(error, constant, f"the constant C is unknown; {source}")
 
@@ -210,7 +210,7 @@ def _without_noise_error(run: Trajectory) -> Finding:
     with np.errstate(over="ignore"):
         exponent = draw.n * np.float64(problem.mu_norm / problem.noise_std) ** 4 / problem.d
     constant = exponent / np.log(1 / upper) if upper < 1 else float("inf")
-    reason = f"the constant C_D is unknown; implied C_D from the 95 % upper bound {upper:.2g} of the last error"
+    reason = f"the constant C_D is unknown; implied C_D from the 95% upper bound {upper:.2g} of the last error"
     return constant_only(error, constant, reason)
 
 

@@ -37,7 +37,7 @@ WORDS = {
     "Seen noise": "a training noise patch with a fresh true label; the error is exact.",
     "Perturbed noise": "the same plus Gaussian noise, the paper's test distribution.",
     "Fresh noise": (
-        "a new noise patch. Perturbed and fresh errors are sampled; where no draw was wrong the table gives the 95 % "
+        "a new noise patch. Perturbed and fresh errors are sampled; where no draw was wrong the table gives the 95% "
         "upper bound, 3 over the number of draws."
     ),
     "Held-out samples": "have noise patches of their own, so that the held-out rule watches the error on fresh noise.",

@@ -79,7 +79,7 @@ def sampled_errors(
     zeta_std: Sequence[float],
     kinds: Sequence[str] = KINDS,
 ) -> dict[str, np.ndarray]:
-    """Return the sampled test errors (R,), those against true labels with standard error and 95 % upper bound.
+    """Return the sampled test errors (R,), those against true labels with standard error and 95% upper bound.
 
     *fresh*: a new patch, <W, xi> ~ N(0, sigma_xi^2 W W^T). *perturbed*: a training patch plus N(0, zeta_std^2 I), the
     paper's own test distribution. Both are sampled in R^(2m). *given_fresh* is the fresh error against flipped test
@@ -199,7 +199,7 @@ def _given(output: np.ndarray, wrong: np.ndarray, draws: list[Draw], tau: np.nda
 
 
 def _estimates(kind: str, wrong: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean error (R,), its standard error over pairs (y = +1, y = -1), 95 % upper bound; 3/N where all pairs agree."""
+    """Mean error (R,), its standard error over pairs (y = +1, y = -1), 95% upper bound; 3/N where all pairs agree."""
     pairs, draws = wrong.mean(1), wrong.shape[-1]
     mean, agree = pairs.mean(-1), np.ptp(pairs, axis=-1) == 0  # not by the deviation: that of thirds is no exact 0
     error = np.where(agree, np.nan, pairs.std(-1, ddof=min(draws - 1, 1)) / np.sqrt(draws))

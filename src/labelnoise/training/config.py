@@ -71,7 +71,7 @@ class TrainConfig:
         check_integer("warmup", self.warmup, 0, 5)
         for name, limit, example in (
             ("momentum", 1, "use for example 0.9"),
-            ("held_out", 1, "for 10 % write 0.1"),
+            ("held_out", 1, "for 10% write 0.1"),
             ("weight_decay", math.inf, "use for example 0.0005"),
         ):
             value = getattr(self, name)

@@ -66,7 +66,7 @@ def margins_figure(panels: Sequence[Panel]) -> Figure:
             groups, (CLEAN, NOISY), ("clean", "noisy"), strict=True
         ):
             if np.isfinite(median).any():
-                axis.fill_between(epoch, low, high, color=colour, alpha=0.15, linewidth=0, label=f"{name}: middle 90 %")
+                axis.fill_between(epoch, low, high, color=colour, alpha=0.15, linewidth=0, label=f"{name}: middle 90%")
                 axis.fill_between(
                     epoch, lower, upper, color=colour, alpha=0.3, linewidth=0, label=f"{name}: middle half"
                 )
