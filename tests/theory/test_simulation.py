@@ -293,3 +293,12 @@ def test_of_equal_separations_the_first_is_t1():
     for now, series in enumerate(([[1.0, 2.0], [-1.0, -2.0]], [[1.0, 3.0], [-1.0, -3.0]]), start=1):
         training = engine._look(training, np.full(2, now), np.array(series), np.full(2, True))
     assert training.best.tolist() == [1, 2] and training.gap.tolist() == [1.0, 3.0]
+
+
+def test_a_run_is_shown_in_a_line_without_its_arrays():
+    draw = PROBLEM.sample(seed=0, vectors=True)
+    run, runs = (simulate(drawn, steps=2, record=("margin",)) for drawn in (draw, stack([draw, draw])))
+    for shown in (repr(draw), repr(run)):
+        assert "array" not in shown and "\n" not in shown and "mu_norm=9.0" in shown and "seed=0" in shown
+    assert "steps=2" in repr(run) and "status='ok'" in repr(run)
+    assert repr(runs) == "TrajectoryBatch of 2 runs, 2 ok"

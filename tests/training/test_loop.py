@@ -49,6 +49,8 @@ def test_the_table_agrees_with_the_record_and_the_model():
     data, config = digits(), short()
     model = network(data)
     log = fit(model, data, config)
+    assert "array" not in repr(log) and "\n" not in repr(log) and "status='ok'" in repr(log)
+    assert repr(data).startswith("Data(name='digits', classes=(") and "shape" not in repr(data)
     frame = log.to_frame()
     assert tuple(frame.columns) == COLUMNS
     assert_close(frame["epoch"].to_numpy(), np.arange(1, 4))

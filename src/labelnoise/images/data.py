@@ -6,7 +6,7 @@ Images stay uint8 until the device normalises them: a quarter of the memory, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,21 +39,21 @@ class Data:
 
     name: str
     """Name of the data set, or of the file without its folder."""
-    x_train: UInt8[np.ndarray, "n C H W"]
+    x_train: UInt8[np.ndarray, "n C H W"] = field(repr=False)
     """(n, C, H, W) uint8; float32 of arrays that are no such images, (n, d) of a table."""
-    y_true: Int[np.ndarray, " n"]
+    y_true: Int[np.ndarray, " n"] = field(repr=False)
     """(n,) true labels of the training images; all -1 where they are not known."""
-    y_given: Int[np.ndarray, " n"]
+    y_given: Int[np.ndarray, " n"] = field(repr=False)
     """(n,) labels to train on; they differ from `y_true` where label noise struck."""
-    x_test: UInt8[np.ndarray, "n_test C H W"]
+    x_test: UInt8[np.ndarray, "n_test C H W"] = field(repr=False)
     """(n_test, C, H, W) uint8, or like `x_train`; n_test may be 0."""
-    y_test: Int[np.ndarray, " n_test"]
+    y_test: Int[np.ndarray, " n_test"] = field(repr=False)
     """(n_test,) true labels."""
     classes: tuple[int, ...]
     """Original class ids in the order of their positions."""
     class_names: tuple[str, ...]
     """Their names; the id where a class has no name."""
-    index: Int[np.ndarray, " n"]
+    index: Int[np.ndarray, " n"] = field(repr=False)
     """(n,) position of each training image in the source."""
     mean: Float[np.ndarray, " C"]
     """(C,) mean of `x_train` / 255 in each channel; of floats, of the values along their second axis."""

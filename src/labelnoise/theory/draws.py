@@ -46,31 +46,31 @@ class Draw:
     classes [xi_1..xi_n, mu_1..mu_K, w_1..w_Km (class by class), held-out patches], and labels are 0..K-1.
     """
 
-    inner: Float[np.ndarray, "N N"]
+    inner: Float[np.ndarray, "N N"] = field(repr=False)
     """(N, N) with N = n + 1 + 2m + h, float64; n + K + K m + h of K classes."""
     m: int
     """Filters per sign, or per class."""
-    y_true: Float[np.ndarray, " n"]
+    y_true: Float[np.ndarray, " n"] = field(repr=False)
     """(n,) true labels in {-1, +1}."""
-    y_given: Float[np.ndarray, " n"]
+    y_given: Float[np.ndarray, " n"] = field(repr=False)
     """(n,) given labels in {-1, +1}."""
-    held_out_true: Float[np.ndarray, " h"] = field(default_factory=lambda: np.zeros(0))
+    held_out_true: Float[np.ndarray, " h"] = field(repr=False, default_factory=lambda: np.zeros(0))
     """(h,) true labels of the held-out samples."""
-    held_out_given: Float[np.ndarray, " h"] = field(default_factory=lambda: np.zeros(0))
+    held_out_given: Float[np.ndarray, " h"] = field(repr=False, default_factory=lambda: np.zeros(0))
     """(h,) given labels of the held-out samples."""
-    bias0: Float[np.ndarray, " filters"] | None = None
+    bias0: Float[np.ndarray, " filters"] | None = field(default=None, repr=False)
     """(2m,) initial bias of each filter; None without a bias."""
     problem: SignalNoise | None = None
     """The distribution; without it, what needs it is NaN or *not measured*."""
     seed: int | None = None
     """The seed it was drawn from, if any."""
-    vectors: Vectors | None = None
+    vectors: Vectors | None = field(default=None, repr=False)
     """The explicit vectors, if asked for."""
     n_classes: int = 2
     """Classes; more than two have a signal and an output each."""
     one_patch: bool = False
     """Whether a sample shows its signal and its noise summed in one patch."""
-    probe: Float[np.ndarray, " N"] | None = None
+    probe: Float[np.ndarray, " N"] | None = field(default=None, repr=False)
     """(N,) inner products of the rows with v, by which the noise patches decide on flips; None where they do not."""
 
     @classmethod
@@ -91,7 +91,7 @@ class Draw:
             w0: (2m, d) initial filters, the m of j = +1 first; of K classes (K m, d), class by class.
             y_true: (n,) true labels in {-1, +1}; of K classes in 0..K-1.
             y_given: (n,) given labels, likewise.
-            problem: the distribution that the vectors come from, where known.
+            problem: the distribution that the vectors come from, where known; without it no claim holds or fails.
 
         Raises:
             InputError: shapes do not fit, an entry is not finite, a label names no class, all filters are 0, or signals

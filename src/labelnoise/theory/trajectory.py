@@ -27,15 +27,15 @@ class Trajectory:
 
     draw: Draw
     config: SimulateConfig
-    values: Mapping[str, Float[np.ndarray, "k ..."]]
+    values: Mapping[str, Float[np.ndarray, "k ..."]] = field(repr=False)
     """The arrays that `record` named, (k, ...) each."""
-    track: Mapping[str, Float[np.ndarray, " steps+1"]]
+    track: Mapping[str, Float[np.ndarray, " steps+1"]] = field(repr=False)
     """margin_clean_min, margin_noisy_max, gamma_min, rho_bar_max at every step."""
-    table: Mapping[str, Float[np.ndarray, " k"]]
+    table: Mapping[str, Float[np.ndarray, " k"]] = field(repr=False)
     """The columns of `to_frame`."""
     status: str
     """`ok`, or why the run ended early."""
-    at_t1: Mapping[str, float] = field(default_factory=dict)
+    at_t1: Mapping[str, float] = field(repr=False, default_factory=dict)
     """The columns of `table` at T1; NaN without a Stage I."""
 
     @property
@@ -142,6 +142,9 @@ class TrajectoryBatch:
             )
             for r, draw in enumerate(self.draws)
         )
+
+    def __repr__(self) -> str:
+        return f"TrajectoryBatch of {len(self)} runs, {self.status.count('ok')} ok"
 
     def __len__(self) -> int:
         return len(self.draws)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,18 +55,18 @@ class TrainLog:
     """What a training run recorded."""
 
     config: TrainConfig
-    y_true: Int[np.ndarray, " n"]
+    y_true: Int[np.ndarray, " n"] = field(repr=False)
     """(n,) true labels of the training images."""
-    y_given: Int[np.ndarray, " n"]
+    y_given: Int[np.ndarray, " n"] = field(repr=False)
     """(n,) labels they were trained on."""
-    held_out: Bool[np.ndarray, " n"]
+    held_out: Bool[np.ndarray, " n"] = field(repr=False)
     """Boolean mask (n,) of the images kept out of the training."""
-    recorder: Recorder
+    recorder: Recorder = field(repr=False)
     """Margin, loss and prediction (records, n) of all training images, held-out ones included, in eval mode."""
-    batches: Recorder
+    batches: Recorder = field(repr=False)
     """The same (epochs, n) of each image in its training batch, in train mode while the weights move; NaN and -1 for
     held-out images."""
-    table: pd.DataFrame
+    table: pd.DataFrame = field(repr=False)
     status: str
     """`ok`, or why the run ended early and what to do."""
     precision: str
@@ -76,11 +76,11 @@ class TrainLog:
     chose (`stop`); none for weights of no whole epoch, where the loss was not finite and no rule had chosen."""
     weights_epoch: int | None = None
     """The one of them that the rule chose; without a rule the last."""
-    returned: Mapping[str, float] | None = None
+    returned: Mapping[str, float] | None = field(default=None, repr=False)
     """What the network is worth that a stopped run leaves, by column of the table; None for a run of all epochs."""
     rule: StopRule | None = None
     """What the run was stopped by; None for a run of all epochs."""
-    model: nn.Module | None = None
+    model: nn.Module | None = field(default=None, repr=False)
     """The network, in eval mode, with those weights."""
 
     @property
