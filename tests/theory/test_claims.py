@@ -111,7 +111,23 @@ def test_a_step_longer_than_stage_one_fails_the_premise(short):
     inside = simulate(short.draw, lr=0.8 * scale, steps=5, record_every=5, test_draws=0)
     assert check(inside, "Thm 4.1, stages").verdict in (HOLDS, FAILS)
     bare = replace(long, draw=replace(long.draw, problem=None))
-    assert check(bare, "Thm 4.1, stages").verdict in (HOLDS, FAILS)  # of an unknown distribution nothing is said
+    assert "a step" not in check(bare, "Thm 4.1, stages").reason  # of an unknown distribution there is no scale
+
+
+def test_no_signal_fails_the_premise_of_every_claim():
+    run = simulate(problem(0.0).sample(seed=6), lr=LR, steps=60, record=("margin", "margin_predicted"))
+    assert {found.verdict for found in checks(run)} == {PREMISE_FAILS}
+    assert check(run, "Thm 4.1, stages").reason.startswith("proved for n SNR^2 of order one, not for 0: there is no s")
+
+
+def test_no_claim_is_decided_on_vectors_of_an_unknown_distribution(strong, no_problem):
+    decided = [found for found in checks(strong) if found.verdict in (HOLDS, FAILS)]
+    assert len(decided) >= 5
+    for found in decided:
+        bare = check(no_problem, found.claim)
+        assert bare.verdict == NOT_MEASURED, found.claim
+        if "test error" not in found.claim:  # the numbers stay
+            assert bare.measured == pytest.approx(found.measured) and bare.reason.endswith(f"({found.reason})")
 
 
 # ---------------------------------------------------------------------------------------------------------- calculators
@@ -397,7 +413,8 @@ def test_sampled_errors_that_were_not_measured(no_problem):
     for kind in ("perturbed", "fresh"):
         found = check(no_problem, f"Thm 4.2, test error ({kind})")
         assert found.verdict == NOT_MEASURED and found.reason.startswith("it was not measured")
-    assert check(no_problem, "Thm 4.2, test error (seen)").verdict == HOLDS  # exact, needs no distribution
+    found = check(no_problem, "Thm 4.2, test error (seen)")  # exact, needs no distribution
+    assert found.verdict == NOT_MEASURED and "an identity, no evidence" in found.reason and found.measured > 0
 
 
 # --------------------------------------------------------------------------------------------------- Thm 4.4, Lemma 5.1

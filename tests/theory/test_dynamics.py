@@ -296,7 +296,7 @@ def test_without_a_signal_there_is_nothing_but_noise():
 @pytest.mark.parametrize(
     "pieces, words",
     [
-        ({"activation": "relu"}, "`activation` must be one of ReLU"),
+        ({"activation": "relu"}, r"`activation` must be one of ReLU\(\), .*, got 'relu'; use for example ReLU\(\)"),
         ({"loss": LeakyReLU()}, "`loss` must be one of Logistic"),
         ({"shown": Shown(fresh_flips=0.1), "loss": Hinge()}, "needs the logistic loss"),
         ({"optimizer": GradientFlow(), "weight_decay": 0.1}, "GradientFlow integrates the full gradient;"),

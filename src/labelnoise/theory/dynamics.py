@@ -45,8 +45,9 @@ class Dynamics:
     def __post_init__(self) -> None:
         for name, kind in PIECES.items():
             if not isinstance(getattr(self, name), kind):
-                listed = ", ".join(f"{member.__name__}()" for member in getattr(kind, "__args__", (kind,)))
-                raise InputError(f"`{name}` must be one of {listed}, got {getattr(self, name)!r}; leave it out")
+                first, *others = (f"{member.__name__}()" for member in getattr(kind, "__args__", (kind,)))
+                listed, given = ", ".join([first, *others]), getattr(self, name)
+                raise InputError(f"`{name}` must be one of {listed}, got {given!r}; use for example {first}")
         if not is_number(self.weight_decay) or not math.isfinite(self.weight_decay) or self.weight_decay < 0:
             raise InputError(f"`weight_decay` must be a finite number >= 0, got {self.weight_decay!r}; leave it out")
         if self.second_layer is not None:

@@ -11,6 +11,7 @@ from labelnoise.theory.claims import CLAIMS, Examine
 from labelnoise.theory.findings import (
     FAILS,
     HOLDS,
+    NOT_MEASURED,
     PREMISE_FAILS,
     UNDECIDED,
     Finding,
@@ -76,11 +77,16 @@ def _over_runs(runs: list[Trajectory], claim: str, statement: str, examine: Exam
 def _within_premise(run: Trajectory, finding: Finding) -> Finding:
     """The finding; where the run is not trained as in the paper, its numbers under a premise that fails.
 
-    The conditions have unknown constants, so a learning rate fails them only where no constant would do: where Stage I
-    would be over within a step.
+    The conditions have unknown constants, so a number fails them only where no constant would do: a learning rate with
+    which Stage I would be over within a step, or no signal. Of vectors without a problem it is not known.
     """
     if finding.verdict == PREMISE_FAILS:
         return finding
+    if run.draw.problem is None and not run.departures:
+        if finding.verdict not in (HOLDS, FAILS):
+            return finding
+        unknown = "the draw has no problem, so whether its vectors are the paper's is not known"
+        return replace(finding, verdict=NOT_MEASURED, reason=f"{unknown} ({finding.reason})")
     if run.departures:
         others = "; ".join(run.departures)
         proved = f"proved for ReLU, logistic loss and plain full-batch gradient descent, not for: {others}"
@@ -89,6 +95,8 @@ def _within_premise(run: Trajectory, finding: Finding) -> Finding:
             f"proved for a small learning rate, not for one with which n m / (eta sigma_xi^2 d), the scale of T1, is "
             f"{scale:.2g} of a step: lower `lr`"
         )
+    elif run.draw.mu_sq == 0:
+        proved = "proved for n SNR^2 of order one, not for 0: there is no signal"
     else:
         return finding
     return replace(finding, verdict=PREMISE_FAILS, reason=f"{proved} ({finding.reason})")
