@@ -261,6 +261,9 @@ def test_the_arrays_are_what_attribute_gives(trained):
         row = found.facts["gaps"][e]
         assert row["epoch"] == epoch and row["largest"] < 1e-4 and row["relative"] < 1e-5
         assert_close(row["largest"], max(gaps), rtol=0.5, atol=1e-6)
+    worst = max(found.facts["gaps"], key=lambda row: row["relative"])  # largest as a share, not always in itself
+    share, gap = (f"{worst[name]:.1g}" for name in ("relative", "largest"))
+    assert f"by at most {share} of the mean difference ({gap}, at epoch {worst['epoch']})." in found.facts["text"]
 
 
 def test_classes_with_few_explained_samples_get_further_ones_for_their_mean(trained):

@@ -47,6 +47,13 @@ def test_of_several_seeds_their_means():
     assert accuracy.startswith("test accuracy: 55.0% at the stop, 35.0% at the end, ") and "50.0%" in suspects
 
 
+def test_after_the_last_epoch_nothing_falls():
+    stop, _ = told(point("held_out", 3, 0.6, falls=False), point("last", 3, 0.6))
+    assert stop == (
+        "where to stop: epoch 3 of 3 (held-out stop, best held-out accuracy, given labels only); nothing comes after it"
+    )
+
+
 def test_what_is_not_known_is_not_said():
     assert told() == []  # no record
     stop, accuracy = told(point("oracle", None), point("last", 3, 0.6))  # no label is wrong, and nothing is held out

@@ -254,7 +254,7 @@ def _text(config: ExplainConfig, counts: dict[str, int], worst: dict[str, float]
     text = (
         f"{counts['clean']} clean and {counted(counts['noisy'], 'noisy sample')} by {config.method}, against "
         f"{counted(counts['background'], 'clean image')}. The sum of an attribution misses its difference of logits by "
-        f"at most {worst['largest']:.1g}, {worst['relative']:.1g} of the mean difference (epoch {worst['epoch']})."
+        f"at most {worst['relative']:.1g} of the mean difference ({worst['largest']:.1g}, at epoch {worst['epoch']})."
     )
     if config.method == "expected-gradients":
         text += f" That gap is chance: {config.nsamples} random points an image."

@@ -40,7 +40,9 @@ def _stop(points: pd.DataFrame, rule: str) -> str:
 
 
 def _fall(points: pd.DataFrame, rule: str) -> str:
-    chosen = points[points["rule"] == rule]
+    chosen, ends = (points[points["rule"] == name] for name in (rule, "last"))
+    if chosen["at"].tolist() == ends["at"].tolist():
+        return "; nothing comes after it"
     known = chosen["falls"].dropna() if "falls" in chosen else chosen["at"][:0]
     if known.empty:
         return ""
