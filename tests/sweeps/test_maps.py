@@ -13,7 +13,7 @@ from labelnoise.sweeps.axes import Side, edges, side_of
 from labelnoise.sweeps.chunks import Store
 from labelnoise.sweeps.contours import draw_lines, words_of_level
 from labelnoise.sweeps.dataset import grid_dataset
-from labelnoise.sweeps.execution import Execution, Work, workers_of
+from labelnoise.sweeps.execution import Execution, Work, duration, workers_of
 from labelnoise.sweeps.experiment import SweepRun
 from labelnoise.sweeps.grid import words_of
 from labelnoise.sweeps.page import pictures_of
@@ -247,3 +247,8 @@ def test_levels_edges_and_intervals():
     assert_close(edges(np.array([1.0, 2, 4])), np.array([0.5, 1.5, 3, 5]))
     low, high = wilson(np.array([0.5, 0.0]), np.array([10, 10]))
     assert low[0] == pytest.approx(0.2366, abs=1e-4) and high[1] == pytest.approx(0.2775, abs=1e-4)
+
+
+def test_a_time_is_shown_in_its_two_largest_units():
+    shown = {0.4: "<1 s", 3.6: "4 s", 59.4: "59 s", 123: "2 min 3 s", 3_900: "1 h 5 min"}
+    assert {seconds: duration(seconds) for seconds in shown} == shown

@@ -95,12 +95,12 @@ class Meter:
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units: 1 h 5 min, 2 min 3 s, 4 s."""
+    """A time in its two largest units: 1 h 5 min, 2 min 3 s, 4 s; <1 s of no whole second."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours:,} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s" if rest else "<1 s"
 
 
 class Work:

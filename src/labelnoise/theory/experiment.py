@@ -43,7 +43,7 @@ class SimulateRun:
     problem: SignalNoise = field(default_factory=SignalNoise)
     simulation: SimulateConfig = field(default_factory=SimulateConfig)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Seeds, one run each."""
+    """Seeds, one run each: 0 1 2 are three runs, 3 is one."""
     n_holdout: int = 200
     """Extra samples with given labels, not trained on, that the held-out stop rule sees."""
     noise: str = ""

@@ -51,7 +51,7 @@ def _quotes(panel: Panel) -> list[Quote]:
 
 
 def _t1(panel: Panel) -> Quote:
-    label, at = "T1, where Stage I ends", values_at(panel, "oracle", "at")
+    label, at = "T1, the clearest step of Stage I", values_at(panel, "oracle", "at")
     rows = panel.stops[panel.stops["rule"] == "oracle"]
     if at.empty:
         return Quote(label, NOTHING, rows["reason"].iloc[0])
