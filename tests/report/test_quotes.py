@@ -64,7 +64,7 @@ def simulated(tmp_path_factory):
 def test_the_five_of_a_simulation_are_those_of_its_summary(simulated):
     found, summary = quotes(simulated), json.loads((simulated / "summary.json").read_text())
     t1 = at(summary, "oracle", "at")
-    assert found["T1, the clearest step of Stage I"] == (
+    assert found["T1, where Stage I ends"] == (
         f"step {t1.mean():.0f}", f"mean of 3 seeds, range [{t1.min():.0f}, {t1.max():.0f}]"
     )  # fmt: skip
     value, small = found["Test error at T1 and at the end"]
@@ -107,8 +107,8 @@ def lose_t1_of_seed_1(summary):
 def test_a_seed_without_stage_one_is_counted_and_its_error_left_out(simulated, tmp_path):
     write_altered(read_run(simulated), tmp_path / "a", lose_t1_of_seed_1)
     found = quotes(tmp_path / "a")
-    assert "mean of 2 seeds" in found["T1, the clearest step of Stage I"][1]
-    assert found["T1, the clearest step of Stage I"][1].endswith("1 of 3 seeds have no Stage I")
+    assert "mean of 2 seeds" in found["T1, where Stage I ends"][1]
+    assert found["T1, where Stage I ends"][1].endswith("1 of 3 seeds have no Stage I")
     assert "90" not in found["Test error at T1 and at the end"][1]
 
 
@@ -120,7 +120,7 @@ def test_a_simulation_without_noise_has_five_others(tmp_path):
     assert found["Held-out accuracy at the end"][0] == f"{history['held_out_accuracy'].iloc[-1]:.1%}"
     assert found["Largest signal coefficient at the end"][0] == f"{history['gamma_max'].iloc[-1]:.2f}"
     unknown = {label: small for label, (value, small) in found.items() if value == "–"}
-    assert set(unknown) <= {"T1, the clearest step of Stage I", "Convergence"} and len(unknown) <= 1
+    assert set(unknown) <= {"T1, where Stage I ends", "Convergence"} and len(unknown) <= 1
 
 
 def test_the_five_of_a_training_run_are_those_of_its_summary(tmp_path):
@@ -183,7 +183,7 @@ def test_sections_share_the_five_and_say_of_which_they_are(tmp_path, simulated):
         ("Test accuracy at the stop and at the end", "On digits, one"),
         ("Wrong labels a negative margin finds at the stop", "On digits, one"),
         ("Wrong labels memorised at the end", "On digits, one"),
-        ("T1, the clearest step of Stage I", "On model, one"),
+        ("T1, where Stage I ends", "On model, one"),
         ("Test error at T1 and at the end", "On other, one"),
     ]
     assert "mean of 2 seeds" in found["Wrong labels memorised at the end"][1]

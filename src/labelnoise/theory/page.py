@@ -34,6 +34,10 @@ LOOK = (
 )
 
 WORDS = {
+    "Window": (
+        "the steps around T1 at which every clean sample is fitted and every noisy one rejected. T1 is the step among "
+        "them at which both are clearest, by the sample that is least so; the window goes on after it."
+    ),
     "Seen noise": "a training noise patch with a fresh true label; the error is exact.",
     "Perturbed noise": "the same plus Gaussian noise, the paper's test distribution.",
     "Fresh noise": (
@@ -51,7 +55,7 @@ def _quotes(panel: Panel) -> list[Quote]:
 
 
 def _t1(panel: Panel) -> Quote:
-    label, at = "T1, the clearest step of Stage I", values_at(panel, "oracle", "at")
+    label, at = "T1, where Stage I ends", values_at(panel, "oracle", "at")
     rows = panel.stops[panel.stops["rule"] == "oracle"]
     if at.empty:
         return Quote(label, NOTHING, rows["reason"].iloc[0])
