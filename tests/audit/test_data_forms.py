@@ -440,8 +440,15 @@ def test_labels_without_a_line_of_names_are_refused(here):
 def test_a_path_that_is_not_there_suggests_only_what_can_be_read(here):
     for name in ("notes.md", "data.csv", "x.npz"):
         (here / name).write_text("")
-    with pytest.raises(ln.InputError, match=r"there is no qqq; choose one of 'data.csv', 'x.npz'$"):
+    (here / "photos/cat").mkdir(parents=True)
+    (here / "empty").mkdir()
+    with pytest.raises(ln.InputError, match=r"there is no qqq; choose one of 'data.csv', 'photos', 'x.npz'$"):
         read_source(AuditRun(data="qqq"))
+
+
+def test_the_folder_that_an_audit_is_to_write_is_not_suggested_as_its_data(here, capsys):
+    assert main("audit people.csv --label income --out people".split()) == 2
+    assert capsys.readouterr().err.strip() == "labelnoise: there is no people.csv; check the path"
 
 
 class Polars:

@@ -76,7 +76,7 @@ def read_source(config: AuditRun) -> AuditSource:
         if path.is_symlink():
             check_regular(path)  # a link to nothing, or to itself
         others = path.parent.glob("*") if path.parent.is_dir() else ()
-        near = sorted(str(other) for other in others if other.is_dir() or form_of(other) in READERS)
+        near = sorted(str(other) for other in others if form_of(other) in READERS or next(other.glob("[!.]*"), None))
         raise InputError(f"there is no {path}{did_you_mean(str(path), near[:1000]) if near else '; check the path'}")
     if path.is_dir():
         reader = RUN if (path / "config.json").exists() else FOLDER
