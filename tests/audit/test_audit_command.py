@@ -139,13 +139,15 @@ def test_a_folder_of_images_some_of_them_damaged(here, monkeypatch):
         for at in range(30):
             pixels = rng.integers(0, 60, (10, 12, 3)) + 150 * k
             Image.fromarray(pixels.astype(np.uint8)).save(f"images/{name}/{at:02}.png")
-    (here / "images/light/broken.jpg").write_bytes(b"no image")
+    (here / "images/light/broken\udcff.jpg").write_bytes(b"no image")
+    (here / "images/empty\udcff").mkdir()
     (here / "images/light/notes.txt").write_text("not an image either")
     (here / "images/dark/00.png").rename("images/light/wrong.png")
     (here / "images/light/00.png").rename("images/light/\udcff.png")  # a byte that is no UTF-8
     Image.fromarray(np.zeros((90, 40), np.uint8)).save("images/dark/large.png")
     ln.run_experiment(AuditRun(data="images", folds=1), "out")
-    assert "images that could not be read and are left out (1 of 62): light/broken.jpg" in notes("out")
+    assert r"images that could not be read and are left out (1 of 62): light/broken\xff.jpg" in notes("out")
+    assert r"folders without an image, which are left out (1): empty\xff" in notes("out")
     assert "images of 2 sizes were brought to 8 x 8" in notes("out")
     suspects = pd.read_csv("out/suspects.csv")
     assert list(suspects) == [*COLUMNS, "file"] and len(suspects) == 61

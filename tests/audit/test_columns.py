@@ -67,6 +67,18 @@ def test_without_such_a_column_the_page_counts_from_0_and_says_so(here):
     assert "<th>index</th>" in page and "its index counts from 0." in page and "another label: index " in page
 
 
+def test_equal_samples_with_different_labels_are_named_as_the_suspects_are(here):
+    frame = written(ticket=TICKETS)
+    frame.loc[31, ["x", "z"]], frame.loc[[30, 31], "label"] = frame.loc[30, ["x", "z"]], ["a", "b"]
+    frame.loc[0, "label"] = ""  # left out, so that rows and samples are counted apart
+    frame.to_csv("t.csv", index=False)
+    for settings, names in ({"id": "ticket"}, TICKETS), ({"ignore": ("ticket",)}, range(N)):
+        assert any(
+            note.endswith(f"1, of each label one: {names[30]} (a) and {names[31]} (b)")
+            for note in audited(**settings)[1]
+        )
+
+
 def test_of_several_columns_that_may_name_the_rows_none_is_chosen(here):
     words = [f"k{at}" for at in TICKETS]
     written(ticket=TICKETS, key=words, other=[word[::-1] for word in words])

@@ -79,7 +79,7 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
 
     Returns:
         Images (n, C, H, W) uint8, C = 1 where all are grey; the class name of each; its file, from the folder; and
-        notes on files that could not be read, which are skipped, and on sizes.
+        notes on folders without an image and files that cannot be read, which are left out, and on sizes.
 
     Raises:
         InputError: no class folders, or no image that can be read.
@@ -96,7 +96,7 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     for file in files:
         picture = _read(file)
         if picture is None:
-            damaged.append(str(file.relative_to(folder)))
+            damaged.append(as_utf8(str(file.relative_to(folder))))
         else:
             sizes.add(picture.size)
             if picture.mode.startswith("I;16"):
@@ -106,7 +106,8 @@ def read_picture_folder(folder: Path) -> tuple[np.ndarray, list[str], list[str],
     if not pictures:
         raise InputError(f"{folder} holds no image that can be read, {len(damaged)} are damaged; check the files")
     notes = []
-    if without := sorted({inner.name for inner in classes} - {file.parent.name for file in files}):
+    full = {file.parent for file in files}
+    if without := [as_utf8(inner.name) for inner in classes if inner not in full]:
         notes.append(f"folders without an image, which are left out ({len(without)}): {first_few(without)}")
     if damaged:
         words = first_few(damaged, most=20)
