@@ -36,9 +36,9 @@ class AuditRun:
     command: ClassVar[str] = "audit"
 
     data: str = ""
-    """What to audit, also as the first word: a table (.csv, .tsv, either also as .gz, .parquet), a folder with a folder
-    of images for each class, arrays (.npz with x and y, or .npy with --labels), the file of `Recorder.save`, or the
-    folder of a finished training run."""
+    """What to audit: a table (.csv, .tsv, either also as .gz, .parquet), a folder with a folder of images for each
+    class, arrays (.npz with x and y, or .npy with --labels), the file of `Recorder.save`, or the folder of a finished
+    training run."""
     label: str = ""
     """Column (of an .npz file, array) of the given labels."""
     text: str = ""

@@ -29,7 +29,7 @@ def parse_flags(
         arguments: what follows the command.
         configs: dataclasses whose fields, all with a default, become flags.
         takes: what the leading argument is, for the help; empty for a command of flags alone.
-        leading: the flag whose value may be given first, without its name; empty for none.
+        leading: the flag whose value may be given without its name; empty for none.
 
     Raises:
         InputError: a flag or a key that does not exist, or a value that is refused.

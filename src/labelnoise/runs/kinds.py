@@ -82,7 +82,7 @@ class Kind:
     execute: Callable[..., Outcome] | None = None
     """What the command does, as `run_experiment` by default: config, folder, whether to overwrite, progress."""
     leading: str = ""
-    """Setting that the first word of the command line gives, where it is no flag."""
+    """Setting whose value the command line may give without its flag."""
     options: type | None = None
     """Flags of the command that are no part of the run, a dataclass; `execute` gets it, too."""
     findings: Callable[[Run], Sequence[str]] | None = None
