@@ -84,8 +84,9 @@ def test_a_record_of_sums_is_audited_as_suspects_judges_it_and_says_what_is_not_
 def test_a_record_of_sums_without_held_out_samples_has_no_stop(tmp_path, monkeypatch, capsys, sketched):
     monkeypatch.chdir(tmp_path)
     recorder, _, _ = two_stages(400, 3, epochs=12)
-    sums_of(recorder).save("mine.npz")
-    assert main("audit mine.npz --out mine".split()) == 0 and main("report mine".split()) == 0
+    sums_of(recorder).save("mine\udcff.npz")  # a byte that is no UTF-8
+    assert main("audit mine\udcff.npz --out mine".split()) == 0 and main("report mine".split()) == 0
+    assert r"whose record is mine\xff.npz" in (tmp_path / "mine/report.html").read_text()
     assert "how many are is not estimated" in capsys.readouterr().out
     notes = " ".join(ln.read_run("mine").summary["notes"])
     assert "no margins along training; record with history=True" in notes  # share-rejected is the default then

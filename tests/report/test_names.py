@@ -3,9 +3,11 @@
 import os
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from labelnoise.report.page import write_report
+from labelnoise.report.page import _write_page, write_report
+from labelnoise.runs.pages import Page, Panel, Section
 from labelnoise.runs.reading import read_run
 from labelnoise.training.attribution import read_attribution
 from labelnoise.training.attribution_figures import attribution_figure
@@ -20,6 +22,12 @@ def test_a_folder_of_any_name_has_a_page(tmp_path):
     craft(tmp_path / ODD)
     page = write_report(tmp_path / ODD).read_text("utf-8")
     assert "<h2>a$_$ 実験 \\xff</h2>" in page
+
+
+def test_text_that_is_no_utf_8_is_written_by_its_numbers(tmp_path):
+    panel = Panel("one", pd.DataFrame(), pd.DataFrame())
+    page = _write_page(tmp_path, [Section("", "a\udcff", "", Page(), (panel,))])
+    assert "<h2>a\\udcff</h2>" in page.read_text("utf-8")
 
 
 @pytest.mark.usefixtures("sketched")

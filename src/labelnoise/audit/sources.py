@@ -23,6 +23,7 @@ from labelnoise.errors import InputError, check_regular, did_you_mean
 from labelnoise.npz import load_array, load_arrays
 from labelnoise.record.recorder import Recorder
 from labelnoise.record.saving import is_saved_recorder, read_recorder
+from labelnoise.runs.files import shown_name
 from labelnoise.runs.reading import Run, read_run
 from labelnoise.training.seeds import check_one_seed
 
@@ -163,7 +164,7 @@ def _record(path: Path, config: AuditRun) -> AuditSource:
         raise InputError(f"`label` says nothing of a saved recorder, got {config.label!r}; leave it out")
     recorder, names = read_recorder(path)
     training = read_training(recorder) if recorder.history or not recorder.epochs else read_sums(recorder)
-    words = f"a network of your own, whose record is {path.name}"
+    words = f"a network of your own, whose record is {shown_name(path)}"
     return AuditSource(None, trainings=(training,), class_names=(*names,), model=words)
 
 
